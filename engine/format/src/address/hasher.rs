@@ -1,0 +1,313 @@
+//! Batch hashing: all layers and columns of many tokens in one pass.
+
+use super::{
+    Divisor, HashRule, MAX_ORDER, RowId, Scheme, Sequence, TokenMap,
+    sequence::{DEAD, Window},
+};
+use crate::error::{AddressError, SchemeError};
+
+/// A scheme made ready to hash. Immutable and shared freely between threads.
+#[derive(Debug, Clone)]
+pub struct Hasher {
+    scheme: Scheme,
+    token_map: Option<TokenMap>,
+    layers: Vec<LayerHasher>,
+}
+
+/// Tokens to append to one sequence.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The history that the tokens extend.
+    pub sequence: &'a mut Sequence,
+    /// Raw token ids, or [`DEAD`].
+    pub tokens: &'a [u32],
+}
+
+/// Row ids `[layer][position][column]`, in a buffer that is reused from call to call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RowIds {
+    ids: Vec<RowId>,
+    positions: usize,
+    columns: usize,
+}
+
+#[derive(Debug, Clone)]
+struct LayerHasher {
+    kind: Kind,
+    columns: Vec<ColumnHasher>,
+}
+
+#[derive(Debug, Clone)]
+enum Kind {
+    XorMultiply([u64; MAX_ORDER]),
+    /// For each column, the factor of each window place.
+    Polynomial(Vec<[u64; MAX_ORDER]>),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ColumnHasher {
+    buckets: Divisor,
+    first_row: u64,
+}
+
+impl RowIds {
+    /// An empty buffer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Token positions in the buffer.
+    pub fn positions(&self) -> usize {
+        self.positions
+    }
+
+    /// Row ids `[position][column]` of the layer at `layer_index`: what a lookup of that layer takes.
+    ///
+    /// # Panics
+    /// If `layer_index` is not below the number of layers.
+    pub fn layer(&self, layer_index: usize) -> &[RowId] {
+        let rows = self.positions * self.columns;
+        &self.ids[layer_index * rows..][..rows]
+    }
+
+    /// Row ids `[column]` of one position of one layer.
+    ///
+    /// # Panics
+    /// If `layer_index` or `position` is out of range.
+    pub fn position(&self, layer_index: usize, position: usize) -> &[RowId] {
+        &self.layer(layer_index)[position * self.columns..][..self.columns]
+    }
+
+    fn reshape(&mut self, layers: usize, positions: usize, columns: usize) {
+        self.positions = positions;
+        self.columns = columns;
+        self.ids.resize(layers * positions * columns, RowId(0));
+    }
+}
+
+impl Hasher {
+    /// Prepares `scheme`.
+    ///
+    /// # Errors
+    /// What [`Scheme::validate`] refuses; a token map where the scheme hashes raw ids, none where it
+    /// hashes compressed ones, or one with ids outside the scheme's vocabulary.
+    pub fn new(scheme: Scheme, token_map: Option<TokenMap>) -> Result<Self, SchemeError> {
+        scheme.validate()?;
+        if scheme.compressed != token_map.is_some() {
+            return Err(SchemeError::TokenMapPresence {
+                scheme: scheme.name,
+                compressed: scheme.compressed,
+            });
+        }
+        if let Some(map) = &token_map {
+            let largest = map.ids().iter().max().copied().unwrap_or(0);
+            if largest >= scheme.hashed_vocab_size {
+                return Err(SchemeError::Field {
+                    field: "largest id of the token map",
+                    found: largest.into(),
+                    expected: format!("below {}", scheme.hashed_vocab_size),
+                });
+            }
+        }
+        let layers = (0..scheme.layers.len())
+            .map(|index| LayerHasher::new(&scheme, index))
+            .collect();
+        Ok(Self {
+            scheme,
+            token_map,
+            layers,
+        })
+    }
+
+    /// The scheme.
+    pub fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    /// The vocabulary compression, where the scheme has one.
+    pub fn token_map(&self) -> Option<&TokenMap> {
+        self.token_map.as_ref()
+    }
+
+    /// Appends `tokens` to `sequence` and writes their row ids to `out`.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary; then neither `sequence` nor `out` has changed.
+    pub fn extend(
+        &self,
+        sequence: &mut Sequence,
+        tokens: &[u32],
+        out: &mut RowIds,
+    ) -> Result<(), AddressError> {
+        self.extend_batch(&mut [Request { sequence, tokens }], out)
+    }
+
+    /// Appends to many sequences at once; positions follow one another in the order of `requests`.
+    ///
+    /// Allocates only where `out` or a sequence must grow.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary; then neither any sequence nor `out` has changed.
+    pub fn extend_batch(
+        &self,
+        requests: &mut [Request<'_>],
+        out: &mut RowIds,
+    ) -> Result<(), AddressError> {
+        for (index, request) in requests.iter().enumerate() {
+            self.check(index, request.tokens)?;
+        }
+        self.reshape(out, requests.iter().map(|r| r.tokens.len()).sum());
+        let mut position = 0;
+        for Request { sequence, tokens } in requests {
+            let mut window = sequence.window(&self.scheme);
+            for &token in *tokens {
+                let id = self.hashed_id(token);
+                sequence.ids.push(id);
+                self.hash(&mut window, id, position, out);
+                position += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// The row ids that [`Self::extend`] would give, without appending.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary; then `out` has not changed.
+    pub fn peek(
+        &self,
+        sequence: &Sequence,
+        tokens: &[u32],
+        out: &mut RowIds,
+    ) -> Result<(), AddressError> {
+        self.check(0, tokens)?;
+        self.reshape(out, tokens.len());
+        let mut window = sequence.window(&self.scheme);
+        for (position, &token) in tokens.iter().enumerate() {
+            self.hash(&mut window, self.hashed_id(token), position, out);
+        }
+        Ok(())
+    }
+
+    /// Appends `tokens` without hashing them, such as a prefix whose outcome is cached elsewhere.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary; then `sequence` has not changed.
+    pub fn advance(&self, sequence: &mut Sequence, tokens: &[u32]) -> Result<(), AddressError> {
+        self.check(0, tokens)?;
+        sequence
+            .ids
+            .extend(tokens.iter().map(|&token| self.hashed_id(token)));
+        Ok(())
+    }
+
+    fn reshape(&self, out: &mut RowIds, positions: usize) {
+        out.reshape(self.layers.len(), positions, self.scheme.column_count());
+    }
+
+    fn vocab_size(&self) -> usize {
+        match &self.token_map {
+            Some(map) => map.ids().len(),
+            None => self.scheme.hashed_vocab_size as usize,
+        }
+    }
+
+    fn check(&self, request: usize, tokens: &[u32]) -> Result<(), AddressError> {
+        let vocab_size = self.vocab_size();
+        let outside = |&token: &u32| token as usize >= vocab_size && token != DEAD;
+        match tokens.iter().position(outside) {
+            Some(position) => Err(AddressError::TokenOutOfRange {
+                request,
+                position,
+                token: tokens[position],
+                vocab_size,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// `token` has passed [`Self::check`].
+    #[inline]
+    fn hashed_id(&self, token: u32) -> u32 {
+        match &self.token_map {
+            Some(map) if token != DEAD => map.ids()[token as usize],
+            _ => token,
+        }
+    }
+
+    #[inline]
+    fn hash(&self, window: &mut Window, id: u32, position: usize, out: &mut RowIds) {
+        let window = window.push(id, &self.scheme);
+        let columns = out.columns;
+        let rows = out.positions * columns;
+        let heads = self.scheme.heads as usize;
+        for (layer, ids) in self.layers.iter().zip(out.ids.chunks_exact_mut(rows)) {
+            layer.hash(window, heads, &mut ids[position * columns..][..columns]);
+        }
+    }
+}
+
+impl LayerHasher {
+    fn new(scheme: &Scheme, index: usize) -> Self {
+        let columns = scheme.columns(index).map(|column| ColumnHasher {
+            buckets: Divisor::new(column.row_count),
+            first_row: column.first_row,
+        });
+        let kind = match &scheme.layers[index].hash {
+            HashRule::XorMultiply { multipliers } => {
+                let mut places = [0; MAX_ORDER];
+                places[..multipliers.len()].copy_from_slice(multipliers);
+                Kind::XorMultiply(places)
+            }
+            HashRule::Polynomial { base } => Kind::Polynomial(
+                scheme
+                    .columns(index)
+                    .map(|column| powers(*base, column.row_count, column.order))
+                    .collect(),
+            ),
+        };
+        Self {
+            kind,
+            columns: columns.collect(),
+        }
+    }
+
+    #[inline]
+    fn hash(&self, window: &[u32; MAX_ORDER], heads: usize, out: &mut [RowId]) {
+        match &self.kind {
+            Kind::XorMultiply(multipliers) => {
+                let mut hash = u64::from(window[0]) * multipliers[0];
+                let orders = self
+                    .columns
+                    .chunks_exact(heads)
+                    .zip(out.chunks_exact_mut(heads));
+                for (place, (columns, ids)) in (1..MAX_ORDER).zip(orders) {
+                    hash ^= u64::from(window[place]) * multipliers[place];
+                    for (column, id) in columns.iter().zip(ids) {
+                        id.0 = column.buckets.rem(hash) + column.first_row;
+                    }
+                }
+            }
+            Kind::Polynomial(factors) => {
+                for ((column, factors), id) in self.columns.iter().zip(factors).zip(out) {
+                    let terms = window.iter().zip(factors);
+                    let hash = terms.map(|(&id, &factor)| u64::from(id) * factor).sum();
+                    id.0 = column.buckets.rem(hash) + column.first_row;
+                }
+            }
+        }
+    }
+}
+
+/// `base^k mod buckets` for the places that an order reaches, 0 for the others.
+fn powers(base: u64, buckets: u64, order: u32) -> [u64; MAX_ORDER] {
+    let mut factors = [0; MAX_ORDER];
+    let mut power = 1 % buckets;
+    for factor in &mut factors[..order as usize] {
+        *factor = power;
+        // Both factors stay below 2^36 and 2^32.
+        power = u64::try_from(u128::from(power) * u128::from(base) % u128::from(buckets))
+            .expect("a remainder is below its divisor");
+    }
+    factors
+}

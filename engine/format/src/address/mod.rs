@@ -1,0 +1,55 @@
+//! From token ids to row ids.
+//!
+//! A [`Scheme`] is data: every constant that a model's hashing needs. A [`Hasher`] is a scheme made
+//! ready to run, together with the [`TokenMap`] where the model compresses its vocabulary, and a
+//! [`Sequence`] is the history of one request.
+//!
+//! ```text
+//! token ids --TokenMap--> hashed ids --window of N--> per order: one 64-bit hash
+//!                                                     per head: hash mod buckets + column offset = row id
+//! ```
+
+mod divisor;
+mod family;
+mod hasher;
+mod pcg64;
+mod primes;
+mod scheme;
+mod sequence;
+mod token_map;
+
+pub(crate) use divisor::Divisor;
+pub use family::{EngramFamily, LongCatFamily, PresetName, QwenFamily};
+pub use hasher::{Hasher, Request, RowIds};
+pub use scheme::{Boundary, BoundaryRule, Column, HashRule, LayerScheme, MAX_ORDER, Scheme};
+pub use sequence::{DEAD, Sequence};
+pub use token_map::TokenMap;
+
+use bytemuck::{Pod, Zeroable};
+use serde::{Deserialize, Serialize};
+
+/// The 0-based index of a row in its table (all columns of a layer, one after another).
+#[derive(
+    Debug,
+    Default,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Pod,
+    Zeroable,
+    Serialize,
+    Deserialize,
+)]
+#[repr(transparent)]
+#[serde(transparent)]
+pub struct RowId(pub u64);
+
+impl std::fmt::Display for RowId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}

@@ -1,0 +1,278 @@
+//! An addressing scheme with every constant written out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::SchemeError;
+
+/// The largest n-gram order that a scheme may use.
+pub const MAX_ORDER: usize = 8;
+
+const MAX_COLUMNS: usize = 1024;
+const MAX_LAYERS: usize = 1024;
+/// Seals carry the layer in 16 bits and the row id in 48.
+const LAYER_LIMIT: u32 = 1 << 16;
+const ROW_LIMIT: u64 = 1 << 48;
+/// Column sizes stay far below the point where a hash could overflow.
+pub(crate) const BUCKET_LIMIT: u64 = 1 << 36;
+
+/// How the n-grams of a model address the rows of its tables.
+///
+/// Columns lie order-major: order 2 head 0, order 2 head 1, ..., order 3 head 0, and so on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scheme {
+    /// The model family or model that uses it, for people.
+    pub name: String,
+    /// Whether token ids pass through a token map before they are hashed.
+    pub compressed: bool,
+    /// How many different ids can be hashed: the compressed vocabulary, or the raw one.
+    pub hashed_vocab_size: u32,
+    /// The hashed id that stands for a token before the start of the history.
+    pub fill: u32,
+    /// Hashed ids that end the history, where the model has such.
+    pub boundary: Option<Boundary>,
+    /// The largest n-gram order N; orders 2 to N have columns.
+    pub max_order: u32,
+    /// Heads of each order.
+    pub heads: u32,
+    /// One entry for each layer that has a table, in the model's order.
+    pub layers: Vec<LayerScheme>,
+}
+
+/// Tokens across which no n-gram reaches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Boundary {
+    /// Hashed ids.
+    pub tokens: Vec<u32>,
+    /// What happens at such a token.
+    pub rule: BoundaryRule,
+}
+
+/// What a boundary token does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BoundaryRule {
+    /// Its own n-grams look back; those of later tokens reach neither it nor what precedes it.
+    EndsHistory,
+    /// It is a dead position: its own n-grams are all fill as well.
+    Dead,
+}
+
+/// The constants of one layer's table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LayerScheme {
+    /// The model's 0-based layer id.
+    pub layer: u32,
+    /// How a window becomes a 64-bit hash.
+    pub hash: HashRule,
+    /// Rows of each column, in column order.
+    pub buckets: Vec<u64>,
+    /// Rows of the whole table in the checkpoint; rows past the last column are padding.
+    pub row_count: u64,
+}
+
+/// How a window of hashed ids `w[0]` (newest), `w[1]`, ... becomes a bucket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "rule", rename_all = "snake_case", deny_unknown_fields)]
+pub enum HashRule {
+    /// Order n hashes to the exclusive or of `w[k] * multipliers[k]` for k < n; the bucket is that
+    /// modulo the column's bucket count.
+    XorMultiply {
+        /// One odd factor for each window place, newest first.
+        multipliers: Vec<u64>,
+    },
+    /// Order n hashes to the sum of `w[k] * (base^k mod buckets)` for k < n, modulo the column's
+    /// bucket count.
+    Polynomial {
+        /// The base, which is the vocabulary size.
+        base: u64,
+    },
+}
+
+/// One (order, head) pair of a layer, with its place in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Column {
+    /// 0-based index among the layer's columns.
+    pub index: u32,
+    /// Tokens in its n-grams.
+    pub order: u32,
+    /// 0-based index among the hashes of its order.
+    pub head: u32,
+    /// Row id of its first row.
+    pub first_row: u64,
+    /// Its number of rows, or buckets.
+    pub row_count: u64,
+}
+
+impl Scheme {
+    /// Columns of each layer: (N - 1) * heads.
+    pub fn column_count(&self) -> usize {
+        (self.max_order as usize - 1) * self.heads as usize
+    }
+
+    /// The place of `layer` in [`Self::layers`].
+    pub fn layer_index(&self, layer: u32) -> Option<usize> {
+        self.layers.iter().position(|l| l.layer == layer)
+    }
+
+    /// The columns of the layer at `layer_index`, in table order.
+    ///
+    /// # Panics
+    /// If `layer_index` is not below the number of layers.
+    pub fn columns(&self, layer_index: usize) -> impl Iterator<Item = Column> + '_ {
+        let mut first_row = 0;
+        (0..)
+            .zip(&self.layers[layer_index].buckets)
+            .map(move |(index, &row_count)| {
+                let column = Column {
+                    index,
+                    order: index / self.heads + 2,
+                    head: index % self.heads,
+                    first_row,
+                    row_count,
+                };
+                first_row += row_count;
+                column
+            })
+    }
+
+    /// Checks everything that the hash and the pack rely on.
+    ///
+    /// # Errors
+    /// A field out of its range, or constants with which a hash would overflow.
+    pub fn validate(&self) -> Result<(), SchemeError> {
+        let field = |field, found: u64, expected: String| {
+            Err(SchemeError::Field {
+                field,
+                found,
+                expected,
+            })
+        };
+        if !(2..=MAX_ORDER as u64).contains(&u64::from(self.max_order)) {
+            return field(
+                "max_order",
+                self.max_order.into(),
+                format!("2 to {MAX_ORDER}"),
+            );
+        }
+        let columns = u64::from(self.heads) * u64::from(self.max_order - 1);
+        if columns == 0 || columns > MAX_COLUMNS as u64 {
+            return field("columns", columns, format!("1 to {MAX_COLUMNS}"));
+        }
+        if self.hashed_vocab_size == 0 || self.hashed_vocab_size == u32::MAX {
+            return field(
+                "hashed_vocab_size",
+                self.hashed_vocab_size.into(),
+                format!("1 to {}", u32::MAX - 1),
+            );
+        }
+        let below_vocab = format!("below {}", self.hashed_vocab_size);
+        if self.fill >= self.hashed_vocab_size {
+            return field("fill", self.fill.into(), below_vocab);
+        }
+        let boundary = self.boundary.iter().flat_map(|b| &b.tokens);
+        if let Some(&token) = boundary.into_iter().find(|&&t| t >= self.hashed_vocab_size) {
+            return field("boundary token", token.into(), below_vocab);
+        }
+        if self.layers.is_empty() || self.layers.len() > MAX_LAYERS {
+            return field(
+                "layers",
+                self.layers.len() as u64,
+                format!("1 to {MAX_LAYERS}"),
+            );
+        }
+        for (index, layer) in self.layers.iter().enumerate() {
+            if layer.layer >= LAYER_LIMIT {
+                return field("layer", layer.layer.into(), format!("below {LAYER_LIMIT}"));
+            }
+            if self.layer_index(layer.layer) != Some(index) {
+                return field("layer", layer.layer.into(), "layers that differ".into());
+            }
+            self.validate_layer(layer)?;
+        }
+        Ok(())
+    }
+
+    fn validate_layer(&self, layer: &LayerScheme) -> Result<(), SchemeError> {
+        let field = |field, found: u64, expected: String| {
+            Err(SchemeError::Field {
+                field,
+                found,
+                expected,
+            })
+        };
+        if layer.buckets.len() != self.column_count() {
+            return field(
+                "buckets",
+                layer.buckets.len() as u64,
+                format!("one for each of {} columns", self.column_count()),
+            );
+        }
+        let mut sum = 0;
+        for &buckets in &layer.buckets {
+            if buckets == 0 || buckets >= BUCKET_LIMIT {
+                return field(
+                    "buckets of a column",
+                    buckets,
+                    format!("1 to {}", BUCKET_LIMIT - 1),
+                );
+            }
+            // At most 1024 columns below 2^36 each: no overflow.
+            sum += buckets;
+        }
+        if sum > layer.row_count {
+            return Err(SchemeError::RowSum {
+                layer: layer.layer,
+                sum,
+                row_count: layer.row_count,
+            });
+        }
+        if layer.row_count >= ROW_LIMIT {
+            return field("row_count", layer.row_count, format!("below {ROW_LIMIT}"));
+        }
+        let largest_id = u64::from(self.hashed_vocab_size - 1);
+        match &layer.hash {
+            HashRule::XorMultiply { multipliers } => {
+                if multipliers.len() != self.max_order as usize {
+                    return field(
+                        "multipliers",
+                        multipliers.len() as u64,
+                        format!("one for each of {} window places", self.max_order),
+                    );
+                }
+                for &multiplier in multipliers {
+                    if largest_id
+                        .checked_mul(multiplier)
+                        .is_none_or(|p| p > i64::MAX as u64)
+                    {
+                        return Err(SchemeError::HashOverflow {
+                            layer: layer.layer,
+                            largest_id,
+                            factor: multiplier,
+                        });
+                    }
+                }
+            }
+            HashRule::Polynomial { base } => {
+                if *base == 0 || *base > u64::from(u32::MAX) {
+                    return field("base", *base, format!("1 to {}", u32::MAX));
+                }
+                let factor = layer.buckets.iter().max().copied().unwrap_or(1) - 1;
+                let terms = u64::from(self.max_order);
+                let sum = largest_id
+                    .checked_mul(factor)
+                    .and_then(|p| p.checked_mul(terms));
+                if sum.is_none() {
+                    return Err(SchemeError::HashOverflow {
+                        layer: layer.layer,
+                        largest_id,
+                        factor,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,186 @@
+//! What can be wrong with a scheme, a pack's bytes, or the ids a caller asks for.
+
+use thiserror::Error;
+
+/// An addressing scheme that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SchemeError {
+    /// A name that is none of the presets.
+    #[error(
+        "unknown scheme `{name}`; known are engram-demo-v1, deepseek-v4.1-flash, qwen3.8-flash-next, longcat-flash-lite"
+    )]
+    UnknownName {
+        /// The name given.
+        name: String,
+    },
+    /// A field outside its range.
+    #[error("scheme: {field} is {found}, expected {expected}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: u64,
+        /// What would do.
+        expected: String,
+    },
+    /// Columns that do not fit the table.
+    #[error(
+        "scheme: the columns of layer {layer} have {sum} rows together, its table has {row_count}"
+    )]
+    RowSum {
+        /// The model's layer id.
+        layer: u32,
+        /// Sum of the columns' bucket counts.
+        sum: u64,
+        /// Rows of the table.
+        row_count: u64,
+    },
+    /// A factor with which a hash would leave the 64-bit range that all engines agree on.
+    #[error("scheme: layer {layer} would overflow when it hashes id {largest_id} times {factor}")]
+    HashOverflow {
+        /// The model's layer id.
+        layer: u32,
+        /// The largest hashed id.
+        largest_id: u64,
+        /// The factor.
+        factor: u64,
+    },
+    /// A token map missing or too many.
+    #[error("scheme `{scheme}` {}", if *.compressed { "hashes compressed ids and needs a token map" } else { "hashes raw ids and takes no token map" })]
+    TokenMapPresence {
+        /// Name of the scheme.
+        scheme: String,
+        /// Whether it hashes compressed ids.
+        compressed: bool,
+    },
+}
+
+/// A token map that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TokenMapError {
+    /// No entries.
+    #[error("token map: no entries")]
+    Empty,
+    /// A size that is no whole number of entries.
+    #[error("token map: {bytes} bytes, expected a multiple of 4")]
+    Length {
+        /// The size found.
+        bytes: usize,
+    },
+    /// A compressed id outside the compressed vocabulary.
+    #[error("token map: token {token} maps to {id}, expected below {compressed_vocab_size}")]
+    IdOutOfRange {
+        /// The raw token id.
+        token: usize,
+        /// Its compressed id.
+        id: u32,
+        /// Size of the compressed vocabulary.
+        compressed_vocab_size: u32,
+    },
+}
+
+/// Tokens or rows that a table does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// A token id outside the vocabulary.
+    #[error(
+        "token {token} at position {position} of request {request} is outside the vocabulary of {vocab_size}"
+    )]
+    TokenOutOfRange {
+        /// Index of the request in its batch.
+        request: usize,
+        /// Index of the token in its request.
+        position: usize,
+        /// The token id.
+        token: u32,
+        /// Tokens in the vocabulary.
+        vocab_size: usize,
+    },
+}
+
+/// Bytes of a pack that are not what the format says.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// Not this kind of file.
+    #[error("magic is {found:02x?}, expected {expected:02x?}")]
+    Magic {
+        /// First bytes of the file.
+        found: [u8; 8],
+        /// What they should be.
+        expected: [u8; 8],
+    },
+    /// Written by a later release.
+    #[error("format version is {found}, this release reads up to {supported}; use a newer release")]
+    Version {
+        /// Version in the file.
+        found: u64,
+        /// Newest version this release reads.
+        supported: u32,
+    },
+    /// A checksum that does not match its bytes.
+    #[error("{what}: checksum is {found}, expected {expected}; the file is damaged or was edited")]
+    Checksum {
+        /// What it covers.
+        what: &'static str,
+        /// Checksum of the bytes found, hexadecimal.
+        found: String,
+        /// Checksum stored, hexadecimal.
+        expected: String,
+    },
+    /// A header field that differs from what the manifest says.
+    #[error(
+        "shard header: {field} is {found}, the manifest says {expected}; the shard belongs elsewhere"
+    )]
+    HeaderField {
+        /// The field.
+        field: &'static str,
+        /// Value in the shard.
+        found: String,
+        /// Value that follows from the manifest.
+        expected: String,
+    },
+    /// A file of the wrong size.
+    #[error("size is {found} bytes, expected {expected}")]
+    Size {
+        /// Size found.
+        found: u64,
+        /// Size that the format requires.
+        expected: u64,
+    },
+    /// Text that is no manifest.
+    #[error("manifest: {reason}")]
+    Manifest {
+        /// What is wrong, with the place.
+        reason: String,
+    },
+    /// A manifest field whose value contradicts the rest.
+    #[error("manifest: {field} is {found}, expected {expected}")]
+    ManifestField {
+        /// The field, with its place.
+        field: String,
+        /// Its value.
+        found: String,
+        /// What would do.
+        expected: String,
+    },
+    /// The scheme in a manifest is unusable.
+    #[error(transparent)]
+    Scheme(#[from] SchemeError),
+    /// The token map of a pack is unusable.
+    #[error(transparent)]
+    TokenMap(#[from] TokenMapError),
+    /// A row codec with impossible parameters.
+    #[error("row codec: {field} is {found}, expected {expected}")]
+    Codec {
+        /// The parameter.
+        field: &'static str,
+        /// Its value.
+        found: u64,
+        /// What would do.
+        expected: &'static str,
+    },
+}

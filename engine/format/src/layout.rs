@@ -1,0 +1,116 @@
+//! Where records lie in a shard (FORMAT.md, "Records and blocks").
+
+use crate::address::Divisor;
+
+/// Bytes of a block: what a reader with direct I/O fetches.
+pub const BLOCK_BYTES: usize = 4096;
+/// Bytes of a shard header.
+pub const HEADER_BYTES: usize = BLOCK_BYTES;
+/// Bytes of a seal, at the end of each record.
+pub const SEAL_BYTES: usize = 8;
+
+const STRIDE_ALIGN: usize = 16;
+
+/// The geometry of the records of one table.
+///
+/// Records lie in groups: the fewest whole blocks that hold a record, with as many records as fit.
+/// So a record never crosses a block where it fits one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordLayout {
+    row_bytes: usize,
+    stride: usize,
+    group_bytes: usize,
+    group_records: usize,
+    by_group: Divisor,
+}
+
+impl RecordLayout {
+    /// The layout of rows of `row_bytes` bytes.
+    pub const fn new(row_bytes: usize) -> Self {
+        let stride = (row_bytes + SEAL_BYTES).next_multiple_of(STRIDE_ALIGN);
+        let group_bytes = stride.next_multiple_of(BLOCK_BYTES);
+        let group_records = group_bytes / stride;
+        Self {
+            row_bytes,
+            stride,
+            group_bytes,
+            group_records,
+            by_group: Divisor::new(group_records as u64),
+        }
+    }
+
+    /// Bytes of a row.
+    pub const fn row_bytes(&self) -> usize {
+        self.row_bytes
+    }
+
+    /// Bytes from one record to the next in a group: row, zero padding, seal.
+    pub const fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Bytes of a group, a multiple of the block.
+    pub const fn group_bytes(&self) -> usize {
+        self.group_bytes
+    }
+
+    /// Records of a group.
+    pub const fn group_records(&self) -> usize {
+        self.group_records
+    }
+
+    /// Offset in the file of record `index` of a shard.
+    #[inline]
+    pub const fn record_offset(&self, index: u64) -> u64 {
+        let (group, slot) = self.by_group.div_rem(index);
+        HEADER_BYTES as u64 + group * self.group_bytes as u64 + slot * self.stride as u64
+    }
+
+    /// Bytes of a shard with `row_count` records, its header included.
+    pub const fn shard_bytes(&self, row_count: u64) -> u64 {
+        HEADER_BYTES as u64
+            + row_count.div_ceil(self.group_records as u64) * self.group_bytes as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_v41_block_holds_fifteen_records() {
+        let layout = RecordLayout::new(264);
+        assert_eq!((layout.stride(), layout.group_records()), (272, 15));
+        assert_eq!(layout.record_offset(0), 4096);
+        assert_eq!(layout.record_offset(14), 4096 + 14 * 272);
+        assert_eq!(layout.record_offset(15), 8192);
+        assert_eq!(layout.shard_bytes(16), 3 * 4096);
+    }
+
+    #[test]
+    fn no_record_crosses_a_block_it_fits() {
+        for row_bytes in 1..=BLOCK_BYTES - SEAL_BYTES {
+            let layout = RecordLayout::new(row_bytes);
+            assert_eq!(layout.group_bytes(), BLOCK_BYTES);
+            for index in [0, 1, 7, 500] {
+                let start = layout.record_offset(index);
+                let end = start + layout.stride() as u64 - 1;
+                assert_eq!(
+                    start / BLOCK_BYTES as u64,
+                    end / BLOCK_BYTES as u64,
+                    "{row_bytes}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn long_rows_take_whole_blocks() {
+        let layout = RecordLayout::new(17_920);
+        assert_eq!(
+            (layout.group_records(), layout.group_bytes()),
+            (1, 5 * BLOCK_BYTES)
+        );
+        assert_eq!(layout.record_offset(2), 4096 + 2 * 5 * 4096);
+    }
+}

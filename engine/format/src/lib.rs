@@ -1,0 +1,33 @@
+//! The Engram pack format and its addressing.
+//!
+//! Pure functions between bytes and typed values: nothing here opens a file. `format-spec/FORMAT.md`
+//! is the text on the layout; the modules name its sections.
+
+mod address;
+mod codec;
+mod digest;
+mod error;
+mod header;
+mod layout;
+mod manifest;
+mod seal;
+
+pub use address::{
+    Boundary, BoundaryRule, Column, DEAD, EngramFamily, HashRule, Hasher, LayerScheme,
+    LongCatFamily, MAX_ORDER, PresetName, QwenFamily, Request, RowId, RowIds, Scheme, Sequence,
+    TokenMap,
+};
+pub use codec::{NanPlace, RowCodec};
+pub use digest::{Digest, Digester};
+pub use error::{AddressError, FormatError, SchemeError, TokenMapError};
+pub use half::bf16;
+pub use header::ShardHeader;
+pub use layout::{BLOCK_BYTES, HEADER_BYTES, RecordLayout, SEAL_BYTES};
+pub use manifest::{
+    MANIFEST_FILE, Manifest, Plane, Sample, Segment, ShardDigests, SourceFile, Storage,
+    TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
+};
+pub use seal::seal;
+
+/// The format version that this release writes, and the newest that it reads.
+pub const FORMAT_VERSION: u32 = 1;

@@ -1,0 +1,240 @@
+//! The manifest of a pack (FORMAT.md, "Manifest").
+
+mod canonical;
+mod check;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    FORMAT_VERSION,
+    address::{Column, Scheme},
+    codec::RowCodec,
+    digest::Digest,
+    error::FormatError,
+    header::ShardHeader,
+    layout::RecordLayout,
+};
+use canonical::canonical;
+
+/// Name of the manifest in a pack's folder.
+pub const MANIFEST_FILE: &str = "manifest.json";
+/// Name of the token map in a pack's folder: little-endian u32, one for each raw token id.
+pub const TOKEN_MAP_FILE: &str = "token_map.u32le";
+
+const FORMAT: &str = "engram-pack";
+
+/// Everything there is to know of a pack but the rows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// How tokens address rows.
+    pub scheme: Scheme,
+    /// The token map file, where the scheme hashes compressed ids.
+    pub token_map: Option<TokenMapFile>,
+    /// Where the rows lie.
+    pub storage: Storage,
+    /// The checkpoint files that the rows come from.
+    pub sources: Vec<SourceFile>,
+    /// One table for each layer of the scheme, in its order.
+    pub tables: Vec<Table>,
+}
+
+/// The token map that belongs to a pack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenMapFile {
+    /// Raw token ids.
+    pub entries: u64,
+    /// Digest of the file.
+    pub digest: Digest,
+}
+
+/// Where the rows of a pack lie.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Storage {
+    /// In shards of sealed records, one for each column.
+    Packed,
+    /// In the checkpoint's own files.
+    Attached {
+        /// Absolute path of the checkpoint's folder when it was attached.
+        checkpoint: String,
+    },
+}
+
+/// One safetensors file of the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceFile {
+    /// File name in the checkpoint's folder.
+    pub name: String,
+    /// Size of the file.
+    pub bytes: u64,
+    /// Digest of its first bytes up to the tensors' data.
+    pub header_digest: Digest,
+}
+
+/// The table of one layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// The model's layer id.
+    pub layer: u32,
+    /// How its rows are encoded.
+    pub codec: RowCodec,
+    /// Where the parts of a row lie in the checkpoint: values, then scales where they have their own
+    /// tensor.
+    pub planes: Vec<Plane>,
+    /// Digests of each column's shard; empty in an attached pack.
+    pub shards: Vec<ShardDigests>,
+    /// Known rows, by which an attached pack is checked; empty otherwise.
+    pub samples: Vec<Sample>,
+}
+
+/// The bytes that one kind of tensor contributes to each row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plane {
+    /// Bytes a row.
+    pub row_bytes: u64,
+    /// The tensors, in row order.
+    pub segments: Vec<Segment>,
+}
+
+/// Consecutive rows in one tensor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Segment {
+    /// Name of the tensor.
+    pub tensor: String,
+    /// Index in [`Manifest::sources`].
+    pub source: u32,
+    /// Offset of its first row in that file.
+    pub offset: u64,
+    /// Row id of its first row.
+    pub first_row: u64,
+    /// Number of its rows.
+    pub row_count: u64,
+}
+
+/// Digests of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardDigests {
+    /// Of all bytes after the header.
+    pub data: Digest,
+    /// Of the row bytes alone, in row order, whatever the layout.
+    pub rows: Digest,
+}
+
+/// A row whose seal is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// Row id.
+    pub row: u64,
+    /// Its [`seal`](crate::seal()).
+    pub seal: u64,
+}
+
+/// Path of a shard in its pack's folder.
+pub fn shard_path(layer: u32, column: &Column) -> String {
+    format!(
+        "layer-{layer:02}/order-{}-head-{}.shard",
+        column.order, column.head
+    )
+}
+
+impl Table {
+    /// Geometry of the records.
+    pub fn layout(&self) -> RecordLayout {
+        RecordLayout::new(self.codec.row_bytes())
+    }
+
+    /// The header that the shard of `column` must have.
+    ///
+    /// # Panics
+    /// If the table has no shards.
+    pub fn header(&self, column: Column) -> ShardHeader {
+        ShardHeader::new(
+            self.layer,
+            column,
+            self.codec,
+            self.shards[column.index as usize],
+        )
+    }
+}
+
+impl Manifest {
+    /// The file's text: canonical JSON that carries its own checksum.
+    ///
+    /// # Panics
+    /// Never: the types above always serialize.
+    pub fn to_text(&self) -> String {
+        let mut root = serde_json::to_value(self).expect("plain data serializes");
+        root["format"] = FORMAT.into();
+        root["version"] = FORMAT_VERSION.into();
+        root["checksum"] = Digest::of(canonical(&root).as_bytes()).to_string().into();
+        canonical(&root) + "\n"
+    }
+
+    /// Reads and checks a manifest.
+    ///
+    /// # Errors
+    /// Text that is not canonical JSON, another format or version, a checksum that does not match,
+    /// unknown or missing fields, or values that contradict one another.
+    pub fn from_text(text: &[u8]) -> Result<Self, FormatError> {
+        let unreadable = |e: serde_json::Error| FormatError::Manifest {
+            reason: e.to_string(),
+        };
+        let mut root: Value = serde_json::from_slice(text).map_err(unreadable)?;
+        let field =
+            |field: &str, found: Option<&Value>, expected: &str| FormatError::ManifestField {
+                field: field.into(),
+                found: found.map_or("missing".into(), Value::to_string),
+                expected: expected.into(),
+            };
+        if root.get("format").and_then(Value::as_str) != Some(FORMAT) {
+            return Err(field("format", root.get("format"), FORMAT));
+        }
+        match root.get("version").and_then(Value::as_u64) {
+            None => return Err(field("version", root.get("version"), "a whole number")),
+            Some(version) if version == u64::from(FORMAT_VERSION) => {}
+            Some(found) => {
+                return Err(FormatError::Version {
+                    found,
+                    supported: FORMAT_VERSION,
+                });
+            }
+        }
+        // Whatever the checksum does not cover, such as spaces or repeated keys, shows here.
+        if text != (canonical(&root) + "\n").as_bytes() {
+            return Err(FormatError::Manifest {
+                reason: "not in canonical form; it was edited or damaged".into(),
+            });
+        }
+        let fields = root.as_object_mut().expect("it has fields");
+        let stored = fields.remove("checksum");
+        let Some(expected) = stored.as_ref().and_then(Value::as_str) else {
+            return Err(field("checksum", stored.as_ref(), "32 hexadecimal digits"));
+        };
+        let found = Digest::of(canonical(&root).as_bytes()).to_string();
+        if found != expected {
+            return Err(FormatError::Checksum {
+                what: "manifest",
+                found,
+                expected: expected.into(),
+            });
+        }
+        let fields = root.as_object_mut().expect("it has fields");
+        fields.remove("format");
+        fields.remove("version");
+        let manifest: Self = serde_json::from_value(root).map_err(unreadable)?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+use super::*;
+use crate::address::{EngramFamily, PresetName};
+
+fn manifest() -> Manifest {
+    let scheme = EngramFamily {
+        name: "small".into(),
+        layers: vec![1, 3],
+        heads: 2,
+        bucket_starts: vec![10, 10],
+        compressed_vocab_size: 99_092,
+        pad: 2,
+        seed: 0,
+    };
+    let scheme = scheme.scheme().unwrap();
+    let codec = RowCodec::Fp8Ue8m0 {
+        width: 64,
+        group: 32,
+    };
+    let tables = scheme.layers.iter().map(|layer| Table {
+        layer: layer.layer,
+        codec,
+        planes: [64, 2]
+            .map(|row_bytes| Plane {
+                row_bytes,
+                segments: vec![Segment {
+                    tensor: format!("t{row_bytes}"),
+                    source: 0,
+                    offset: 100,
+                    first_row: 0,
+                    row_count: layer.row_count,
+                }],
+            })
+            .to_vec(),
+        shards: vec![
+            ShardDigests {
+                data: Digest::of(b"d"),
+                rows: Digest::of(b"r"),
+            };
+            4
+        ],
+        samples: vec![],
+    });
+    Manifest {
+        tables: tables.collect(),
+        token_map: Some(TokenMapFile {
+            entries: 10,
+            digest: Digest::of(b"map"),
+        }),
+        storage: Storage::Packed,
+        sources: vec![SourceFile {
+            name: "model-00001-of-00001.safetensors".into(),
+            bytes: 1 << 20,
+            header_digest: Digest::of(b"header"),
+        }],
+        scheme,
+    }
+}
+
+/// Text of a manifest whose author recomputed the checksum after `edit`.
+fn forged(edit: impl FnOnce(&mut Manifest)) -> String {
+    let mut forged = manifest();
+    edit(&mut forged);
+    forged.to_text()
+}
+
+fn refusal(text: &str) -> String {
+    Manifest::from_text(text.as_bytes())
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn a_manifest_survives_its_text() {
+    let text = manifest().to_text();
+    assert_eq!(Manifest::from_text(text.as_bytes()).unwrap(), manifest());
+    for preset in PresetName::ALL {
+        let scheme = serde_json::to_string(&preset.scheme()).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Scheme>(&scheme).unwrap(),
+            preset.scheme()
+        );
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_noticed() {
+    let text = manifest().to_text().into_bytes();
+    for bit in 0..text.len() * 8 {
+        let mut damaged = text.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(Manifest::from_text(&damaged).is_err(), "bit {bit}");
+    }
+}
+
+#[test]
+fn every_truncation_is_noticed() {
+    let text = manifest().to_text().into_bytes();
+    for len in 0..text.len() {
+        assert!(Manifest::from_text(&text[..len]).is_err(), "{len} bytes");
+    }
+}
+
+#[test]
+fn an_edit_by_hand_is_noticed() {
+    let text = manifest().to_text();
+    assert!(refusal(&text.replace("\"fill\":2", "\"fill\":3")).contains("checksum"));
+    assert!(refusal(&text.replace(':', ": ")).contains("canonical"));
+    assert!(refusal(&text.replace("engram-pack", "other")).contains("format is \"other\""));
+    assert!(refusal("[]").contains("format is missing"));
+}
+
+#[test]
+fn a_newer_version_is_refused_before_anything_else() {
+    let refused = Manifest::from_text(br#"{"format":"engram-pack","version":2,"new":1}"#);
+    assert!(
+        matches!(refused, Err(FormatError::Version { found: 2, .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn contradictions_under_a_valid_checksum_are_named() {
+    type Edit = fn(&mut Manifest);
+    let cases: [(Edit, &str); 16] = [
+        (|m| m.scheme.heads = 0, "columns is 0"),
+        (|m| m.scheme.max_order = 99, "max_order is 99"),
+        (|m| m.scheme.fill = 99_092, "fill is 99092"),
+        (|m| m.scheme.layers[1].layer = 1, "layer is 1"),
+        (
+            |m| m.scheme.layers[0].buckets[0] = 0,
+            "buckets of a column is 0",
+        ),
+        (|m| m.scheme.layers[0].row_count = 5, "5"),
+        (|m| m.token_map = None, "token_map is null"),
+        (
+            |m| m.sources[0].name = "../secret".into(),
+            "sources.name is ../secret",
+        ),
+        (|m| m.tables.truncate(1), "tables is 1"),
+        (|m| m.tables[0].layer = 9, "tables.layer is 9"),
+        (
+            |m| m.tables[0].codec = RowCodec::F32 { width: 0 },
+            "width is 0",
+        ),
+        (
+            |m| m.tables[0].codec = RowCodec::F32 { width: 9 },
+            "planes.row_bytes is [64, 2], expected [36]",
+        ),
+        (|m| m.tables[1].shards.truncate(3), "tables.shards is 3"),
+        (
+            |m| m.tables[0].planes[1].segments[0].source = 1,
+            "t2.source is 1",
+        ),
+        (
+            |m| m.tables[0].planes[0].segments[0].offset = u64::MAX,
+            "t64.offset is",
+        ),
+        (
+            |m| m.tables[0].planes[0].segments[0].row_count -= 1,
+            "rows of all segments",
+        ),
+    ];
+    for (edit, expected) in cases {
+        let refused = refusal(&forged(edit));
+        assert!(refused.contains(expected), "`{refused}` lacks `{expected}`");
+    }
+}
+
+#[test]
+fn digits_beyond_64_bits_do_not_pass_as_numbers() {
+    let text = manifest()
+        .to_text()
+        .replace("\"fill\":2", "\"fill\":99999999999999999999999");
+    assert!(Manifest::from_text(text.as_bytes()).is_err());
+}

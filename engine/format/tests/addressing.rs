@@ -1,0 +1,391 @@
+//! Row ids agree with the models' published vectors and with an independent NumPy implementation.
+
+use engram_format::{
+    DEAD, EngramFamily, HashRule, Hasher, LongCatFamily, PresetName, QwenFamily, Request, RowId,
+    RowIds, Scheme, Sequence, TokenMap,
+};
+use proptest::prelude::*;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+fn vectors(file: &str) -> Value {
+    let path = format!(
+        "{}/../../format-spec/vectors/{file}",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn numbers(value: &Value) -> Vec<u64> {
+    match value {
+        Value::Array(values) => values.iter().flat_map(numbers).collect(),
+        number => vec![number.as_u64().unwrap()],
+    }
+}
+
+fn tokens(value: &Value) -> Vec<u32> {
+    numbers(value)
+        .into_iter()
+        .map(|n| u32::try_from(n).unwrap())
+        .collect()
+}
+
+fn sha256(values: impl IntoIterator<Item = u64>) -> String {
+    let mut hash = Sha256::new();
+    values
+        .into_iter()
+        .for_each(|v| hash.update(v.to_le_bytes()));
+    hash.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Row ids `[position][layer][column]`, flat.
+fn by_position(rows: &RowIds, layers: usize) -> Vec<u64> {
+    (0..rows.positions())
+        .flat_map(|p| (0..layers).flat_map(move |l| rows.position(l, p)))
+        .map(|row| row.0)
+        .collect()
+}
+
+fn hash(hasher: &Hasher, tokens: &[u32]) -> Vec<u64> {
+    let mut rows = RowIds::new();
+    hasher
+        .extend(&mut Sequence::new(), tokens, &mut rows)
+        .unwrap();
+    by_position(&rows, hasher.scheme().layers.len())
+}
+
+/// A hasher over ids that are compressed already.
+fn identity(scheme: Scheme) -> Hasher {
+    let map = scheme.compressed.then(|| {
+        TokenMap::new(
+            (0..scheme.hashed_vocab_size).collect(),
+            scheme.hashed_vocab_size,
+        )
+        .unwrap()
+    });
+    Hasher::new(scheme, map).unwrap()
+}
+
+fn multipliers(scheme: &Scheme) -> Vec<u64> {
+    let layers = scheme.layers.iter();
+    layers
+        .flat_map(|layer| match &layer.hash {
+            HashRule::XorMultiply { multipliers } => multipliers.clone(),
+            HashRule::Polynomial { .. } => vec![],
+        })
+        .collect()
+}
+
+#[test]
+fn deepseek_v41_constants_have_the_published_digests() {
+    let scheme = PresetName::DeepSeekV41Flash.scheme();
+    let rows: Vec<u64> = scheme.layers.iter().map(|l| l.row_count).collect();
+    assert_eq!(rows, [384_006_168, 384_016_682]);
+    assert_eq!(
+        sha256(multipliers(&scheme)),
+        "7345f44ec93e965df6581af59c78a5dd6efba7be2e855486450a6594d7ebd7c6"
+    );
+    assert_eq!(
+        sha256(scheme.layers.iter().flat_map(|l| l.buckets.clone())),
+        "ed542f58c4b3593c4120e899620231785b695dfc61bcc3d04b61b113abd9cf9e"
+    );
+    assert_eq!(
+        sha256((0..2).flat_map(|l| scheme.columns(l).map(|c| c.first_row).collect::<Vec<_>>())),
+        "edf229962df441c86f9c20cbc126579dd548421e231250b146ee6f5bea0b2f8b"
+    );
+}
+
+#[test]
+fn deepseek_v41_rows_have_the_published_digests() {
+    let hasher = identity(PresetName::DeepSeekV41Flash.scheme());
+    let rows = hash(&hasher, &[0, 3, 15]);
+    let (first_two, third) = rows.split_at(2 * 48);
+    assert_eq!(
+        sha256(first_two.iter().copied()),
+        "f5a64799492bea90bc6d87f0cb8a67bb983441e1cd9c12ec2e7b8df6cbcfee1d"
+    );
+    assert_eq!(
+        sha256(third.iter().copied()),
+        "09c32d336e7a23d61ff9ac94674cb30039857eeeb3df82cf475157685d76c530"
+    );
+    assert_eq!(
+        rows,
+        numbers(&vectors("published.json")["v41"]["F0_real_tokens_0_3_15"]["rows"])
+    );
+}
+
+#[test]
+fn deepseek_v41_fixtures_agree_with_a_toy_token_map() {
+    let v41 = &vectors("published.json")["v41"];
+    let map = TokenMap::new(vec![0, 1, 2, 3, 3, 5, 6, 7, 99_091, 2], 99_092).unwrap();
+    let hasher = Hasher::new(PresetName::DeepSeekV41Flash.scheme(), Some(map)).unwrap();
+    let i32_digest = |rows: Vec<u64>| {
+        let mut hash = Sha256::new();
+        rows.iter()
+            .for_each(|&row| hash.update(i32::try_from(row).unwrap().to_le_bytes()));
+        hash.finalize()
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect::<String>()
+    };
+    let f1 = hash(&hasher, &[0, 1, 2, 3, 4, 5, 6, 9]);
+    assert_eq!(f1, numbers(&v41["F1"]["rows"]));
+    assert_eq!(
+        i32_digest(f1),
+        "66db30d48c026b2023f77501eecdfc11e75cd578ad151595b8cea1941d6c3d96"
+    );
+    let f2 = hash(&hasher, &[0, 1, 2, DEAD, 4, 5, 6, 9]);
+    assert_eq!(
+        i32_digest(f2),
+        "dca3cc49fa6a1ae4223d37ffe0f35ae48406bd36a471dde66d143ecd1903f5b3"
+    );
+    let f3 = hash(&hasher, &[3, 5, 6, 8]);
+    assert_eq!(f3, hash(&hasher, &[4, 5, 6, 8]));
+    assert_eq!(
+        i32_digest(f3),
+        "bceda83a71ed7732ea6d0f74771d595f0f562601ea64124548fabd4756418e1d"
+    );
+}
+
+#[test]
+fn deepseek_v41_dead_and_extreme_windows_hit_the_published_rows() {
+    let hasher = identity(PresetName::DeepSeekV41Flash.scheme());
+    let dead = hash(&hasher, &[DEAD]);
+    assert_eq!(dead[..4], [4_299_726, 29_253_038, 43_157_972, 58_397_134]);
+    assert_eq!(dead[23], 370_096_053);
+    assert_eq!((dead[24], dead[47]), (6_788_701, 381_853_422));
+    let last = hash(&hasher, &[99_091; 4])[3 * 48..].to_vec();
+    assert_eq!(last[..3], [12_193_612, 18_525_611, 33_702_377]);
+    assert_eq!(last[24..27], [11_374_428, 25_091_813, 43_617_803]);
+}
+
+#[test]
+fn demo_rows_agree_with_the_walk_through() {
+    let demo = &vectors("published.json")["demo_v1"];
+    let scheme = PresetName::EngramDemoV1.scheme();
+    assert_eq!(multipliers(&scheme), numbers(&demo["multipliers"]));
+    let buckets: Vec<u64> = scheme
+        .layers
+        .iter()
+        .flat_map(|l| l.buckets.clone())
+        .collect();
+    assert_eq!(buckets, numbers(&demo["primes"]));
+    let offsets: Vec<u64> = scheme.columns(0).map(|c| c.first_row).collect();
+    let rows = hash(&identity(scheme), &tokens(&demo["compressed"]));
+    let hashes: Vec<u64> = rows
+        .chunks(32)
+        .flat_map(|position| {
+            position[..16]
+                .iter()
+                .zip(&offsets)
+                .map(|(row, first)| row - first)
+        })
+        .collect();
+    assert_eq!(hashes, numbers(&demo["hashes_before_offset"]["1"]));
+    assert_eq!(
+        sha256(hashes),
+        "7b7720af8809fc99c324c3f7f9f9d03e9400db9dc41e53227f3e078e4b804566"
+    );
+}
+
+#[test]
+fn qwen_rows_agree_with_the_published_ones() {
+    let qwen = &vectors("published.json")["qwen4_exp"];
+    let scheme = PresetName::Qwen38FlashNext.scheme();
+    assert_eq!(multipliers(&scheme), numbers(&qwen["multipliers"]));
+    assert_eq!(scheme.layers[0].buckets, numbers(&qwen["head_sizes"]));
+    assert_eq!(scheme.layers[0].row_count, 320_001_536);
+    let rows = hash(&identity(scheme), &tokens(&qwen["input_ids"]));
+    assert_eq!(rows, numbers(&qwen["rows"]));
+}
+
+#[test]
+fn longcat_has_the_published_row_count() {
+    assert_eq!(
+        PresetName::LongCatFlashLite.scheme().layers[0].row_count,
+        122_683_536
+    );
+}
+
+#[test]
+fn every_family_agrees_with_numpy() {
+    let text = |v: &Value| v.as_str().unwrap().to_owned();
+    let n32 = |v: &Value| u32::try_from(v.as_u64().unwrap()).unwrap();
+    let cases = vectors("addressing.json")["cases"]
+        .as_array()
+        .unwrap()
+        .clone();
+    assert_eq!(cases.len(), 6);
+    for case in cases {
+        let p = &case["params"];
+        let scheme = match case["family"].as_str().unwrap() {
+            "engram" => EngramFamily {
+                name: text(&p["name"]),
+                layers: tokens(&p["layers"]),
+                heads: n32(&p["heads"]),
+                bucket_starts: numbers(&p["bucket_starts"]),
+                compressed_vocab_size: n32(&p["compressed_vocab_size"]),
+                pad: n32(&p["pad"]),
+                seed: p["seed"].as_u64().unwrap(),
+            }
+            .scheme(),
+            "qwen" => QwenFamily {
+                name: text(&p["name"]),
+                layers: tokens(&p["layers"]),
+                max_order: n32(&p["max_order"]),
+                heads: n32(&p["heads"]),
+                bucket_start: p["bucket_start"].as_u64().unwrap(),
+                row_multiple: p["row_multiple"].as_u64().unwrap(),
+                vocab_size: n32(&p["vocab_size"]),
+                eos: n32(&p["eos"]),
+                seed: p["seed"].as_u64().unwrap(),
+            }
+            .scheme(),
+            _ => LongCatFamily {
+                name: text(&p["name"]),
+                max_order: n32(&p["max_order"]),
+                heads: n32(&p["heads"]),
+                bucket_base: p["bucket_base"].as_u64().unwrap(),
+                vocab_size: n32(&p["vocab_size"]),
+                ignored: tokens(&p["ignored"]),
+            }
+            .scheme(),
+        };
+        let scheme = scheme.unwrap();
+        assert_eq!(multipliers(&scheme), numbers(&case["multipliers"]), "{p}");
+        assert_eq!(
+            hash(&identity(scheme), &tokens(&case["ids"])),
+            numbers(&case["rows"]),
+            "{p}"
+        );
+    }
+}
+
+#[test]
+fn a_token_outside_the_vocabulary_changes_nothing() {
+    let hasher = identity(PresetName::Qwen38FlashNext.scheme());
+    let mut sequences = [Sequence::new(), Sequence::new()];
+    let mut rows = RowIds::new();
+    hasher
+        .extend(&mut sequences[1], &[1, 2], &mut rows)
+        .unwrap();
+    let before = (sequences.clone(), rows.clone());
+    let [first, second] = &mut sequences;
+    let mut requests = [
+        Request {
+            sequence: first,
+            tokens: &[5, 6],
+        },
+        Request {
+            sequence: second,
+            tokens: &[7, 248_320],
+        },
+    ];
+    let refused = hasher.extend_batch(&mut requests, &mut rows).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "token 248320 at position 1 of request 1 is outside the vocabulary of 248320"
+    );
+    assert_eq!((sequences, rows), before);
+}
+
+#[test]
+fn schemes_that_cannot_work_are_refused() {
+    let scheme = PresetName::DeepSeekV41Flash.scheme();
+    let refused = Hasher::new(scheme.clone(), None).unwrap_err().to_string();
+    assert!(refused.contains("needs a token map"), "{refused}");
+    let map = TokenMap::new(vec![99_092], 99_093).unwrap();
+    let refused = Hasher::new(scheme.clone(), Some(map))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.contains("largest id of the token map is 99092"),
+        "{refused}"
+    );
+    let mut overflowing = scheme;
+    overflowing.layers[0].hash = HashRule::XorMultiply {
+        multipliers: vec![1, 1, 1 << 50, 1],
+    };
+    let refused = overflowing.validate().unwrap_err().to_string();
+    assert!(refused.contains("layer 1 would overflow"), "{refused}");
+    let refused = "deepseek-v9".parse::<PresetName>().unwrap_err().to_string();
+    assert!(
+        refused.contains("unknown scheme `deepseek-v9`"),
+        "{refused}"
+    );
+}
+
+fn preset_tokens() -> impl Strategy<Value = (PresetName, Vec<u32>)> {
+    let preset = prop::sample::select(PresetName::ALL.to_vec());
+    preset.prop_flat_map(|preset| {
+        let scheme = preset.scheme();
+        let boundary = scheme.boundary.map_or(vec![DEAD], |b| b.tokens);
+        let token = prop_oneof![
+            8 => 0..scheme.hashed_vocab_size,
+            1 => Just(DEAD),
+            1 => prop::sample::select(boundary),
+        ];
+        (Just(preset), prop::collection::vec(token, 1..40))
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn chunks_rollbacks_forks_and_batches_give_the_rows_of_one_call(
+        (preset, tokens) in preset_tokens(),
+        cuts in prop::collection::vec(0usize..40, 0..6),
+        wrong in prop::collection::vec(0u32..1000, 0..6),
+    ) {
+        let hasher = identity(preset.scheme());
+        let layers = hasher.scheme().layers.len();
+        let whole = hash(&hasher, &tokens);
+
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|c| c.min(tokens.len())).chain([0, tokens.len()]).collect();
+        cuts.sort_unstable();
+        let (mut sequence, mut rows, mut chunked) = (Sequence::new(), RowIds::new(), vec![]);
+        for cut in cuts.windows(2) {
+            // Speculate, reject, fork, peek: none may leave a trace.
+            hasher.extend(&mut sequence, &wrong, &mut rows).unwrap();
+            sequence.truncate(cut[0]);
+            let mut fork = sequence.fork();
+            hasher.advance(&mut fork, &wrong).unwrap();
+            let chunk = &tokens[cut[0]..cut[1]];
+            hasher.peek(&sequence, chunk, &mut rows).unwrap();
+            let peeked = by_position(&rows, layers);
+            hasher.extend(&mut sequence, chunk, &mut rows).unwrap();
+            prop_assert_eq!(&by_position(&rows, layers), &peeked);
+            chunked.extend(peeked);
+        }
+        prop_assert_eq!(&chunked, &whole);
+        prop_assert_eq!(sequence.len(), tokens.len());
+
+        let (head, tail) = tokens.split_at(tokens.len() / 2);
+        let (mut first, mut second) = (Sequence::new(), Sequence::new());
+        hasher.advance(&mut second, head).unwrap();
+        let mut batch = [
+            Request { sequence: &mut first, tokens: &tokens },
+            Request { sequence: &mut second, tokens: tail },
+        ];
+        hasher.extend_batch(&mut batch, &mut rows).unwrap();
+        let both: Vec<u64> = by_position(&rows, layers);
+        prop_assert_eq!(&both[..whole.len()], &whole[..]);
+        prop_assert_eq!(&both[whole.len()..], &whole[whole.len() / tokens.len() * head.len()..]);
+        prop_assert_eq!(first, second);
+    }
+
+    #[test]
+    fn row_ids_stay_in_their_columns((preset, tokens) in preset_tokens()) {
+        let hasher = identity(preset.scheme());
+        let mut rows = RowIds::new();
+        hasher.extend(&mut Sequence::new(), &tokens, &mut rows).unwrap();
+        for layer in 0..hasher.scheme().layers.len() {
+            for ids in rows.layer(layer).chunks(hasher.scheme().column_count()) {
+                for (column, &RowId(row)) in hasher.scheme().columns(layer).zip(ids) {
+                    prop_assert!((column.first_row..column.first_row + column.row_count).contains(&row));
+                }
+            }
+        }
+    }
+}
