@@ -184,6 +184,7 @@ impl Manifest {
     /// # Errors
     /// Text that is not canonical JSON, another format or version, a checksum that does not match,
     /// unknown or missing fields, or values that contradict one another.
+    #[expect(clippy::missing_panics_doc, reason = "only objects have a `format`")]
     pub fn from_text(text: &[u8]) -> Result<Self, FormatError> {
         let unreadable = |e: serde_json::Error| FormatError::Manifest {
             reason: e.to_string(),

@@ -25,7 +25,6 @@ impl Divisor {
     /// `(x / d, x % d)`.
     #[inline]
     pub(crate) const fn div_rem(self, x: u64) -> (u64, u64) {
-        #[expect(clippy::cast_possible_truncation, reason = "the high half fits")]
         let quotient = ((x as u128 * self.reciprocal as u128) >> 64) as u64;
         let remainder = x - quotient * self.divisor;
         if remainder >= self.divisor {

@@ -80,8 +80,8 @@ impl EngramFamily {
     /// # Errors
     /// Parameters from which no valid scheme follows.
     pub fn scheme(&self) -> Result<Scheme, SchemeError> {
-        let max_order = self.bucket_starts.len() as u64 + 1;
-        checked("max_order", max_order, 2, MAX_ORDER as u64)?;
+        let max_order = u32::try_from(self.bucket_starts.len() + 1).unwrap_or(u32::MAX);
+        checked("max_order", max_order.into(), 2, MAX_ORDER as u64)?;
         for &start in &self.bucket_starts {
             checked("bucket start", start, 1, BUCKET_LIMIT / 2)?;
         }
@@ -114,7 +114,7 @@ impl EngramFamily {
             hashed_vocab_size: self.compressed_vocab_size,
             fill: self.pad,
             boundary: None,
-            max_order: u32::try_from(max_order).expect("checked above"),
+            max_order,
             heads: self.heads,
             layers: layers.collect(),
         })
@@ -237,6 +237,7 @@ impl PresetName {
     }
 
     /// The published scheme of the full-size model.
+    #[expect(clippy::missing_panics_doc, reason = "a test derives all of them")]
     pub fn scheme(self) -> Scheme {
         let name = self.as_str().to_owned();
         let scheme = match self {

@@ -108,7 +108,6 @@ fn low(value: u128) -> u64 {
     value as u64
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the high half fits")]
 fn high(value: u128) -> u64 {
     (value >> 64) as u64
 }

@@ -1,0 +1,169 @@
+//! New files that appear whole or not at all.
+
+use std::{
+    fs::{self, File},
+    io::{Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FallocateFlags, fallocate};
+
+use crate::IoError;
+
+const PARTIAL: &str = "partial";
+
+/// A file being written beside its final path; it takes that path only when it is complete and on
+/// the drive, and disappears when dropped before.
+///
+/// A process that is killed leaves `NAME.partial`, which the next writer of `NAME` replaces.
+#[derive(Debug)]
+pub struct NewFile {
+    path: PathBuf,
+    partial: PathBuf,
+    file: Option<File>,
+}
+
+impl NewFile {
+    /// Begins the file `path` of `bytes` bytes, and its folder where that is missing.
+    ///
+    /// # Errors
+    /// A folder that cannot be written, or a drive without that much space.
+    pub fn create(path: &Path, bytes: u64) -> Result<Self, IoError> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(IoError::os("create the folder", folder))?;
+        }
+        let mut partial = path.as_os_str().to_owned();
+        partial.push(".");
+        partial.push(PARTIAL);
+        let partial = PathBuf::from(partial);
+        let file = File::create(&partial).map_err(IoError::os("create", &partial))?;
+        let new = Self {
+            path: path.into(),
+            partial,
+            file: Some(file),
+        };
+        new.reserve(bytes)?;
+        Ok(new)
+    }
+
+    /// Appends `bytes`, or overwrites after [`Self::seek`].
+    ///
+    /// # Errors
+    /// A failed write.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), IoError> {
+        let Self { partial, file, .. } = self;
+        open(file)
+            .write_all(bytes)
+            .map_err(IoError::os("write", &*partial))
+    }
+
+    /// Continues at `offset`.
+    ///
+    /// # Errors
+    /// A failed seek.
+    pub fn seek(&mut self, offset: u64) -> Result<(), IoError> {
+        let Self { partial, file, .. } = self;
+        let sought = open(file).seek(SeekFrom::Start(offset));
+        sought.map(drop).map_err(IoError::os("seek in", &*partial))
+    }
+
+    /// Puts the file on the drive and gives it its final path.
+    ///
+    /// # Errors
+    /// A failed sync or rename.
+    pub fn publish(mut self) -> Result<(), IoError> {
+        let Self { partial, file, .. } = &mut self;
+        open(file)
+            .sync_all()
+            .map_err(IoError::os("sync", &*partial))?;
+        fs::rename(&self.partial, &self.path).map_err(IoError::os("rename", &self.partial))?;
+        self.file = None;
+        sync_folder(&self.path)
+    }
+
+    /// Claims the space now: a full drive should stop us before the work, not after.
+    fn reserve(&self, bytes: u64) -> Result<(), IoError> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        let file = self.file.as_ref().expect("open until published");
+        match fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes) {
+            // Some file systems cannot; then the write itself finds out.
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
+            Err(source) => Err(IoError::os("reserve space for", &self.partial)(
+                source.into(),
+            )),
+        }
+    }
+}
+
+impl Drop for NewFile {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            // Nothing is lost if this fails: the name says that the file is partial.
+            let _ = fs::remove_file(&self.partial);
+        }
+    }
+}
+
+/// Writes a small file whole.
+///
+/// # Errors
+/// As the methods of [`NewFile`].
+pub fn publish_bytes(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
+    let mut file = NewFile::create(path, bytes.len() as u64)?;
+    file.write(bytes)?;
+    file.publish()
+}
+
+fn open(file: &mut Option<File>) -> &mut File {
+    file.as_mut().expect("open until published")
+}
+
+/// Puts the folder's entry for `path` on the drive.
+fn sync_folder(path: &Path) -> Result<(), IoError> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(IoError::os("sync the folder", folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_file_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new");
+        let mut file = NewFile::create(&path, 3).unwrap();
+        file.write(b"abc").unwrap();
+        drop(file);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_published_file_has_the_bytes_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sub/new");
+        let mut file = NewFile::create(&path, 6).unwrap();
+        file.write(b"___def").unwrap();
+        file.seek(0).unwrap();
+        file.write(b"abc").unwrap();
+        assert!(!path.exists());
+        file.publish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"abcdef");
+        assert_eq!(fs::read_dir(folder.path().join("sub")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn more_space_than_there_is_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = NewFile::create(&folder.path().join("new"), 1 << 50).unwrap_err();
+        assert!(refused.to_string().contains("reserve space"), "{refused}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}

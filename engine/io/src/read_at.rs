@@ -1,0 +1,30 @@
+//! The trait that all readers share.
+
+use crate::IoError;
+
+/// A file whose bytes can be copied out from any offset, by many threads at once.
+pub trait ReadAt: Send + Sync + std::fmt::Debug {
+    /// Size in bytes when the reader was opened.
+    fn size(&self) -> u64;
+
+    /// Copies `out.len()` bytes from `offset`.
+    ///
+    /// # Errors
+    /// A range beyond the end, or a failed read; `out` then holds nothing of meaning.
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), IoError>;
+
+    /// Copies the bytes from `offset` to `head`, and those that follow `gap` bytes later to `tail`.
+    ///
+    /// # Errors
+    /// As [`Self::read_at`].
+    fn read_split_at(
+        &self,
+        offset: u64,
+        head: &mut [u8],
+        gap: usize,
+        tail: &mut [u8],
+    ) -> Result<(), IoError> {
+        self.read_at(offset, head)?;
+        self.read_at(offset + (head.len() + gap) as u64, tail)
+    }
+}

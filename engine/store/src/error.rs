@@ -1,0 +1,97 @@
+//! Why a pack cannot be opened, or a row not be had.
+
+use std::path::PathBuf;
+
+use engram_format::{FormatError, RowId, SchemeError};
+use engram_io::IoError;
+use thiserror::Error;
+
+/// A pack that cannot be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// A folder without a manifest.
+    #[error("{} holds no manifest.json: it is no pack, or one whose build has not finished", path.display())]
+    NotAPack {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file that is not what the manifest or the format says.
+    #[error("{}: {source}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: FormatError,
+    },
+    /// The scheme and the token map do not fit each other.
+    #[error("{}: {source}", path.display())]
+    Scheme {
+        /// The pack.
+        path: PathBuf,
+        /// What is wrong.
+        source: SchemeError,
+    },
+    /// A file that is missing or cannot be read.
+    #[error(transparent)]
+    Io(#[from] IoError),
+}
+
+/// A batch that cannot be served. None of its rows is handed out.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum LookupError {
+    /// A layer without a table.
+    #[error("layer {layer} has no table; the pack has layers {layers:?}")]
+    UnknownLayer {
+        /// The layer asked for.
+        layer: u32,
+        /// The layers there are.
+        layers: Vec<u32>,
+    },
+    /// A row id beyond the last column.
+    #[error(
+        "row {row} at index {index} of the batch is outside the table of layer {layer}, which has {row_count} rows"
+    )]
+    RowOutOfRange {
+        /// The layer.
+        layer: u32,
+        /// Place in the batch.
+        index: usize,
+        /// The row asked for.
+        row: RowId,
+        /// Rows of the table.
+        row_count: u64,
+    },
+    /// An output of another size than the batch.
+    #[error("the output has {found} bytes, {rows} rows of {row_bytes} bytes need {expected}")]
+    OutputSize {
+        /// Rows of the batch.
+        rows: usize,
+        /// Bytes of each.
+        row_bytes: usize,
+        /// Bytes needed.
+        expected: usize,
+        /// Bytes given.
+        found: usize,
+    },
+    /// A record that is damaged, or belongs elsewhere.
+    #[error("{}: row {row} of layer {layer} at offset {offset} has seal {found:016x}, expected {expected:016x}; the record is damaged or misplaced, run `engram-pack verify`", path.display())]
+    Damaged {
+        /// The shard.
+        path: PathBuf,
+        /// The layer.
+        layer: u32,
+        /// The row.
+        row: RowId,
+        /// Offset of the record in the shard.
+        offset: u64,
+        /// Seal of the bytes read.
+        found: u64,
+        /// Seal stored.
+        expected: u64,
+    },
+    /// A read that failed.
+    #[error(transparent)]
+    Io(#[from] IoError),
+}

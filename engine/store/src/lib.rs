@@ -1,0 +1,28 @@
+//! Storage engine for N-gram memory tables.
+//!
+//! A [`Store`] is an open pack: the tables of one model with the scheme that addresses them. Tokens
+//! become row ids through its [`Hasher`] and one [`Sequence`] for each request; [`Store::lookup`]
+//! copies the rows of a [`Batch`] in token order, each checked against its seal on the way.
+//!
+//! ```text
+//! tokens --Hasher, Sequence--> RowIds [layer][position][column] --Store::lookup--> row bytes --RowCodec--> f32, bf16
+//! ```
+//!
+//! Everything here can be shared between threads.
+
+#![forbid(unsafe_code)]
+
+mod config;
+mod error;
+mod open;
+mod rows;
+mod store;
+
+pub use config::{Config, Reader};
+pub use engram_format::{
+    AddressError, DEAD, FormatError, Hasher, Manifest, PresetName, Request, RowCodec, RowId,
+    RowIds, Scheme, SchemeError, Sequence, Storage, TokenMap, bf16,
+};
+pub use engram_io::IoError;
+pub use error::{LookupError, OpenError};
+pub use store::{Batch, Store};
