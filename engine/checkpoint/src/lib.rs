@@ -1,0 +1,31 @@
+//! Finds the N-gram memory tables in a model's own checkpoint.
+//!
+//! ```text
+//! config.json ------------> Family --------> Scheme, names of the tensors
+//! tokenizer.json ---------> TokenMap           |
+//! *.safetensors headers --> TensorFiles -------+--> Checkpoint: where every part of every row lies
+//! ```
+//!
+//! No tensor data is read here but a table's single scale.
+
+#![forbid(unsafe_code)]
+
+mod builtin;
+mod checkpoint;
+mod error;
+mod family;
+mod tensors;
+mod token_map;
+mod tokenizer;
+
+pub use builtin::builtin_token_map;
+pub use checkpoint::{Checkpoint, SourceTable};
+pub use error::CheckpointError;
+pub use family::{
+    CONFIG_FILE, DeepSeekConfig, DemoConfig, Family, LongCatConfig, OtherTensor, QwenConfig,
+    Scales, TableTensors, TensorRows,
+};
+pub use safetensors::Dtype;
+pub use tensors::{Tensor, TensorFiles};
+pub use token_map::{PLAIN_TOKEN_MAP_FILE, read_token_map};
+pub use tokenizer::{TokenizerError, compress};

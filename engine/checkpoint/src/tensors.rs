@@ -1,0 +1,242 @@
+//! Where the tensors of a checkpoint lie, by the headers of its safetensors files alone.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use engram_format::{Digest, SourceFile};
+use engram_io::{IoError, PreadReader, ReadAt};
+use safetensors::{Dtype, tensor::Metadata};
+use serde_json::Value;
+
+use crate::CheckpointError;
+
+const INDEX_FILE: &str = "model.safetensors.index.json";
+const SINGLE_FILE: &str = "model.safetensors";
+/// Bytes of the header's length at the start of a file.
+const LENGTH_BYTES: usize = 8;
+/// The limit of the safetensors library.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// One tensor in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tensor {
+    /// Full name.
+    pub name: String,
+    /// Index in [`TensorFiles::files`].
+    pub source: u32,
+    /// Element type.
+    pub dtype: Dtype,
+    /// Elements in each dimension.
+    pub shape: Vec<u64>,
+    /// Offset of its first byte in the file.
+    pub offset: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// The safetensors files of a checkpoint.
+#[derive(Debug, Clone)]
+pub struct TensorFiles {
+    folder: PathBuf,
+    files: Vec<SourceFile>,
+    tensors: HashMap<String, Tensor>,
+}
+
+impl TensorFiles {
+    /// Reads the headers of all files that the index of `folder` names, or of its single file.
+    ///
+    /// # Errors
+    /// A missing file, a header that is damaged, larger than the file, or at odds with its size, or an
+    /// index that names a tensor where it is not.
+    pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
+        let weight_map = read_index(folder)?;
+        let names: BTreeSet<&str> = match &weight_map {
+            Some(map) => map.values().map(String::as_str).collect(),
+            None => BTreeSet::from([SINGLE_FILE]),
+        };
+        let mut opened = Self {
+            folder: folder.into(),
+            files: Vec::new(),
+            tensors: HashMap::new(),
+        };
+        for name in names {
+            opened.add(name)?;
+        }
+        for (tensor, file) in weight_map.iter().flatten() {
+            let place = opened
+                .tensors
+                .get(tensor)
+                .map(|tensor| tensor.source as usize);
+            let found = place.map(|source| opened.files[source].name.as_str());
+            if found != Some(file) {
+                return Err(CheckpointError::Header {
+                    path: folder.join(file),
+                    reason: format!(
+                        "the index says that `{tensor}` is here, but it is {}",
+                        found.map_or("nowhere".into(), |found| format!("in {found}"))
+                    ),
+                });
+            }
+        }
+        Ok(opened)
+    }
+
+    /// The files, in the order of their names.
+    pub fn files(&self) -> &[SourceFile] {
+        &self.files
+    }
+
+    /// Path of the file at index `source`.
+    pub fn path(&self, source: u32) -> PathBuf {
+        self.folder.join(&self.files[source as usize].name)
+    }
+
+    /// The tensor whose name is `name`, or ends with it after a dot.
+    pub fn find(&self, name: &str) -> Option<&Tensor> {
+        let ends = |full: &str| {
+            full.strip_suffix(name)
+                .is_some_and(|prefix| prefix.ends_with('.'))
+        };
+        self.tensors.get(name).or_else(|| {
+            let mut matches = self.tensors.values().filter(|tensor| ends(&tensor.name));
+            let first = matches.next()?;
+            // Two tensors would make it a guess.
+            matches.next().is_none().then_some(first)
+        })
+    }
+
+    /// As [`Self::find`].
+    ///
+    /// # Errors
+    /// No such tensor, or more than one.
+    pub fn get(&self, name: &str) -> Result<&Tensor, CheckpointError> {
+        self.find(name)
+            .ok_or_else(|| CheckpointError::MissingTensor {
+                folder: self.folder.clone(),
+                name: name.into(),
+            })
+    }
+
+    /// An error about `tensor`.
+    pub(crate) fn fault(
+        &self,
+        tensor: &Tensor,
+        field: &'static str,
+        found: impl ToString,
+        expected: impl ToString,
+    ) -> CheckpointError {
+        CheckpointError::Tensor {
+            path: self.path(tensor.source),
+            name: tensor.name.clone(),
+            field,
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
+    }
+
+    fn add(&mut self, name: &str) -> Result<(), CheckpointError> {
+        let path = self.folder.join(name);
+        let fault = |reason: String| CheckpointError::Header {
+            path: path.clone(),
+            reason,
+        };
+        if Path::new(name).file_name().is_none_or(|file| file != name) {
+            return Err(fault(
+                "the index names a file outside the checkpoint".into(),
+            ));
+        }
+        let reader = PreadReader::open(&path)?;
+        let header = read_header(&reader).map_err(|e| match e {
+            HeaderFault::Io(e) => e.into(),
+            HeaderFault::Length(reason) => fault(reason),
+        })?;
+        let metadata: Metadata =
+            serde_json::from_slice(&header[LENGTH_BYTES..]).map_err(|e| fault(e.to_string()))?;
+        let data_start = header.len() as u64;
+        let data_bytes = metadata.data_len() as u64;
+        if data_start.checked_add(data_bytes) != Some(reader.size()) {
+            return Err(fault(format!(
+                "header and tensors take {data_start} + {data_bytes} bytes, the file has {}",
+                reader.size()
+            )));
+        }
+        let source = u32::try_from(self.files.len()).map_err(|_| fault("too many files".into()))?;
+        self.files.push(SourceFile {
+            name: name.into(),
+            bytes: reader.size(),
+            header_digest: Digest::of(&header),
+        });
+        for (name, info) in metadata.tensors() {
+            let (start, end) = info.data_offsets;
+            let tensor = Tensor {
+                name: name.clone(),
+                source,
+                dtype: info.dtype,
+                shape: info.shape.iter().map(|&n| n as u64).collect(),
+                offset: data_start + start as u64,
+                bytes: (end - start) as u64,
+            };
+            if let Some(other) = self.tensors.insert(name.clone(), tensor) {
+                let other = self.path(other.source);
+                return Err(fault(format!("`{name}` is also in {}", other.display())));
+            }
+        }
+        Ok(())
+    }
+}
+
+enum HeaderFault {
+    Io(IoError),
+    Length(String),
+}
+
+/// The file up to its tensors' data.
+fn read_header(reader: &PreadReader) -> Result<Vec<u8>, HeaderFault> {
+    let size = reader.size();
+    if size < LENGTH_BYTES as u64 {
+        return Err(HeaderFault::Length(format!(
+            "the file has {size} bytes, a header takes 8 and more"
+        )));
+    }
+    let mut length = [0; LENGTH_BYTES];
+    reader.read_at(0, &mut length).map_err(HeaderFault::Io)?;
+    let length = u64::from_le_bytes(length);
+    let most = (size - LENGTH_BYTES as u64).min(MAX_HEADER_BYTES);
+    if length > most {
+        return Err(HeaderFault::Length(format!(
+            "its length is {length} bytes, at most {most} are possible"
+        )));
+    }
+    let mut header = vec![0; usize::try_from(length).expect("it is below 2^27") + LENGTH_BYTES];
+    reader.read_at(0, &mut header).map_err(HeaderFault::Io)?;
+    Ok(header)
+}
+
+/// The `weight_map`: for each tensor its file. `None` for a checkpoint of a single file.
+fn read_index(folder: &Path) -> Result<Option<HashMap<String, String>>, CheckpointError> {
+    let path = folder.join(INDEX_FILE);
+    if !path.exists() && folder.join(SINGLE_FILE).exists() {
+        return Ok(None);
+    }
+    let index = read_json(&path)?;
+    let map = index.get("weight_map").cloned().unwrap_or_default();
+    serde_json::from_value(map)
+        .map(Some)
+        .map_err(|source| CheckpointError::Json { path, source })
+}
+
+/// Reads a JSON file.
+pub(crate) fn read_json(path: &Path) -> Result<Value, CheckpointError> {
+    let text = fs::read(path).map_err(|source| IoError::Os {
+        action: "read",
+        path: path.into(),
+        source,
+    })?;
+    serde_json::from_slice(&text).map_err(|source| CheckpointError::Json {
+        path: path.into(),
+        source,
+    })
+}
