@@ -87,7 +87,7 @@ impl Checkpoint {
         };
         let mut used = vec![false; self.sources.len()];
         segments(&mut self.tables, &mut |source| {
-            used[*source as usize] = true
+            used[*source as usize] = true;
         });
         let mut next = 0;
         let renumbered: Vec<u32> = used
@@ -98,7 +98,7 @@ impl Checkpoint {
             })
             .collect();
         segments(&mut self.tables, &mut |source| {
-            *source = renumbered[*source as usize]
+            *source = renumbered[*source as usize];
         });
         let mut used = used.into_iter();
         self.sources.retain(|_| used.next().unwrap_or(false));

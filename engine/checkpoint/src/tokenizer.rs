@@ -47,6 +47,7 @@ pub fn compress(tokenizer_json: &[u8]) -> Result<Vec<u32>, TokenizerError> {
     let tokenizer = Tokenizer::from_bytes(tokenizer_json).map_err(TokenizerError::Unreadable)?;
     let count = tokenizer.get_vocab_size(true);
     let mut known: HashMap<String, u32> = HashMap::new();
+    let mut next = 0;
     (0_u32..)
         .take(count)
         .map(|id| {
@@ -55,8 +56,9 @@ pub fn compress(tokenizer_json: &[u8]) -> Result<Vec<u32>, TokenizerError> {
                 .ok_or(TokenizerError::Gap { id, count })?;
             let key = key(&tokenizer, id, token)
                 .map_err(|source| TokenizerError::Token { id, source })?;
-            let next = u32::try_from(known.len()).expect("no more keys than ids");
-            Ok(*known.entry(key).or_insert(next))
+            let id = *known.entry(key).or_insert(next);
+            next = next.max(id + 1);
+            Ok(id)
         })
         .collect()
 }

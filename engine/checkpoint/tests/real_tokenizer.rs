@@ -1,7 +1,5 @@
 //! The built-in map is what the real tokenizer gives.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
 use engram_checkpoint::{builtin_token_map, compress};
 use engram_format::PresetName;
 

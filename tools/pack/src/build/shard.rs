@@ -1,0 +1,154 @@
+//! Writes one shard.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use engram_checkpoint::{Checkpoint, SourceTable};
+use engram_format::{
+    Column, Digester, HEADER_BYTES, NanPlace, RecordLayout, RowCodec, RowId, SEAL_BYTES,
+    ShardDigests, ShardHeader, seal, shard_path,
+};
+use engram_io::{NewFile, PreadReader, ReadAt};
+
+use super::rows::RowStream;
+use crate::Progress;
+
+/// Shard bytes written at a time; memory is bounded by about three times this for each job.
+const CHUNK_BYTES: usize = 2 << 20;
+
+/// One shard to be built.
+pub(super) struct ShardJob<'a> {
+    pub(super) checkpoint: &'a Checkpoint,
+    pub(super) pack: &'a Path,
+    pub(super) table: &'a SourceTable,
+    pub(super) column: Column,
+    pub(super) allow_nan: bool,
+}
+
+impl ShardJob<'_> {
+    fn path(&self) -> PathBuf {
+        self.pack.join(shard_path(self.table.layer, &self.column))
+    }
+
+    fn codec(&self) -> RowCodec {
+        self.table.codec
+    }
+
+    fn layout(&self) -> RecordLayout {
+        RecordLayout::new(self.codec().row_bytes())
+    }
+
+    /// Bytes of the column's rows.
+    pub(super) fn row_bytes(&self) -> u64 {
+        self.column.row_count * self.codec().row_bytes() as u64
+    }
+
+    /// Bytes of the shard.
+    pub(super) fn shard_bytes(&self) -> u64 {
+        self.layout().shard_bytes(self.column.row_count)
+    }
+
+    /// The digests of the shard where an earlier build has finished it.
+    ///
+    /// It got its name only once it was whole and on the drive, so its header tells.
+    pub(super) fn finished(&self) -> Result<Option<ShardDigests>> {
+        let path = self.path();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let reader = PreadReader::open(&path)?;
+        let mut block = [0; HEADER_BYTES];
+        reader.read_at(0, &mut block)?;
+        let context = || format!("{} is no shard of this build; remove it", path.display());
+        let found = ShardHeader::decode(&block).with_context(context)?;
+        let expected = ShardHeader::new(self.table.layer, self.column, self.codec(), found.digests);
+        expected.check(&block).with_context(context)?;
+        if reader.size() != self.shard_bytes() {
+            bail!(
+                "{} bytes, expected {}: {}",
+                reader.size(),
+                self.shard_bytes(),
+                context()
+            );
+        }
+        Ok(Some(found.digests))
+    }
+
+    /// Builds the shard.
+    pub(super) fn run(&self, progress: Progress<'_>) -> Result<ShardDigests> {
+        let layout = self.layout();
+        let mut source = RowStream::new(self.checkpoint, self.table, self.column.first_row)?;
+        let mut file = NewFile::create(&self.path(), self.shard_bytes())?;
+        file.write(&[0; HEADER_BYTES])?;
+
+        let chunk_rows = (CHUNK_BYTES / layout.group_bytes()).max(1) * layout.group_records();
+        let mut rows = vec![0; chunk_rows * layout.row_bytes()];
+        let mut records = Vec::new();
+        let (mut of_rows, mut of_data) = (Digester::new(), Digester::new());
+        let mut next = RowId(self.column.first_row);
+        let mut left = self.column.row_count;
+        while left > 0 {
+            let count = usize::try_from(left).map_or(chunk_rows, |left| left.min(chunk_rows));
+            let rows = &mut rows[..count * layout.row_bytes()];
+            source.read(rows)?;
+            self.check_numbers(next, rows)?;
+            of_rows.update(rows);
+            lay_out(&layout, self.table.layer, next, rows, &mut records);
+            of_data.update(&records);
+            file.write(&records)?;
+            next.0 += count as u64;
+            left -= count as u64;
+            progress(rows.len() as u64);
+        }
+
+        let digests = ShardDigests {
+            data: of_data.finish(),
+            rows: of_rows.finish(),
+        };
+        let header = ShardHeader::new(self.table.layer, self.column, self.codec(), digests);
+        file.seek(0)?;
+        file.write(&header.encode())?;
+        file.publish()?;
+        Ok(digests)
+    }
+
+    fn check_numbers(&self, first: RowId, rows: &[u8]) -> Result<()> {
+        if self.allow_nan {
+            return Ok(());
+        }
+        let codec = self.codec();
+        for (row, bytes) in (first.0..).zip(rows.chunks_exact(codec.row_bytes())) {
+            let (plane, place, what) = match codec.find_nan(bytes) {
+                None => continue,
+                Some(NanPlace::Value(place)) => (0, place, "value"),
+                Some(NanPlace::Scale(place)) => (1, place, "scale"),
+            };
+            let segments = &self.table.planes[plane].segments;
+            let segment =
+                &segments[segments.partition_point(|segment| segment.first_row <= row) - 1];
+            bail!(
+                "tensor `{}`: {what} {place} of row {} (row {row} of layer {}) is not a number; pass --allow-nan to keep it",
+                segment.tensor,
+                row - segment.first_row,
+                self.table.layer,
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Lays `rows` out as records in whole groups.
+fn lay_out(layout: &RecordLayout, layer: u32, first: RowId, rows: &[u8], records: &mut Vec<u8>) {
+    let row_bytes = layout.row_bytes();
+    let groups = (rows.len() / row_bytes).div_ceil(layout.group_records());
+    records.clear();
+    records.resize(groups * layout.group_bytes(), 0);
+    let slots = records
+        .chunks_exact_mut(layout.group_bytes())
+        .flat_map(|group| group.chunks_exact_mut(layout.stride()));
+    for ((row, bytes), record) in (first.0..).zip(rows.chunks_exact(row_bytes)).zip(slots) {
+        record[..row_bytes].copy_from_slice(bytes);
+        let seal = seal(layer, RowId(row), bytes).to_le_bytes();
+        record[layout.stride() - SEAL_BYTES..].copy_from_slice(&seal);
+    }
+}

@@ -1,0 +1,55 @@
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::ValueEnum;
+use engram::{Batch, Config, Reader, RowId, Store};
+
+/// Print one row
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Folder of the pack
+    pack: PathBuf,
+    /// The model's layer id
+    #[arg(long, value_name = "L")]
+    layer: u32,
+    /// Row id in the layer's table
+    #[arg(long, value_name = "R")]
+    row: u64,
+    /// Stored bytes, or decoded values
+    #[arg(long = "as", value_name = "FORM", default_value = "hex")]
+    form: Form,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Form {
+    Hex,
+    F32,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<ExitCode> {
+        let store = Store::open(&self.pack, Config::new().reader(Reader::Pread))?;
+        let codec = store.codec(self.layer)?;
+        let mut row = vec![0; codec.row_bytes()];
+        let batch = Batch {
+            layer: self.layer,
+            rows: &[RowId(self.row)],
+        };
+        store.lookup(batch, &mut row)?;
+        match self.form {
+            Form::Hex => println!(
+                "{}",
+                row.iter()
+                    .map(|byte| format!("{byte:02x}"))
+                    .collect::<String>()
+            ),
+            Form::F32 => {
+                let mut values = vec![0.0; codec.width()];
+                codec.decode_f32(&row, &mut values);
+                let values: Vec<String> = values.iter().map(f32::to_string).collect();
+                println!("{}", values.join(" "));
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,10 @@
+//! One file for each subcommand.
+
+pub(crate) mod attach;
+pub(crate) mod build;
+pub(crate) mod demo;
+pub(crate) mod get;
+pub(crate) mod inspect;
+pub(crate) mod rows;
+pub(crate) mod synth;
+pub(crate) mod verify;

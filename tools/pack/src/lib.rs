@@ -1,0 +1,17 @@
+//! Builds, attaches, verifies and synthesizes: the work behind the `engram-pack` commands.
+
+#![forbid(unsafe_code)]
+
+mod attach;
+mod build;
+mod parallel;
+mod synth;
+mod verify;
+
+pub use attach::attach;
+pub use build::{BuildOptions, BuildReport, build, source_bytes};
+pub use synth::{SynthOptions, SynthReport, synth};
+pub use verify::{Damage, VerifyOptions, VerifyReport, pack_bytes, read_manifest, verify};
+
+/// Called with the bytes done since the last call, from any thread.
+pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);

@@ -1,0 +1,45 @@
+//! The `engram-pack` command.
+
+mod cmd;
+mod console;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, inspects and verifies packs of N-gram memory tables.
+#[derive(Parser)]
+#[command(name = "engram-pack", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Synth(cmd::synth::Args),
+    Build(cmd::build::Args),
+    Attach(cmd::attach::Args),
+    Inspect(cmd::inspect::Args),
+    Verify(cmd::verify::Args),
+    Rows(cmd::rows::Args),
+    Get(cmd::get::Args),
+    Demo(cmd::demo::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Synth(args) => args.run(),
+        Command::Build(args) => args.run(),
+        Command::Attach(args) => args.run(),
+        Command::Inspect(args) => args.run(),
+        Command::Verify(args) => args.run(),
+        Command::Rows(args) => args.run(),
+        Command::Get(args) => args.run(),
+        Command::Demo(args) => args.run(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
