@@ -119,15 +119,24 @@ fn locate(
         .map(|tensor| files.get(&tensor.name))
         .collect::<Result<Vec<_>, _>>()?;
 
-    for (&tensor, expected) in values.iter().zip(&tensors.values) {
-        let rows = check_rows(files, tensor, tensors.width, values[0].dtype)?;
+    let rows = values
+        .iter()
+        .map(|tensor| check_shape(files, tensor, tensors.width, values[0].dtype))
+        .collect::<Result<Vec<_>, _>>()?;
+    let (found, expected) = (
+        rows.iter().sum(),
+        tensors.values.iter().map(|t| t.rows).sum(),
+    );
+    if found != expected {
+        return Err(CheckpointError::RowCount {
+            layer: layer.layer,
+            found,
+            expected,
+        });
+    }
+    for ((tensor, rows), expected) in values.iter().zip(rows).zip(&tensors.values) {
         if rows != expected.rows {
-            let others: u64 = tensors.values.iter().map(|tensor| tensor.rows).sum();
-            return Err(CheckpointError::RowCount {
-                layer: layer.layer,
-                found: others - expected.rows + rows,
-                expected: layer.row_count,
-            });
+            return Err(files.fault(tensor, "rows", rows, expected.rows));
         }
     }
     let (codec, scales) = codec(files, &tensors, values[0])?;
@@ -153,7 +162,7 @@ fn locate(
 }
 
 /// Rows of a tensor of values, which must be `[rows, width]`.
-fn check_rows(
+fn check_shape(
     files: &TensorFiles,
     tensor: &Tensor,
     width: u32,

@@ -96,8 +96,13 @@ impl Store {
     ///
     /// # Errors
     /// A layer or row that is not there, an `out` of another size than the rows, a failed read, or a
-    /// damaged record. If a read fails or a record is damaged, `out` is all zero.
+    /// damaged record. Then `out` is all zero.
     pub fn lookup(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {
+        // No byte of a bad row may be mistaken for a good one.
+        self.read(batch, out).inspect_err(|_| out.fill(0))
+    }
+
+    fn read(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {
         let table = self.table(batch.layer)?;
         let row_bytes = table.codec.row_bytes();
         let expected = batch.rows.len() * row_bytes;
@@ -118,11 +123,7 @@ impl Store {
             .zip(out.chunks_exact_mut(row_bytes));
         for ((&row, likely), bytes) in reads {
             let column = table.column_of(row, likely);
-            if let Err(error) = table.rows.read(column, row, self.check_seals, bytes) {
-                // No byte of a bad row may be mistaken for a good one.
-                out.fill(0);
-                return Err(error);
-            }
+            table.rows.read(column, row, self.check_seals, bytes)?;
         }
         Ok(())
     }

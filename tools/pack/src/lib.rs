@@ -10,7 +10,7 @@ mod verify;
 
 pub use attach::attach;
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
-pub use synth::{SynthOptions, SynthReport, synth};
+pub use synth::{SynthOptions, SynthReport, synth, write_checkpoint};
 pub use verify::{Damage, VerifyOptions, VerifyReport, pack_bytes, read_manifest, verify};
 
 /// Called with the bytes done since the last call, from any thread.

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, ensure};
 use engram_checkpoint::{
     CONFIG_FILE, Dtype, Family, PLAIN_TOKEN_MAP_FILE, Scales, builtin_token_map, read_token_map,
 };
-use engram_format::{PresetName, Scheme};
+use engram_format::{PresetName, Scheme, TokenMap};
 use engram_io::{NewFile, publish_bytes};
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Serialize;
@@ -72,7 +72,6 @@ struct TensorPlan {
 /// # Errors
 /// A scale that leaves no rows, a tokenizer of another model, or a folder that cannot be written.
 pub fn synth(options: &SynthOptions, out: &Path, progress: Progress<'_>) -> Result<SynthReport> {
-    let start = Instant::now();
     ensure!(options.scale > 0, "--scale is 0, expected 1 or more");
     let family = Family::preset(options.preset).scaled_down(options.scale);
     let tokenizer = options.tokenizer.as_deref().filter(|_| family.compresses());
@@ -80,22 +79,37 @@ pub fn synth(options: &SynthOptions, out: &Path, progress: Progress<'_>) -> Resu
         Some(path) => Some(read_token_map(out, Some(path))?),
         None => builtin_token_map(options.preset),
     };
-    let scheme = family.scheme(token_map.as_ref())?;
     new_folder(out)?;
     match (tokenizer, &token_map) {
         (Some(path), _) => publish_bytes(&out.join(TOKENIZER_FILE), &fs::read(path)?)?,
         (None, Some(map)) => publish_bytes(&out.join(PLAIN_TOKEN_MAP_FILE), &map.to_bytes())?,
         (None, None) => {}
     }
+    write_checkpoint(&family, token_map.as_ref(), options.seed, out, progress)
+}
+
+/// Writes the configuration and the tensors of `family` to the folder `out`, which must be there.
+///
+/// # Errors
+/// A configuration from which no scheme follows, or a folder that cannot be written.
+pub fn write_checkpoint(
+    family: &Family,
+    token_map: Option<&TokenMap>,
+    seed: u64,
+    out: &Path,
+    progress: Progress<'_>,
+) -> Result<SynthReport> {
+    let start = Instant::now();
+    let scheme = family.scheme(token_map)?;
     let config = serde_json::to_string_pretty(&family.to_json(&scheme))? + "\n";
     publish_bytes(&out.join(CONFIG_FILE), config.as_bytes())?;
 
-    let files: Vec<Vec<TensorPlan>> = plan(&family, &scheme);
+    let files: Vec<Vec<TensorPlan>> = plan(family, &scheme);
     let total: u64 = files.iter().flatten().map(|tensor| tensor.bytes).sum();
     let mut weight_map = BTreeMap::new();
     for (index, tensors) in files.iter().enumerate() {
         let name = format!("model-{:05}-of-{:05}.safetensors", index + 1, files.len());
-        write_file(&out.join(&name), tensors, options.seed, progress)
+        write_file(&out.join(&name), tensors, seed, progress)
             .with_context(|| format!("cannot make {name}"))?;
         weight_map.extend(
             tensors

@@ -1,0 +1,96 @@
+//! The packs of `format-spec/vectors` read as they always did, here and in the Python reader.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::{fs, path::PathBuf, process::Command};
+
+use engram_tests::{
+    READERS, files, look_up, make_checkpoint, make_pack, open, sample_rows, sample_tokens,
+    small_families,
+};
+use serde_json::Value;
+
+fn format_spec() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../format-spec"))
+}
+
+#[test]
+fn every_reader_finds_what_is_expected() {
+    let expected = fs::read(format_spec().join("vectors/expected.json")).unwrap();
+    let expected: Value = serde_json::from_slice(&expected).unwrap();
+    assert_eq!(expected.as_object().unwrap().len(), small_families().len());
+    for (name, expected) in expected.as_object().unwrap() {
+        for reader in READERS {
+            let store = open(&format_spec().join("vectors").join(name), reader);
+            let tokens = sample_tokens(&store);
+            assert_eq!(tokens.len(), expected["tokens"].as_array().unwrap().len());
+            let rows = sample_rows(&store);
+            for (position, expected) in expected["rows"].as_array().unwrap().iter().enumerate() {
+                for (layer, expected) in expected.as_array().unwrap().iter().enumerate() {
+                    let found = serde_json::to_value(rows.position(layer, position)).unwrap();
+                    assert_eq!(&found, expected, "{name} position {position}");
+                }
+            }
+            for (place, expected) in expected["values"].as_object().unwrap() {
+                let (layer, row) = place.split_once(':').unwrap();
+                let layer = layer.parse().unwrap();
+                let bytes = look_up(&store, layer, &[engram::RowId(row.parse().unwrap())]).unwrap();
+                let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                assert_eq!(hex, expected["hex"].as_str().unwrap(), "{name} {place}");
+                let codec = store.codec(layer).unwrap();
+                let mut values = vec![0.0; codec.width()];
+                codec.decode_f32(&bytes, &mut values);
+                let bits: Vec<u64> = values
+                    .iter()
+                    .map(|value| u64::from(value.to_bits()))
+                    .collect();
+                assert_eq!(
+                    serde_json::to_value(bits).unwrap(),
+                    expected["f32_bits"],
+                    "{name} {place}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn todays_packer_writes_the_same_bytes() {
+    for (name, family) in small_families() {
+        let folder = tempfile::tempdir().unwrap();
+        let (checkpoint, pack) = (folder.path().join("checkpoint"), folder.path().join("pack"));
+        make_checkpoint(&family, 7, &checkpoint);
+        make_pack(&checkpoint, &pack);
+        assert!(
+            files(&pack) == files(&format_spec().join("vectors").join(name)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn the_python_reader_agrees() {
+    let python = std::env::var("ENGRAM_PYTHON").unwrap_or("python3".into());
+    let has_xxhash = Command::new(&python).args(["-c", "import xxhash"]).output();
+    if !has_xxhash.is_ok_and(|output| output.status.success()) {
+        println!(
+            "skipped: {python} with the package xxhash is not here; ENGRAM_PYTHON names another"
+        );
+        return;
+    }
+    let checked = Command::new(&python)
+        .arg(format_spec().join("reader.py"))
+        .arg("check")
+        .arg(format_spec().join("vectors"))
+        .output()
+        .unwrap();
+    let out = String::from_utf8_lossy(&checked.stdout);
+    assert!(
+        checked.status.success(),
+        "{out}{}",
+        String::from_utf8_lossy(&checked.stderr)
+    );
+    for (name, _) in small_families() {
+        assert!(out.contains(&format!("{name}: ok")), "{out}");
+    }
+}

@@ -1,0 +1,375 @@
+//! The commands as a user runs them.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output, Stdio},
+    thread::sleep,
+    time::Duration,
+};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_engram-pack");
+
+fn engram_pack(args: &[&str]) -> Output {
+    Command::new(PROGRAM).args(args).output().unwrap()
+}
+
+/// Standard output of a run that must succeed.
+fn ok(args: &[&str]) -> String {
+    let output = engram_pack(args);
+    assert!(
+        output.status.success(),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Standard error of a run that must fail with exit code `code`.
+fn fails(code: i32, args: &[&str]) -> String {
+    let output = engram_pack(args);
+    assert_eq!(output.status.code(), Some(code), "{args:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn json(args: &[&str]) -> Value {
+    serde_json::from_str(&ok(args)).unwrap()
+}
+
+fn synth(folder: &Path, scheme: &str, scale: &str) -> String {
+    let checkpoint = folder.join("checkpoint").to_str().unwrap().to_owned();
+    let report = json(&[
+        "synth",
+        "--scheme",
+        scheme,
+        "--scale",
+        scale,
+        "--seed",
+        "3",
+        "--out",
+        &checkpoint,
+        "--json",
+    ]);
+    assert_eq!(report["scheme"], scheme);
+    checkpoint
+}
+
+fn digests(folder: &Path) -> Vec<(String, String)> {
+    let listed = Command::new("find")
+        .arg(folder)
+        .args(["-type", "f"])
+        .output()
+        .unwrap();
+    let mut digests: Vec<_> = String::from_utf8(listed.stdout)
+        .unwrap()
+        .lines()
+        .map(|path| {
+            let name = path.strip_prefix(folder.to_str().unwrap()).unwrap();
+            (
+                name.to_owned(),
+                format!("{:x?}", Sha256::digest(fs::read(path).unwrap())),
+            )
+        })
+        .collect();
+    digests.sort();
+    digests
+}
+
+#[test]
+fn rows_prints_the_published_rows_of_deepseek_v41() {
+    let printed = json(&[
+        "rows",
+        "--scheme",
+        "deepseek-v4.1-flash",
+        "--ids",
+        "0,3,15",
+        "--json",
+    ]);
+    let digest = |positions: &[Value]| {
+        let mut hash = Sha256::new();
+        for row in positions
+            .iter()
+            .flat_map(|p| p.as_array().unwrap())
+            .flat_map(|l| l.as_array().unwrap())
+        {
+            hash.update(row.as_i64().unwrap().to_le_bytes());
+        }
+        hash.finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    assert_eq!(printed["layers"], serde_json::json!([1, 14]));
+    let rows = printed["rows"].as_array().unwrap();
+    assert_eq!(
+        digest(&rows[..2]),
+        "f5a64799492bea90bc6d87f0cb8a67bb983441e1cd9c12ec2e7b8df6cbcfee1d"
+    );
+    assert_eq!(
+        digest(&rows[2..]),
+        "09c32d336e7a23d61ff9ac94674cb30039857eeeb3df82cf475157685d76c530"
+    );
+    let dead = json(&[
+        "rows",
+        "--scheme",
+        "deepseek-v4.1-flash",
+        "--ids",
+        "0,3,15",
+        "--dead",
+        "1",
+        "--json",
+    ]);
+    assert_eq!(dead["rows"][1][0][0], 4_299_726);
+    assert_eq!(dead["rows"][0], printed["rows"][0]);
+    assert_ne!(dead["rows"][2], printed["rows"][2]);
+}
+
+#[test]
+fn rows_refuses_what_is_not_there() {
+    let scheme = ["rows", "--scheme", "deepseek-v4.1-flash", "--ids"];
+    let refused = fails(1, &[&scheme[..], &["129280"]].concat());
+    assert!(
+        refused.contains(
+            "token 129280 at position 0 of request 0 is outside the vocabulary of 129280"
+        ),
+        "{refused}"
+    );
+    assert!(
+        fails(1, &[&scheme[..], &["1", "--dead", "1"]].concat())
+            .contains("dead position 1 is outside the 1 tokens")
+    );
+    assert!(
+        fails(1, &[&scheme[..], &["4294967295"]].concat()).contains("outside every vocabulary")
+    );
+    assert!(
+        fails(2, &["rows", "--scheme", "gpt-2", "--ids", "1"]).contains("unknown scheme `gpt-2`")
+    );
+    assert!(fails(2, &["rows", "--ids", "1"]).contains("required"));
+}
+
+#[test]
+fn every_command_explains_itself() {
+    for command in [
+        "synth", "build", "attach", "inspect", "verify", "rows", "get", "demo",
+    ] {
+        assert!(
+            ok(&[command, "--help"]).contains("Usage: engram-pack"),
+            "{command}"
+        );
+        assert!(ok(&["--help"]).contains(command));
+    }
+}
+
+#[test]
+fn a_checkpoint_goes_the_whole_way() {
+    for (scheme, scale, layer) in [
+        ("engram-demo-v1", "20000", "15"),
+        ("deepseek-v4.1-flash", "500000", "14"),
+        ("qwen3.8-flash-next", "500000", "1"),
+        ("longcat-flash-lite", "100000", "0"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoint = synth(folder.path(), scheme, scale);
+        let [pack, attached] =
+            ["pack", "attached"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+        let built = json(&["build", &checkpoint, "-o", &pack, "--jobs", "2", "--json"]);
+        assert_eq!(built["shards_resumed"], 0);
+        ok(&["attach", &checkpoint, "-o", &attached]);
+
+        let inspected = json(&["inspect", &pack, "--json"]);
+        assert_eq!(inspected["manifest"]["scheme"]["name"], scheme);
+        assert_eq!(inspected["bytes"], built["bytes_written"]);
+        assert!(ok(&["inspect", &attached]).contains("attached to"));
+
+        for pack in [&pack, &attached] {
+            let verified = json(&["verify", pack, "--json"]);
+            assert_eq!(verified["damage"], serde_json::json!([]));
+        }
+        assert_eq!(json(&["verify", &pack, "--json"])["records"], built["rows"]);
+        ok(&["verify", &pack, "--sample", "10"]);
+
+        let rows = json(&["rows", &pack, "--ids", "5,6,7", "--json"]);
+        let row = rows["rows"][2].as_array().unwrap().last().unwrap()[0].to_string();
+        let get = |pack: &str, form: &str| {
+            ok(&["get", pack, "--layer", layer, "--row", &row, "--as", form])
+        };
+        assert_eq!(get(&pack, "hex"), get(&attached, "hex"));
+        let values: Vec<f32> = get(&pack, "f32")
+            .split_whitespace()
+            .map(|value| value.parse().unwrap())
+            .collect();
+        assert!(
+            values.len() >= 64 && values.iter().all(|value| value.is_finite()),
+            "{values:?}"
+        );
+    }
+}
+
+#[test]
+fn verify_names_damage_and_exits_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = synth(folder.path(), "deepseek-v4.1-flash", "1000000");
+    let pack = folder.path().join("pack").to_str().unwrap().to_owned();
+    ok(&["build", &checkpoint, "-o", &pack]);
+    let shard = folder.path().join("pack/layer-14/order-4-head-7.shard");
+    let mut bytes = fs::read(&shard).unwrap();
+    bytes[4096 + 272 + 100] ^= 1;
+    fs::write(shard, bytes).unwrap();
+    let output = engram_pack(&["verify", &pack]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("damaged: layer-14/order-4-head-7.shard, row ")
+            && text.contains("offset 4368"),
+        "{text}"
+    );
+    let output = engram_pack(&["verify", &pack, "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["damage"][0]["offset"], 4368);
+    assert!(fails(1, &["verify", "no/such/pack"]).contains("no/such/pack/manifest.json"));
+    assert!(fails(1, &["verify", &pack, "--sample", "0"]).contains("--sample is 0"));
+}
+
+#[test]
+fn a_build_killed_again_and_again_ends_with_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = synth(folder.path(), "deepseek-v4.1-flash", "20000");
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    ok(&["build", &checkpoint, "-o", whole.to_str().unwrap()]);
+
+    let mut kills = 0;
+    for wait_ms in (1_u64..).map(|round| 5 * round) {
+        let mut child = Command::new(PROGRAM)
+            .args([
+                "build",
+                &checkpoint,
+                "--resume",
+                "-o",
+                killed.to_str().unwrap(),
+            ])
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        sleep(Duration::from_millis(wait_ms));
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success());
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+        let opened = engram_pack(&["rows", killed.to_str().unwrap(), "--ids", "1"]);
+        // Killed after its last write, a build is whole; before that it must not open.
+        let finished = killed.join("manifest.json").exists();
+        assert_eq!(opened.status.success(), finished);
+        if finished && !killed.join("build.unfinished").exists() {
+            break;
+        }
+    }
+    assert!(kills > 0, "the build was never killed");
+    println!("killed {kills} times");
+    assert_eq!(digests(&whole), digests(&killed));
+}
+
+/// Runs in a mount namespace of its own, where a drive of any size can be had.
+#[test]
+fn a_full_drive_stops_a_build_that_then_resumes() {
+    const SCRIPT: &str = r#"
+        mount -t tmpfs -o size=300k tmpfs "$DRIVE" || exit 77
+        "$PROGRAM" build "$CHECKPOINT" -o "$DRIVE/pack" && exit 1
+        "$PROGRAM" rows "$DRIVE/pack" --ids 1 && exit 2
+        mount -o remount,size=64m "$DRIVE" || exit 77
+        "$PROGRAM" build "$CHECKPOINT" -o "$DRIVE/pack" --resume --json || exit 3
+        "$PROGRAM" verify "$DRIVE/pack" || exit 4
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = synth(folder.path(), "deepseek-v4.1-flash", "1000000");
+    let drive = folder.path().join("drive");
+    fs::create_dir(&drive).unwrap();
+    let run = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", SCRIPT])
+        .env("PROGRAM", PROGRAM)
+        .env("CHECKPOINT", checkpoint)
+        .env("DRIVE", &drive)
+        .output();
+    let Ok(run) = run else {
+        println!("skipped: there is no `unshare` here");
+        return;
+    };
+    let (out, err) = (
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr),
+    );
+    if run.status.code() == Some(77) || err.contains("unshare:") {
+        println!("skipped: no mount namespace can be had here: {err}");
+        return;
+    }
+    assert!(run.status.success(), "{:?}: {out}{err}", run.status);
+    assert!(
+        err.contains("is unfinished; run it again with --resume"),
+        "{err}"
+    );
+    assert!(err.contains("No space left on device"), "{err}");
+    let resumed: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    assert!(resumed["shards_resumed"].as_u64().unwrap() > 0, "{resumed}");
+}
+
+#[test]
+fn synth_refuses_a_folder_in_use_and_impossible_scales() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = synth(folder.path(), "longcat-flash-lite", "1000000");
+    let again = [
+        "synth",
+        "--scheme",
+        "longcat-flash-lite",
+        "--scale",
+        "9",
+        "--out",
+        &checkpoint,
+    ];
+    assert!(fails(1, &again).contains("is not empty"));
+    let none = [
+        "synth",
+        "--scheme",
+        "longcat-flash-lite",
+        "--scale",
+        "0",
+        "--out",
+        "unused",
+    ];
+    assert!(fails(1, &none).contains("--scale is 0"));
+}
+
+#[test]
+fn a_real_tokenizer_gives_the_rows_of_the_builtin_map() {
+    let Ok(tokenizer) = std::env::var("ENGRAM_TOKENIZER_JSON") else {
+        println!("skipped: ENGRAM_TOKENIZER_JSON is not set");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let [checkpoint, pack] =
+        ["checkpoint", "pack"].map(|name| folder.path().join(name).to_str().unwrap().to_owned());
+    let scheme = [
+        "synth",
+        "--scheme",
+        "deepseek-v4.1-flash",
+        "--scale",
+        "1000000",
+        "--tokenizer",
+        &tokenizer,
+    ];
+    ok(&[&scheme[..], &["--out", &checkpoint]].concat());
+    ok(&["build", &checkpoint, "-o", &pack]);
+    let map = fs::read(folder.path().join("pack/token_map.u32le")).unwrap();
+    let builtin = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../engine/checkpoint/data/token_map_v41.u32le"
+    );
+    assert!(map == fs::read(builtin).unwrap());
+}
