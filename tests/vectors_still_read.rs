@@ -4,6 +4,7 @@
 
 use std::{fs, path::PathBuf, process::Command};
 
+use engram_pack::{VerifyOptions, verify};
 use engram_tests::{
     READERS, files, look_up, make_checkpoint, make_pack, open, sample_rows, sample_tokens,
     small_families,
@@ -68,18 +69,27 @@ fn todays_packer_writes_the_same_bytes() {
     }
 }
 
-#[test]
-fn the_python_reader_agrees() {
+/// A command that runs the Python reader, where Python has what it needs.
+fn python_reader() -> Option<Command> {
     let python = std::env::var("ENGRAM_PYTHON").unwrap_or("python3".into());
     let has_xxhash = Command::new(&python).args(["-c", "import xxhash"]).output();
     if !has_xxhash.is_ok_and(|output| output.status.success()) {
         println!(
             "skipped: {python} with the package xxhash is not here; ENGRAM_PYTHON names another"
         );
-        return;
+        return None;
     }
-    let checked = Command::new(&python)
-        .arg(format_spec().join("reader.py"))
+    let mut command = Command::new(python);
+    command.arg(format_spec().join("reader.py"));
+    Some(command)
+}
+
+#[test]
+fn the_python_reader_agrees() {
+    let Some(mut reader) = python_reader() else {
+        return;
+    };
+    let checked = reader
         .arg("check")
         .arg(format_spec().join("vectors"))
         .output()
@@ -92,5 +102,44 @@ fn the_python_reader_agrees() {
     );
     for (name, _) in small_families() {
         assert!(out.contains(&format!("{name}: ok")), "{out}");
+    }
+}
+
+#[test]
+fn the_python_reader_refuses_what_ours_refuses() {
+    let folder = tempfile::tempdir().unwrap();
+    let shard = "layer-01/order-2-head-0.shard";
+    let damages = [
+        ("manifest.json", 100),
+        ("token_map.u32le", 9),
+        (shard, 9),
+        (shard, 2_000),
+        (shard, 4_096 + 80 + 7),
+        (shard, 4_096 + 80 + 68),
+        (shard, 8_191),
+    ];
+    for (index, (name, offset)) in damages.into_iter().enumerate() {
+        let Some(mut reader) = python_reader() else {
+            return;
+        };
+        let pack = folder.path().join(index.to_string());
+        for (path, mut bytes) in files(&format_spec().join("vectors/deepseek")) {
+            if path.as_os_str() == name {
+                bytes[offset] ^= 1;
+            }
+            fs::create_dir_all(pack.join(&path).parent().unwrap()).unwrap();
+            fs::write(pack.join(path), bytes).unwrap();
+        }
+        let checked = reader.arg(&pack).arg("verify").output().unwrap();
+        assert_eq!(
+            checked.status.code(),
+            Some(1),
+            "{name} at {offset}: {checked:?}"
+        );
+        let ours = verify(&pack, &VerifyOptions::default(), &|_| ());
+        assert!(
+            ours.is_err() || !ours.unwrap().damage.is_empty(),
+            "{name} at {offset}"
+        );
     }
 }

@@ -39,11 +39,11 @@ pub(crate) fn map<T: Sync, R: Send, E: Send>(
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Threads to use where the user does not say: reading and hashing hardly gain from more than four.
+/// Threads to use where the user does not say: more than cores, because each waits for the drive.
 pub(crate) fn default_jobs() -> usize {
     std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(4)
+        .map_or(2, |cores| 2 * cores.get())
+        .min(8)
 }
 
 #[cfg(test)]

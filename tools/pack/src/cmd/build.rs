@@ -14,7 +14,7 @@ pub(crate) struct Args {
     /// Folder of the pack; must be empty or missing
     #[arg(short, long, value_name = "PACK")]
     output: PathBuf,
-    /// Shards built at a time [default: cores, up to 4]
+    /// Shards built at a time [default: twice the cores, up to 8]
     #[arg(long, value_name = "J", default_value_t = 0, hide_default_value = true)]
     jobs: usize,
     /// Go on with an unfinished build

@@ -13,7 +13,7 @@ pub(crate) struct Args {
     /// Read only this percentage of the records, evenly spread
     #[arg(long, value_name = "P")]
     sample: Option<f64>,
-    /// Shards read at a time [default: cores, up to 4]
+    /// Shards read at a time [default: twice the cores, up to 8]
     #[arg(long, value_name = "J", default_value_t = 0, hide_default_value = true)]
     jobs: usize,
     /// Where the checkpoint behind an attached pack lies now

@@ -1,0 +1,21 @@
+//! What the benches share.
+
+use engram_checkpoint::builtin_token_map;
+use engram_format::{Hasher, PresetName};
+
+/// A real text by DeepSeek's tokenizer, over and over until there are `count` tokens.
+pub fn tokens(count: usize) -> Vec<u32> {
+    let text = include_bytes!("../tools/pack/data/demo_tokens.u32le")
+        .as_chunks()
+        .0;
+    let tokens = text.iter().map(|&word| u32::from_le_bytes(word));
+    tokens.cycle().take(count).collect()
+}
+
+/// The hasher of a known model at full size.
+///
+/// # Panics
+/// Never: the published schemes are valid.
+pub fn hasher(preset: PresetName) -> Hasher {
+    Hasher::new(preset.scheme(), builtin_token_map(preset)).expect("a published scheme is valid")
+}

@@ -1,0 +1,88 @@
+//! Sealing, decoding and looking up rows of DeepSeek-V4.1's shape.
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use engram::{Batch, Config, Reader, RowIds, Sequence, Store, bf16};
+use engram_benches::tokens;
+use engram_checkpoint::Checkpoint;
+use engram_format::{PresetName, RowCodec, RowId, seal};
+use engram_pack::{BuildOptions, SynthOptions, build, synth};
+
+const ROWS: usize = 1_024;
+const CODEC: RowCodec = RowCodec::Fp8Ue8m0 {
+    width: 256,
+    group: 32,
+};
+
+fn parts(c: &mut Criterion) {
+    let rows: Vec<u8> = (0..ROWS * CODEC.row_bytes())
+        .map(|i| (i % 120) as u8)
+        .collect();
+    let mut floats = vec![0.0; ROWS * CODEC.width()];
+    let mut halves = vec![bf16::ZERO; ROWS * CODEC.width()];
+    let mut group = c.benchmark_group("rows of 264 bytes");
+    group.throughput(Throughput::Elements(ROWS as u64));
+    group.bench_function("seal", |b| {
+        b.iter(|| {
+            let rows = black_box(&rows).chunks_exact(CODEC.row_bytes());
+            (0..)
+                .zip(rows)
+                .fold(0, |all, (row, bytes)| all ^ seal(1, RowId(row), bytes))
+        });
+    });
+    group.bench_function("decode to f32", |b| {
+        b.iter(|| CODEC.decode_f32(black_box(&rows), &mut floats))
+    });
+    group.bench_function("decode to bf16", |b| {
+        b.iter(|| CODEC.decode_bf16(black_box(&rows), &mut halves))
+    });
+    group.finish();
+}
+
+/// A pack of 200 MB in the page cache; every row is looked up in the order of a text.
+fn lookup(c: &mut Criterion) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (checkpoint, pack) = (folder.path().join("checkpoint"), folder.path().join("pack"));
+    let options = SynthOptions {
+        preset: PresetName::DeepSeekV41Flash,
+        scale: 1_000,
+        seed: 1,
+        tokenizer: None,
+    };
+    synth(&options, &checkpoint, &|_| ()).expect("space for a checkpoint");
+    let opened = Checkpoint::open(&checkpoint, None).expect("a sound checkpoint");
+    build(&opened, &pack, &BuildOptions::default(), &|_| ()).expect("space for a pack");
+
+    let mut group = c.benchmark_group("lookup");
+    for (name, reader) in [
+        ("memory", Reader::Memory),
+        ("mmap", Reader::Mmap),
+        ("pread", Reader::Pread),
+    ] {
+        for check in [true, false] {
+            let store = Store::open(&pack, Config::new().reader(reader).check_seals(check))
+                .expect("a sound pack");
+            let mut rows = RowIds::new();
+            let hashed = store
+                .hasher()
+                .extend(&mut Sequence::new(), &tokens(600), &mut rows);
+            hashed.expect("the tokens are in the vocabulary");
+            let rows = rows.layer(0);
+            let mut out = vec![0; rows.len() * CODEC.row_bytes()];
+            group.throughput(Throughput::Elements(rows.len() as u64));
+            let seals = if check { "sealed" } else { "unchecked" };
+            group.bench_function(format!("{name} {seals}"), |b| {
+                b.iter(|| {
+                    store
+                        .lookup(Batch { layer: 1, rows }, &mut out)
+                        .expect("sound rows")
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, parts, lookup);
+criterion_main!(benches);

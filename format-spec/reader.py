@@ -1,0 +1,462 @@
+"""A reader of Engram packs, written from FORMAT.md alone and independent of the Rust one.
+
+Needs Python 3.9 and the package xxhash.
+
+    reader.py PACK verify                  exit code 1 if anything is damaged
+    reader.py PACK rows 0,3,15 [--dead 1]  row ids [position][layer][column] as JSON
+    reader.py PACK get LAYER ROW           the row's bytes in hexadecimal
+    reader.py check VECTORS                compares the packs in a folder with its expected.json
+
+--checkpoint DIR says where the files behind an attached pack lie.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import struct
+import sys
+from pathlib import Path
+
+import xxhash
+
+BLOCK = 4096
+SEAL = 8
+
+
+class PackError(Exception):
+    """A pack that must be rejected."""
+
+
+def need(holds: bool, where: str, field: str, found: object, expected: object) -> None:
+    if not holds:
+        raise PackError(f"{where}: {field} is {found}, expected {expected}")
+
+
+def canonical(value: object) -> bytes:
+    """The canonical form of FORMAT.md, 'Manifest'."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()
+
+
+def keys(value: object, names: str, where: str) -> None:
+    need(isinstance(value, dict), where, "value", value, "an object")
+    need(sorted(value) == sorted(names.split()), where, "keys", sorted(value), names)
+
+
+def whole(value: object, low: int, high: int, where: str, field: str) -> int:
+    good = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    need(good, where, field, value, f"{low} to {high}")
+    return value
+
+
+class Codec:
+    """'Row codecs': sizes of the planes, and exact values."""
+
+    IDS = {"f32": 1, "f16": 2, "bf16": 3, "fp8_e4m3_ue8m0": 4, "fp8_e4m3_scaled": 5}
+
+    def __init__(self, codec: dict, where: str) -> None:
+        self.name = codec.get("name")
+        need(self.name in self.IDS, where, "codec", self.name, "/".join(self.IDS))
+        extra = {"fp8_e4m3_ue8m0": " group", "fp8_e4m3_scaled": " scale_bits"}.get(self.name, "")
+        keys(codec, "name width" + extra, where)
+        self.id = self.IDS[self.name]
+        self.width = whole(codec["width"], 1, 1 << 20, where, "width")
+        value_bytes = {"f32": 4, "f16": 2, "bf16": 2}.get(self.name, 1)
+        self.planes = [value_bytes * self.width]
+        if self.name == "fp8_e4m3_ue8m0":
+            self.group = whole(codec["group"], 1, self.width, where, "group")
+            need(self.width % self.group == 0, where, "group", self.group, "a divisor of the width")
+            self.planes.append(self.width // self.group)
+        if self.name == "fp8_e4m3_scaled":
+            bits = whole(codec["scale_bits"], 0, 2**32 - 1, where, "scale_bits")
+            (self.scale,) = struct.unpack("<f", struct.pack("<I", bits))
+            need(math.isfinite(self.scale), where, "scale_bits", bits, "the bits of a finite number")
+        self.row_bytes = sum(self.planes)
+
+    def decode(self, row: bytes) -> list[float]:
+        if self.name == "f32":
+            return list(struct.unpack(f"<{self.width}f", row))
+        if self.name == "f16":
+            return list(struct.unpack(f"<{self.width}e", row))
+        if self.name == "bf16":
+            widened = b"".join(b"\0\0" + row[i : i + 2] for i in range(0, len(row), 2))
+            return list(struct.unpack(f"<{self.width}f", widened))
+        if self.name == "fp8_e4m3_scaled":
+            return [e4m3(code) * self.scale for code in row]
+        values, scales = row[: self.width], row[self.width :]
+        return [e4m3(code) * ue8m0(scales[i // self.group]) for i, code in enumerate(values)]
+
+
+def e4m3(code: int) -> float:
+    exponent, mantissa = code >> 3 & 15, code & 7
+    if code & 0x7F == 0x7F:
+        return math.nan
+    size = (1 + mantissa / 8) * 2.0 ** (exponent - 7) if exponent else mantissa * 2.0**-9
+    return -size if code & 0x80 else size
+
+
+def ue8m0(code: int) -> float:
+    return math.nan if code == 255 else 2.0 ** (code - 127)
+
+
+class Table:
+    """One layer: its columns, codec and record geometry."""
+
+    def __init__(self, entry: dict, layer: dict, heads: int, where: str) -> None:
+        keys(entry, "codec layer planes samples shards", where)
+        need(entry["layer"] == layer["layer"], where, "layer", entry["layer"], layer["layer"])
+        self.layer = layer["layer"]
+        self.codec = Codec(entry["codec"], where)
+        self.planes, self.shards, self.samples = entry["planes"], entry["shards"], entry["samples"]
+        self.columns, first = [], 0  # (order, head, first row, rows)
+        for index, rows in enumerate(layer["buckets"]):
+            self.columns.append((index // heads + 2, index % heads, first, rows))
+            first += rows
+        self.rows = first
+        self.row_bytes = self.codec.row_bytes
+        self.stride = -(-(self.row_bytes + SEAL) // 16) * 16
+        self.group_bytes = -(-self.stride // BLOCK) * BLOCK
+        self.group_records = self.group_bytes // self.stride
+
+    def shard_name(self, column: int) -> str:
+        order, head, _, _ = self.columns[column]
+        return f"layer-{self.layer:02d}/order-{order}-head-{head}.shard"
+
+    def record_offset(self, index: int) -> int:
+        group, slot = divmod(index, self.group_records)
+        return BLOCK + group * self.group_bytes + slot * self.stride
+
+    def shard_bytes(self, column: int) -> int:
+        return BLOCK + -(-self.columns[column][3] // self.group_records) * self.group_bytes
+
+    def header(self, column: int) -> bytes:
+        """'Shard header': every field follows from the manifest."""
+        order, head, first, rows = self.columns[column]
+        digests = self.shards[column]
+        fields = struct.pack(
+            "<8s8I2Q", b"ENGRAMSH", 1, self.codec.id, self.layer, column, order, head,
+            self.row_bytes, self.stride, first, rows,
+        )
+        fields += int(digests["data"], 16).to_bytes(16, "little")
+        fields += int(digests["rows"], 16).to_bytes(16, "little")
+        fields = fields.ljust(BLOCK - 8, b"\0")
+        return fields + struct.pack("<Q", xxhash.xxh3_64_intdigest(fields))
+
+    def seal(self, row: int, data: bytes) -> int:
+        return xxhash.xxh3_64_intdigest(data) ^ (self.layer << 48 | row)
+
+    def column_of(self, row: int) -> int:
+        for index, (_, _, first, rows) in enumerate(self.columns):
+            if first <= row < first + rows:
+                return index
+        raise PackError(f"layer {self.layer}: row {row} is outside the {self.rows} rows")
+
+
+class Pack:
+    """An open pack, checked as 'What a reader rejects' lists."""
+
+    def __init__(self, path: str | Path, checkpoint: str | None = None) -> None:
+        self.path = Path(path)
+        self.manifest = self._read_manifest()
+        self._check_scheme(self.manifest["scheme"])
+        self.token_map = self._read_token_map()
+        layers, entries = self.scheme["layers"], self.manifest["tables"]
+        need(len(entries) == len(layers), "manifest", "tables", len(entries), len(layers))
+        self.tables = [
+            Table(entry, layer, self.scheme["heads"], f"table {layer['layer']}")
+            for entry, layer in zip(entries, layers)
+        ]
+        storage = self.manifest["storage"]
+        self.attached = storage.get("kind") == "attached"
+        keys(storage, "checkpoint kind" if self.attached else "kind", "storage")
+        need(self.attached or storage["kind"] == "packed", "storage", "kind", storage, "packed/attached")
+        for table, layer in zip(self.tables, layers):
+            self._check_table(table, layer)
+        if self.attached:
+            self.folder = Path(checkpoint or storage["checkpoint"])
+            self._check_sources()
+        else:
+            self._check_shards()
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise PackError(f"{path}: {error.strerror}") from error
+
+    def _read_manifest(self) -> dict:
+        text = self._read(self.path / "manifest.json")
+        try:
+            manifest = json.loads(text)
+        except ValueError as error:
+            raise PackError(f"manifest: {error}") from error
+        need(isinstance(manifest, dict), "manifest", "value", type(manifest), "an object")
+        need(manifest.get("format") == "engram-pack", "manifest", "format", manifest.get("format"), "engram-pack")
+        need(manifest.get("version") == 1, "manifest", "version", manifest.get("version"), 1)
+        need(text == canonical(manifest) + b"\n", "manifest", "form", "another", "canonical")
+        keys(manifest, "checksum format scheme sources storage tables token_map version", "manifest")
+        body = {key: value for key, value in manifest.items() if key != "checksum"}
+        found = xxhash.xxh3_128_hexdigest(canonical(body))
+        need(manifest["checksum"] == found, "manifest", "checksum", found, manifest["checksum"])
+        return manifest
+
+    def _check_scheme(self, scheme: dict) -> None:
+        where = "scheme"
+        keys(scheme, "boundary compressed fill hashed_vocab_size heads layers max_order name", where)
+        self.scheme = scheme
+        vocab = whole(scheme["hashed_vocab_size"], 1, 2**32 - 2, where, "hashed_vocab_size")
+        whole(scheme["fill"], 0, vocab - 1, where, "fill")
+        orders = whole(scheme["max_order"], 2, 8, where, "max_order")
+        columns = (orders - 1) * whole(scheme["heads"], 1, 1024, where, "heads")
+        whole(columns, 1, 1024, where, "columns")
+        if scheme["boundary"] is not None:
+            keys(scheme["boundary"], "rule tokens", "boundary")
+            rule = scheme["boundary"]["rule"]
+            need(rule in ("ends_history", "dead"), "boundary", "rule", rule, "ends_history/dead")
+            for token in scheme["boundary"]["tokens"]:
+                whole(token, 0, vocab - 1, "boundary", "token")
+        ids = [layer["layer"] for layer in scheme["layers"]]
+        need(len(set(ids)) == len(ids) > 0, where, "layers", ids, "different ones")
+        for layer in scheme["layers"]:
+            where = f"scheme, layer {layer['layer']}"
+            keys(layer, "buckets hash layer row_count", where)
+            whole(layer["layer"], 0, 65535, where, "layer")
+            need(len(layer["buckets"]) == columns, where, "buckets", len(layer["buckets"]), columns)
+            for buckets in layer["buckets"]:
+                whole(buckets, 1, 2**36 - 1, where, "buckets")
+            whole(layer["row_count"], sum(layer["buckets"]), 2**48 - 1, where, "row_count")
+            rule = layer["hash"].get("rule")
+            if rule == "xor_multiply":
+                keys(layer["hash"], "multipliers rule", where)
+                need(len(layer["hash"]["multipliers"]) == orders, where, "multipliers", layer["hash"], orders)
+                for multiplier in layer["hash"]["multipliers"]:
+                    whole(multiplier * (vocab - 1), 0, 2**63 - 1, where, "largest product")
+            else:
+                need(rule == "polynomial", where, "rule", rule, "xor_multiply/polynomial")
+                keys(layer["hash"], "base rule", where)
+
+    def _read_token_map(self) -> tuple[int, ...] | None:
+        entry = self.manifest["token_map"]
+        if not self.scheme["compressed"]:
+            need(entry is None, "manifest", "token_map", entry, None)
+            return None
+        keys(entry, "digest entries", "token_map")
+        data = self._read(self.path / "token_map.u32le")
+        need(len(data) == 4 * entry["entries"], "token_map.u32le", "size", len(data), 4 * entry["entries"])
+        found = xxhash.xxh3_128_hexdigest(data)
+        need(found == entry["digest"], "token_map.u32le", "digest", found, entry["digest"])
+        ids = struct.unpack(f"<{entry['entries']}I", data)
+        vocab = self.scheme["hashed_vocab_size"]
+        need(max(ids) < vocab, "token_map.u32le", "largest id", max(ids), f"below {vocab}")
+        return ids
+
+    def _check_table(self, table: Table, layer: dict) -> None:
+        where = f"table {table.layer}"
+        shards, samples = (0, None) if self.attached else (len(table.columns), 0)
+        need(len(table.shards) == shards, where, "shards", len(table.shards), shards)
+        need(samples is None or not table.samples, where, "samples", len(table.samples), "none")
+        need(samples == 0 or table.samples, where, "samples", 0, "at least one")
+        for shard in table.shards:
+            keys(shard, "data rows", where)
+        for sample in table.samples:
+            keys(sample, "row seal", where)
+            whole(sample["row"], 0, table.rows - 1, where, "sampled row")
+        found = [plane["row_bytes"] for plane in table.planes]
+        need(found == table.codec.planes, where, "planes", found, table.codec.planes)
+        for plane in table.planes:
+            keys(plane, "row_bytes segments", where)
+            next_row = 0
+            for segment in plane["segments"]:
+                keys(segment, "first_row offset row_count source tensor", where)
+                need(segment["first_row"] == next_row, where, "first_row", segment["first_row"], next_row)
+                next_row += whole(segment["row_count"], 1, 2**48, where, "row_count")
+                sources = self.manifest["sources"]
+                source = sources[whole(segment["source"], 0, len(sources) - 1, where, "source")]
+                end = segment["offset"] + segment["row_count"] * plane["row_bytes"]
+                need(end <= source["bytes"], where, "end of " + segment["tensor"], end, source["bytes"])
+            need(next_row == layer["row_count"], where, "rows of a plane", next_row, layer["row_count"])
+
+    def _check_sources(self) -> None:
+        for source in self.manifest["sources"]:
+            keys(source, "bytes header_digest name", "source")
+            need("/" not in source["name"], "source", "name", source["name"], "a file name")
+            path = self.folder / source["name"]
+            need(path.is_file(), str(path), "file", "missing", "there")
+            size = path.stat().st_size
+            need(size == source["bytes"], str(path), "size", size, source["bytes"])
+            with path.open("rb") as file:
+                (length,) = struct.unpack("<Q", file.read(8))
+                file.seek(0)
+                header = file.read(min(8 + length, size))
+            found = xxhash.xxh3_128_hexdigest(header)
+            need(found == source["header_digest"], str(path), "header digest", found, source["header_digest"])
+
+    def _check_shards(self) -> None:
+        for table in self.tables:
+            for column in range(len(table.columns)):
+                path = self.path / table.shard_name(column)
+                need(path.is_file(), str(path), "file", "missing", "there")
+                size = path.stat().st_size
+                need(size == table.shard_bytes(column), str(path), "size", size, table.shard_bytes(column))
+                with path.open("rb") as file:
+                    found = file.read(BLOCK)
+                expected = table.header(column)
+                differ = [i for i in range(BLOCK) if found[i] != expected[i]]
+                need(not differ, str(path), "header byte", differ[:1], "what follows from the manifest")
+
+    def hash(self, tokens: list[int], dead: frozenset[int] = frozenset()) -> list[list[list[int]]]:
+        """'From tokens to row ids': [position][layer][column]."""
+        scheme = self.scheme
+        vocab = len(self.token_map) if self.token_map else scheme["hashed_vocab_size"]
+        for position, token in enumerate(tokens):
+            need(0 <= token < vocab, f"position {position}", "token", token, f"below {vocab}")
+        ids = [self.token_map[t] if self.token_map else t for t in tokens]
+        boundary = scheme["boundary"] or {"tokens": [], "rule": "ends_history"}
+        ends = {p for p, i in enumerate(ids) if i in boundary["tokens"]}
+        dead = set(dead) | (ends if boundary["rule"] == "dead" else set())
+        out = []
+        for p in range(len(ids)):
+            window = []
+            for s in range(scheme["max_order"]):
+                reached = range(p - s, p + 1)
+                blocked = p < s or any(q in dead for q in reached) or any(q in ends for q in reached if q < p)
+                window.append(scheme["fill"] if blocked else ids[p - s])
+            out.append([self._row_ids(layer, table, window) for layer, table in zip(scheme["layers"], self.tables)])
+        return out
+
+    @staticmethod
+    def _row_ids(layer: dict, table: Table, window: list[int]) -> list[int]:
+        rows = []
+        for order, _, first, buckets in table.columns:
+            if layer["hash"]["rule"] == "xor_multiply":
+                value = 0
+                for place in range(order):
+                    value ^= window[place] * layer["hash"]["multipliers"][place]
+            else:
+                base = layer["hash"]["base"]
+                value = sum(window[k] * pow(base, k, buckets) for k in range(order))
+            rows.append(value % buckets + first)
+        return rows
+
+    def _table(self, layer: int) -> Table:
+        for table in self.tables:
+            if table.layer == layer:
+                return table
+        raise PackError(f"layer {layer} has no table")
+
+    def row(self, layer: int, row: int) -> bytes:
+        """The bytes of a row, checked against its seal where it has one."""
+        table = self._table(layer)
+        column = table.column_of(row)
+        if self.attached:
+            return self._assemble(table, row)
+        name = table.shard_name(column)
+        with (self.path / name).open("rb") as file:
+            file.seek(table.record_offset(row - table.columns[column][2]))
+            record = file.read(table.stride)
+        data, (stored,) = record[: table.row_bytes], struct.unpack("<Q", record[-SEAL:])
+        found = table.seal(row, data)
+        need(found == stored, f"{name}, row {row}", "seal", f"{found:016x}", f"{stored:016x}")
+        return data
+
+    def _assemble(self, table: Table, row: int) -> bytes:
+        parts = []
+        for plane in table.planes:
+            segment = next(s for s in plane["segments"] if row < s["first_row"] + s["row_count"])
+            name = self.manifest["sources"][segment["source"]]["name"]
+            with (self.folder / name).open("rb") as file:
+                file.seek(segment["offset"] + (row - segment["first_row"]) * plane["row_bytes"])
+                parts.append(file.read(plane["row_bytes"]))
+        return b"".join(parts)
+
+    def decode(self, layer: int, row: bytes) -> list[float]:
+        return self._table(layer).codec.decode(row)
+
+    def verify(self) -> list[str]:
+        """Everything damaged: records, padding and digests, or the samples of an attached pack."""
+        damage = []
+        for table in self.tables:
+            for sample in table.samples:
+                if table.seal(sample["row"], self._assemble(table, sample["row"])) != sample["seal"]:
+                    damage.append(f"layer {table.layer}, row {sample['row']}: differs")
+            for column in range(len(table.shards)):
+                damage += self._verify_shard(table, column)
+        return damage
+
+    def _verify_shard(self, table: Table, column: int) -> list[str]:
+        name, (_, _, first, rows) = table.shard_name(column), table.columns[column]
+        data, damage = self._read(self.path / name), []
+        all_rows, used = xxhash.xxh3_128(), bytearray(len(data) - BLOCK)
+        for index in range(rows):
+            start = table.record_offset(index)
+            record = data[start : start + table.stride]
+            row, padding = record[: table.row_bytes], record[table.row_bytes : -SEAL]
+            all_rows.update(row)
+            used[start - BLOCK : start - BLOCK + table.stride] = b"\1" * table.stride
+            if struct.pack("<Q", table.seal(first + index, row)) != record[-SEAL:] or any(padding):
+                damage.append(f"{name}, row {first + index}, offset {start}: damaged")
+        if any(byte and not record for byte, record in zip(data[BLOCK:], used)):
+            damage.append(f"{name}: padding is not zero")
+        for what, found in (("data", xxhash.xxh3_128_hexdigest(data[BLOCK:])), ("rows", all_rows.hexdigest())):
+            if found != table.shards[column][what]:
+                damage.append(f"{name}: {what} digest is {found}, expected {table.shards[column][what]}")
+        return damage
+
+
+def f32_bits(value: float) -> int:
+    return struct.unpack("<I", struct.pack("<f", value))[0]
+
+
+def check_vectors(folder: Path) -> bool:
+    """Compares every pack of `folder` with its expected.json."""
+    good = True
+    for name, expected in json.loads((folder / "expected.json").read_text()).items():
+        pack = Pack(folder / name)
+        faults = pack.verify()
+        if pack.hash(expected["tokens"], frozenset(expected["dead"])) != expected["rows"]:
+            faults.append("row ids differ")
+        for place, value in expected["values"].items():
+            layer, row = map(int, place.split(":"))
+            data = pack.row(layer, row)
+            if data.hex() != value["hex"]:
+                faults.append(f"row {place} differs")
+            if [f32_bits(v) for v in pack.decode(layer, data)] != value["f32_bits"]:
+                faults.append(f"values of row {place} differ")
+        print(f"{name}: {'; '.join(faults) or 'ok'}")
+        good = good and not faults
+    return good
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="+", metavar="PACK COMMAND ...")
+    parser.add_argument("--dead", default="", help="dead positions, separated by commas")
+    parser.add_argument("--checkpoint", help="folder of the files behind an attached pack")
+    args = parser.parse_args()
+    words = args.words
+    try:
+        if words[0] == "check" and len(words) == 2:
+            return 0 if check_vectors(Path(words[1])) else 1
+        pack = Pack(words[0], args.checkpoint)
+        if words[1:] == ["verify"]:
+            damage = pack.verify()
+            print("\n".join(damage) or "ok")
+            return 1 if damage else 0
+        if words[1:2] == ["rows"] and len(words) == 3:
+            dead = frozenset(int(p) for p in args.dead.split(",") if p)
+            print(json.dumps(pack.hash([int(t) for t in words[2].split(",")], dead)))
+            return 0
+        if words[1:2] == ["get"] and len(words) == 4:
+            print(pack.row(int(words[2]), int(words[3])).hex())
+            return 0
+    except PackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    parser.error("see --help")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
