@@ -289,6 +289,7 @@ fn a_table_of_another_size_is_refused_with_both_numbers() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn configurations_that_make_no_sense_are_refused() {
     let missing = Value::Null;
     let cases = [

@@ -1,7 +1,5 @@
 //! The example in the README is the one that is compiled, and it runs.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
 use std::process::Command;
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");

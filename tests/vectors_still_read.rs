@@ -1,7 +1,5 @@
 //! The packs of `format-spec/vectors` read as they always did, here and in the Python reader.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
 use std::{fs, path::PathBuf, process::Command};
 
 use engram_pack::{VerifyOptions, verify};
