@@ -423,6 +423,17 @@ fn token_maps_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn a_tokenizer_for_raw_ids_is_refused() {
+    let (_folder, checkpoint) = checkpoint("qwen");
+    let refused = Checkpoint::open(&checkpoint, Some(Path::new("tokenizer.json"))).unwrap_err();
+    let refused = refused.to_string();
+    assert!(
+        refused.contains("`qwen3.8-flash-next` hashes raw ids and takes no token map"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn constants_stored_in_a_qwen_checkpoint_must_be_ours() {
     let name = "model.language_model.layers.1.ple.ple_embedding.layer_multipliers";
     let (_folder, checkpoint) = checkpoint("qwen");

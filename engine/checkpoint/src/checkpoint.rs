@@ -44,19 +44,21 @@ impl Checkpoint {
     /// or plain token map at `tokenizer` goes before those in the folder.
     ///
     /// # Errors
-    /// A file that is missing or damaged, a configuration of no known family, tensors of another shape or
+    /// A file that is missing or damaged, a configuration of no known family, a tokenizer for a model that
+    /// hashes raw ids, tensors of another shape or
     /// type than it says, or tables with other row counts than its scheme.
     pub fn open(folder: &Path, tokenizer: Option<&Path>) -> Result<Self, CheckpointError> {
         let family = Family::read(folder)?;
+        let in_config = |source| CheckpointError::Scheme {
+            path: folder.join(CONFIG_FILE),
+            source,
+        };
+        family.check_tokenizer(tokenizer).map_err(in_config)?;
         let token_map = family
             .compresses()
             .then(|| read_token_map(folder, tokenizer))
             .transpose()?;
-        let scheme = family.scheme(token_map.as_ref());
-        let scheme = scheme.map_err(|source| CheckpointError::Scheme {
-            path: folder.join(CONFIG_FILE),
-            source,
-        })?;
+        let scheme = family.scheme(token_map.as_ref()).map_err(in_config)?;
         let files = TensorFiles::open(folder)?;
         let tables = (0..scheme.layers.len())
             .map(|index| locate(&files, &family, &scheme, index))

@@ -44,7 +44,7 @@ pub enum CheckpointError {
         reason: String,
     },
     /// A tensor that should be there.
-    #[error("{}: no tensor named `{name}`", folder.display())]
+    #[error("{}: no tensor named `{name}`, or more than one", folder.display())]
     MissingTensor {
         /// The checkpoint.
         folder: PathBuf,

@@ -74,7 +74,8 @@ struct TensorPlan {
 pub fn synth(options: &SynthOptions, out: &Path, progress: Progress<'_>) -> Result<SynthReport> {
     ensure!(options.scale > 0, "--scale is 0, expected 1 or more");
     let family = Family::preset(options.preset).scaled_down(options.scale);
-    let tokenizer = options.tokenizer.as_deref().filter(|_| family.compresses());
+    let tokenizer = options.tokenizer.as_deref();
+    family.check_tokenizer(tokenizer)?;
     let token_map = match tokenizer {
         Some(path) => Some(read_token_map(out, Some(path))?),
         None => builtin_token_map(options.preset),

@@ -102,7 +102,7 @@ impl DeepSeekConfig {
         })
     }
 
-    pub(super) fn scheme(&self, map: &TokenMap) -> Result<Scheme, SchemeError> {
+    pub(super) fn scheme(&self, name: &str, map: &TokenMap) -> Result<Scheme, SchemeError> {
         let classes = class_count(map);
         if classes != self.compressed_vocab_size {
             return Err(SchemeError::Field {
@@ -115,7 +115,7 @@ impl DeepSeekConfig {
             });
         }
         let scheme = EngramFamily {
-            name: "deepseek-v4.1-flash".into(),
+            name: name.into(),
             layers: self.layers.clone(),
             heads: self.heads,
             bucket_starts: vec![self.bucket_start; (self.max_order.clamp(1, 64) - 1) as usize],

@@ -104,9 +104,9 @@ impl DemoConfig {
         })
     }
 
-    pub(super) fn scheme(&self, map: &TokenMap) -> Result<Scheme, SchemeError> {
+    pub(super) fn scheme(&self, name: &str, map: &TokenMap) -> Result<Scheme, SchemeError> {
         EngramFamily {
-            name: "engram-demo-v1".into(),
+            name: name.into(),
             layers: self.layers.clone(),
             heads: self.heads,
             bucket_starts: self.bucket_starts.clone(),

@@ -89,9 +89,9 @@ impl LongCatConfig {
         })
     }
 
-    pub(super) fn scheme(&self) -> Result<Scheme, SchemeError> {
+    pub(super) fn scheme(&self, name: &str) -> Result<Scheme, SchemeError> {
         LongCatFamily {
-            name: "longcat-flash-lite".into(),
+            name: name.into(),
             max_order: self.max_order,
             heads: self.heads,
             bucket_base: self.bucket_base,

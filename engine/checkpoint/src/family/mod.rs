@@ -144,9 +144,41 @@ impl Family {
         }
     }
 
+    /// Name of the scheme, after the first model of the family.
+    pub fn name(&self) -> &'static str {
+        let preset = match self {
+            Self::Demo(_) => PresetName::EngramDemoV1,
+            Self::DeepSeek(_) => PresetName::DeepSeekV41Flash,
+            Self::Qwen(_) => PresetName::Qwen38FlashNext,
+            Self::LongCat(_) => PresetName::LongCatFlashLite,
+        };
+        preset.as_str()
+    }
+
+    fn need<'a>(&self, token_map: Option<&'a TokenMap>) -> Result<&'a TokenMap, SchemeError> {
+        token_map.ok_or_else(|| SchemeError::TokenMapPresence {
+            scheme: self.name().into(),
+            compressed: true,
+        })
+    }
+
     /// Whether the model hashes compressed ids.
     pub fn compresses(&self) -> bool {
         matches!(self, Self::Demo(_) | Self::DeepSeek(_))
+    }
+
+    /// Checks that a `tokenizer` is named only where it is used.
+    ///
+    /// # Errors
+    /// A tokenizer for a model that hashes raw ids.
+    pub fn check_tokenizer(&self, tokenizer: Option<&Path>) -> Result<(), SchemeError> {
+        if tokenizer.is_some() && !self.compresses() {
+            return Err(SchemeError::TokenMapPresence {
+                scheme: self.name().into(),
+                compressed: false,
+            });
+        }
+        Ok(())
     }
 
     /// Derives the addressing scheme; `token_map` is needed where the model compresses its vocabulary.
@@ -155,10 +187,10 @@ impl Family {
     /// Constants that make no valid scheme, or a token map of another size than the configuration says.
     pub fn scheme(&self, token_map: Option<&TokenMap>) -> Result<Scheme, SchemeError> {
         match self {
-            Self::Demo(config) => config.scheme(need(token_map, "engram-demo-v1")?),
-            Self::DeepSeek(config) => config.scheme(need(token_map, "deepseek-v4.1")?),
-            Self::Qwen(config) => config.scheme(),
-            Self::LongCat(config) => config.scheme(),
+            Self::Demo(config) => config.scheme(self.name(), self.need(token_map)?),
+            Self::DeepSeek(config) => config.scheme(self.name(), self.need(token_map)?),
+            Self::Qwen(config) => config.scheme(self.name()),
+            Self::LongCat(config) => config.scheme(self.name()),
         }
     }
 
@@ -182,13 +214,6 @@ impl Family {
             Self::LongCat(config) => config.other_tensors(),
         }
     }
-}
-
-fn need<'a>(token_map: Option<&'a TokenMap>, scheme: &str) -> Result<&'a TokenMap, SchemeError> {
-    token_map.ok_or_else(|| SchemeError::TokenMapPresence {
-        scheme: scheme.into(),
-        compressed: true,
-    })
 }
 
 /// Number of compressed ids in `map`.

@@ -141,9 +141,9 @@ impl QwenConfig {
         })
     }
 
-    pub(super) fn scheme(&self) -> Result<Scheme, SchemeError> {
+    pub(super) fn scheme(&self, name: &str) -> Result<Scheme, SchemeError> {
         QwenFamily {
-            name: "qwen3.8-flash-next".into(),
+            name: name.into(),
             layers: self
                 .one_based_layers
                 .iter()
