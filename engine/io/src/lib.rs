@@ -6,6 +6,7 @@ mod error;
 mod memory;
 mod mmap;
 mod pread;
+mod prefetch;
 mod publish;
 mod read_at;
 

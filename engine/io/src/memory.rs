@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{IoError, ReadAt};
+use crate::{IoError, ReadAt, prefetch::prefetch};
 
 /// The whole file in memory of this process.
 pub struct MemoryReader {
@@ -56,6 +56,12 @@ impl ReadAt for MemoryReader {
         })?;
         out.copy_from_slice(bytes);
         Ok(())
+    }
+
+    #[inline]
+    fn prefetch(&self, offset: u64, len: usize) {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        prefetch(self.bytes.as_ptr().wrapping_add(start), len);
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
-use crate::{IoError, ReadAt};
+use crate::{IoError, ReadAt, prefetch::prefetch};
 
 /// A file read through a shared mapping, without read-ahead.
 pub struct MmapReader {
@@ -69,6 +69,12 @@ impl ReadAt for MmapReader {
             );
         }
         Ok(())
+    }
+
+    #[inline]
+    fn prefetch(&self, offset: u64, len: usize) {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        prefetch(self.map.as_ptr().wrapping_add(start), len);
     }
 }
 

@@ -13,6 +13,10 @@ pub trait ReadAt: Send + Sync + std::fmt::Debug {
     /// A range beyond the end, or a failed read; `out` then holds nothing of meaning.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), IoError>;
 
+    /// Hints that `len` bytes at `offset` will be read soon. Costs next to nothing, never blocks, and
+    /// ignores a range beyond the end.
+    fn prefetch(&self, _offset: u64, _len: usize) {}
+
     /// Copies the bytes from `offset` to `head`, and those that follow `gap` bytes later to `tail`.
     ///
     /// # Errors

@@ -39,6 +39,16 @@ pub(crate) struct AttachedRows {
 }
 
 impl Rows {
+    /// Hints that `row` of `column` is read soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, column: &Column, row: RowId) {
+        if let Self::Sealed(rows) = self {
+            let shard = &rows.shards[column.index as usize];
+            let offset = rows.layout.record_offset(row.0 - column.first_row);
+            shard.reader.prefetch(offset, rows.layout.stride());
+        }
+    }
+
     /// Copies `row` of `column` to `out`.
     #[inline]
     pub(crate) fn read(

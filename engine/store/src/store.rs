@@ -11,6 +11,9 @@ use crate::{
     rows::Rows,
 };
 
+/// Rows whose memory is on its way while another is copied and checked.
+const ROWS_AHEAD: usize = 16;
+
 /// An open pack. Shared freely between threads.
 #[derive(Debug)]
 pub struct Store {
@@ -115,14 +118,16 @@ impl Store {
             });
         }
         table.check_rows(batch.rows)?;
-        let columns = (0..table.columns.len()).cycle();
-        let reads = batch
-            .rows
-            .iter()
-            .zip(columns)
-            .zip(out.chunks_exact_mut(row_bytes));
-        for ((&row, likely), bytes) in reads {
+        let likely_columns = (0..table.columns.len()).cycle();
+        let mut places = batch.rows.iter().zip(likely_columns).map(|(&row, likely)| {
             let column = table.column_of(row, likely);
+            table.rows.prefetch(column, row);
+            (column, row)
+        });
+        let mut ahead: [_; ROWS_AHEAD] = std::array::from_fn(|_| places.next());
+        for (index, bytes) in out.chunks_exact_mut(row_bytes).enumerate() {
+            let place = std::mem::replace(&mut ahead[index % ROWS_AHEAD], places.next());
+            let (column, row) = place.expect("there are as many rows as places for them");
             table.rows.read(column, row, self.check_seals, bytes)?;
         }
         Ok(())
