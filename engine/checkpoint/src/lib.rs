@@ -14,6 +14,7 @@ mod builtin;
 mod checkpoint;
 mod error;
 mod family;
+mod locate;
 mod tensors;
 mod token_map;
 mod tokenizer;
