@@ -51,6 +51,17 @@ def whole(value: object, low: int, high: int, where: str, field: str) -> int:
     return value
 
 
+def text(value: object, where: str, field: str) -> str:
+    need(isinstance(value, str), where, field, value, "a string")
+    return value
+
+
+def digest(value: object, where: str, field: str) -> str:
+    good = isinstance(value, str) and len(value) == 32 and not set(value) - set("0123456789abcdef")
+    need(good, where, field, value, "32 hexadecimal digits")
+    return value
+
+
 class Codec:
     """'Row codecs': sizes of the planes, and exact values."""
 
@@ -159,7 +170,20 @@ class Pack:
 
     def __init__(self, path: str | Path, checkpoint: str | None = None) -> None:
         self.path = Path(path)
+        try:
+            self._open(checkpoint)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise PackError(f"manifest: a value of another type: {error}") from error
+
+    def _open(self, checkpoint: str | None) -> None:
         self.manifest = self._read_manifest()
+        for source in self.manifest["sources"]:
+            keys(source, "bytes header_digest name", "source")
+            whole(source["bytes"], 0, 2**64 - 1, "source", "bytes")
+            digest(source["header_digest"], "source", "header_digest")
+            name = text(source["name"], "source", "name")
+            good = name not in ("", ".", "..") and not set(name) & set("/\\\0")
+            need(good, "source", "name", name, "a file name without folders")
         self._check_scheme(self.manifest["scheme"])
         self.token_map = self._read_token_map()
         layers, entries = self.scheme["layers"], self.manifest["tables"]
@@ -175,8 +199,12 @@ class Pack:
         for table, layer in zip(self.tables, layers):
             self._check_table(table, layer)
         if self.attached:
-            self.folder = Path(checkpoint or storage["checkpoint"])
+            self.folder = Path(checkpoint or text(storage["checkpoint"], "storage", "checkpoint"))
             self._check_sources()
+            for table in self.tables:
+                sample = table.samples[0]
+                found = table.seal(sample["row"], self._assemble(table, sample["row"]))
+                need(found == sample["seal"], f"table {table.layer}", "a known row", found, sample["seal"])
         else:
             self._check_shards()
 
@@ -206,6 +234,8 @@ class Pack:
         where = "scheme"
         keys(scheme, "boundary compressed fill hashed_vocab_size heads layers max_order name", where)
         self.scheme = scheme
+        text(scheme["name"], where, "name")
+        need(isinstance(scheme["compressed"], bool), where, "compressed", scheme["compressed"], "true/false")
         vocab = whole(scheme["hashed_vocab_size"], 1, 2**32 - 2, where, "hashed_vocab_size")
         whole(scheme["fill"], 0, vocab - 1, where, "fill")
         orders = whole(scheme["max_order"], 2, 8, where, "max_order")
@@ -219,6 +249,7 @@ class Pack:
                 whole(token, 0, vocab - 1, "boundary", "token")
         ids = [layer["layer"] for layer in scheme["layers"]]
         need(len(set(ids)) == len(ids) > 0, where, "layers", ids, "different ones")
+        need(len(ids) <= 1024, where, "layers", len(ids), "at most 1024")
         for layer in scheme["layers"]:
             where = f"scheme, layer {layer['layer']}"
             keys(layer, "buckets hash layer row_count", where)
@@ -232,10 +263,14 @@ class Pack:
                 keys(layer["hash"], "multipliers rule", where)
                 need(len(layer["hash"]["multipliers"]) == orders, where, "multipliers", layer["hash"], orders)
                 for multiplier in layer["hash"]["multipliers"]:
+                    whole(multiplier, 0, 2**64 - 1, where, "multiplier")
                     whole(multiplier * (vocab - 1), 0, 2**63 - 1, where, "largest product")
             else:
                 need(rule == "polynomial", where, "rule", rule, "xor_multiply/polynomial")
                 keys(layer["hash"], "base rule", where)
+                whole(layer["hash"]["base"], 1, 2**32 - 1, where, "base")
+                largest = orders * (vocab - 1) * (max(layer["buckets"]) - 1)
+                whole(largest, 0, 2**64 - 1, where, "largest sum")
 
     def _read_token_map(self) -> tuple[int, ...] | None:
         entry = self.manifest["token_map"]
@@ -243,6 +278,7 @@ class Pack:
             need(entry is None, "manifest", "token_map", entry, None)
             return None
         keys(entry, "digest entries", "token_map")
+        whole(entry["entries"], 1, 2**32 - 2, "token_map", "entries")
         data = self._read(self.path / "token_map.u32le")
         need(len(data) == 4 * entry["entries"], "token_map.u32le", "size", len(data), 4 * entry["entries"])
         found = xxhash.xxh3_128_hexdigest(data)
@@ -260,16 +296,23 @@ class Pack:
         need(samples == 0 or table.samples, where, "samples", 0, "at least one")
         for shard in table.shards:
             keys(shard, "data rows", where)
+            digest(shard["data"], where, "data")
+            digest(shard["rows"], where, "rows")
         for sample in table.samples:
             keys(sample, "row seal", where)
             whole(sample["row"], 0, table.rows - 1, where, "sampled row")
+            whole(sample["seal"], 0, 2**64 - 1, where, "seal")
         found = [plane["row_bytes"] for plane in table.planes]
         need(found == table.codec.planes, where, "planes", found, table.codec.planes)
         for plane in table.planes:
             keys(plane, "row_bytes segments", where)
             next_row = 0
+            need(len(plane["segments"]) <= 65536, where, "segments", len(plane["segments"]), "at most 65536")
             for segment in plane["segments"]:
                 keys(segment, "first_row offset row_count source tensor", where)
+                text(segment["tensor"], where, "tensor")
+                whole(segment["offset"], 0, 2**64 - 1, where, "offset")
+                whole(segment["first_row"], 0, 2**48, where, "first_row")
                 need(segment["first_row"] == next_row, where, "first_row", segment["first_row"], next_row)
                 next_row += whole(segment["row_count"], 1, 2**48, where, "row_count")
                 sources = self.manifest["sources"]
@@ -280,8 +323,6 @@ class Pack:
 
     def _check_sources(self) -> None:
         for source in self.manifest["sources"]:
-            keys(source, "bytes header_digest name", "source")
-            need("/" not in source["name"], "source", "name", source["name"], "a file name")
             path = self.folder / source["name"]
             need(path.is_file(), str(path), "file", "missing", "there")
             size = path.stat().st_size

@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    panic::catch_unwind,
     path::{Path, PathBuf},
 };
 
@@ -62,6 +63,12 @@ fn half_built(fixture: &Fixture, finished: usize) -> PathBuf {
     pack
 }
 
+fn other(fixture: &Fixture) -> PathBuf {
+    let other = fixture.folder().join("other");
+    make_checkpoint(&small_family("longcat"), 1, &other);
+    other
+}
+
 #[test]
 fn from_any_number_of_finished_shards() {
     let fixture = Fixture::new("deepseek");
@@ -104,8 +111,40 @@ fn before_the_mark_was_whole() {
     let pack = half_built(&fixture, 0);
     let mark = fs::read(pack.join(STATE)).unwrap();
     fs::write(pack.join(STATE), &mark[..5]).unwrap();
+    // Stopped again, it must have left a mark that the next build knows.
+    let checkpoint = Checkpoint::open(&fixture.checkpoint(), None).unwrap();
+    let stop = |_| panic!("stopped");
+    let options = BuildOptions {
+        resume: true,
+        ..BuildOptions::default()
+    };
+    let stopped = catch_unwind(|| build(&checkpoint, &pack, &options, &stop));
+    assert!(stopped.is_err());
+    assert_eq!(fs::read(pack.join(STATE)).unwrap(), mark);
     run(&fixture.checkpoint(), &pack, true).unwrap();
     assert!(files(&pack) == files(&fixture.pack()));
+}
+
+#[test]
+fn when_it_is_finished_already() {
+    let fixture = Fixture::new("deepseek");
+    let expected = files(&fixture.pack());
+    let report = run(&fixture.checkpoint(), &fixture.pack(), true).unwrap();
+    assert_eq!((report.shards_resumed, report.bytes_written), (SHARDS, 0));
+    assert!(files(&fixture.pack()) == expected);
+}
+
+#[test]
+fn never_with_stricter_options() {
+    let fixture = Fixture::new("deepseek");
+    let pack = half_built(&fixture, 2);
+    let mark = fs::read_to_string(pack.join(STATE)).unwrap();
+    fs::write(pack.join(STATE), mark.replace('\n', " allow-nan\n")).unwrap();
+    let refused = run(&fixture.checkpoint(), &pack, true).unwrap_err();
+    assert!(
+        refused.to_string().contains("or other options"),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -119,10 +158,12 @@ fn only_when_asked() {
         refused.contains("holds an unfinished build; go on with it by --resume"),
         "{refused}"
     );
-    let refused = run(&fixture.checkpoint(), &fixture.pack(), true)
-        .unwrap_err()
-        .to_string();
-    assert!(refused.contains("is a finished pack already"), "{refused}");
+    for (checkpoint, resume) in [(fixture.checkpoint(), false), (other(&fixture), true)] {
+        let refused = run(&checkpoint, &fixture.pack(), resume)
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("is a finished pack already"), "{refused}");
+    }
     let refused = run(&fixture.checkpoint(), &fixture.checkpoint(), false)
         .unwrap_err()
         .to_string();
@@ -133,9 +174,7 @@ fn only_when_asked() {
 fn never_with_another_checkpoint() {
     let fixture = Fixture::new("deepseek");
     let pack = half_built(&fixture, 2);
-    let other = fixture.folder().join("other");
-    make_checkpoint(&small_family("longcat"), 1, &other);
-    let refused = run(&other, &pack, true).unwrap_err().to_string();
+    let refused = run(&other(&fixture), &pack, true).unwrap_err().to_string();
     assert!(refused.contains("is of another checkpoint"), "{refused}");
 }
 
@@ -166,4 +205,7 @@ fn never_over_a_shard_of_something_else() {
         refused.contains("column is 0, the manifest says 1"),
         "{refused}"
     );
+    fs::write(shard("order-2-head-1.shard"), b"short").unwrap();
+    let refused = format!("{:#}", run(&fixture.checkpoint(), &pack, true).unwrap_err());
+    assert!(refused.contains("remove it: size is 5"), "{refused}");
 }

@@ -301,6 +301,43 @@ fn a_changed_checkpoint_behind_an_attached_pack_is_noticed() {
         (Some(0), first_row as u64)
     );
     assert!(damage[0].what.contains("differs from when"));
+    let refused = refusal(&attached);
+    assert!(
+        refused.contains("row 0 of layer 1 has seal") && refused.contains("attach it again"),
+        "{refused}"
+    );
+
+    fs::remove_file(&file).unwrap();
+    let damage = check(&attached).damage;
+    assert_eq!(damage.len(), 1);
+    assert!(damage[0].what.contains("cannot open"), "{damage:?}");
+}
+
+#[test]
+fn a_truncated_shard_names_the_records_it_lost() {
+    let fixture = Fixture::new("deepseek");
+    let path = fixture.pack().join("layer-03/order-3-head-1.shard");
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    // The column has 53 rows: a group of 51 and one of 2, of which one and a half stay.
+    file.set_len(2 * 4_096 + STRIDE as u64 * 3 / 2).unwrap();
+    let report = check(&fixture.pack());
+    let lost: Vec<_> = (report.damage.iter())
+        .map(|damage| (damage.row, damage.records, damage.offset))
+        .collect();
+    let last = 41 + 43 + 47 + GROUP_RECORDS + 1;
+    assert_eq!(
+        lost,
+        [
+            (None, 0, 2 * 4_096 + STRIDE as u64 * 3 / 2),
+            (Some(last), 1, (2 * 4_096 + STRIDE) as u64)
+        ]
+    );
+    file.set_len(4_096).unwrap();
+    let lost = check(&fixture.pack()).damage;
+    assert_eq!(lost[1].records, 53, "{lost:?}");
+    file.set_len(10).unwrap();
+    let lost = check(&fixture.pack()).damage;
+    assert_eq!(lost.len(), 3, "{lost:?}");
 }
 
 #[test]

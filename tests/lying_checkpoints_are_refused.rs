@@ -366,6 +366,18 @@ fn configurations_that_make_no_sense_are_refused() {
             json!(0),
             "`split_ngram_parts` is 0",
         ),
+        (
+            "qwen",
+            "split_ngram_parts",
+            json!(65_537),
+            "`split_ngram_parts` is 65537, expected 1 to 65536",
+        ),
+        (
+            "qwen",
+            "ple_layer_ids",
+            json!((1..=1_025).collect::<Vec<u32>>()),
+            "layers is 1025",
+        ),
         ("qwen", "ple_embed_dim", json!(63), "`ple_embed_dim` is 63"),
         (
             "longcat",
@@ -397,6 +409,12 @@ fn configurations_that_make_no_sense_are_refused() {
             "`{refused}` lacks `{expected}`"
         );
     }
+    let (_folder, deepseek) = checkpoint("deepseek");
+    edit_json(&deepseek.join("config.json"), |json| {
+        json["text_config"]["engram_head_dim"] = 0.into();
+    });
+    let refused = refusal(&deepseek);
+    assert!(refused.contains("width is 0"), "{refused}");
     let (_folder, checkpoint) = checkpoint("demo");
     fs::write(checkpoint.join("config.json"), r#"{"model_type":"llama"}"#).unwrap();
     assert!(refusal(&checkpoint).contains("without n-gram fields"));

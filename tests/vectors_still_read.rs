@@ -1,7 +1,15 @@
 //! The packs of `format-spec/vectors` read as they always did, here and in the Python reader.
 
-use std::{fs, path::PathBuf, process::Command};
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use engram::{Config, Store};
+use engram_format::Digest;
 use engram_pack::{VerifyOptions, verify};
 use engram_tests::{
     READERS, files, look_up, make_checkpoint, make_pack, open, sample_rows, sample_tokens,
@@ -140,4 +148,108 @@ fn the_python_reader_refuses_what_ours_refuses() {
             "{name} at {offset}"
         );
     }
+}
+
+/// A pack of the vectors whose manifest was edited by someone who recomputed the checksum.
+fn forged(name: &str, from: &str, to: &str, pack: &Path) {
+    for (path, bytes) in files(&format_spec().join("vectors").join(name)) {
+        fs::create_dir_all(pack.join(&path).parent().unwrap()).unwrap();
+        fs::write(pack.join(path), bytes).unwrap();
+    }
+    let manifest = pack.join("manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    assert!(text.contains(from), "{name} has no {from}");
+    let text = text.replace(from, to);
+    let checksum_at = "{\"checksum\":\"".len();
+    let (stored, rest) = text.split_at(checksum_at + 32);
+    let body = format!("{{{}", &rest[2..rest.len() - 1]);
+    let digest = Digest::of(body.as_bytes());
+    fs::write(
+        manifest,
+        format!("{}{digest}{rest}", &stored[..checksum_at]),
+    )
+    .unwrap();
+}
+
+#[test]
+fn both_readers_refuse_the_same_forged_manifests() {
+    const CASES: [(&str, &str, &str); 30] = [
+        ("deepseek", r#""boundary":null,"#, ""),
+        ("deepseek", r#""boundary":null"#, r#""boundary":[]"#),
+        ("deepseek", r#""compressed":true"#, r#""compressed":1"#),
+        ("deepseek", r#""fill":1"#, r#""fill":40"#),
+        ("deepseek", r#""fill":1"#, r#""fill":-1"#),
+        ("deepseek", r#""heads":2"#, r#""heads":0"#),
+        ("deepseek", r#""heads":2"#, r#""heads":"2""#),
+        ("deepseek", r#""max_order":3"#, r#""max_order":9"#),
+        ("deepseek", r#""name":"deepseek-v4.1-flash""#, r#""name":5"#),
+        ("deepseek", r#""layer":3"#, r#""layer":1"#),
+        ("deepseek", r#""layer":3"#, r#""layer":65536"#),
+        ("deepseek", "189840691535365831", "18984069153536583100"),
+        ("deepseek", "[23,29,31,37]", "[23,29,31]"),
+        ("deepseek", "[23,29,31,37]", "[23,29,31,0]"),
+        (
+            "deepseek",
+            r#""layer":1,"row_count":120"#,
+            r#""layer":1,"row_count":119"#,
+        ),
+        (
+            "deepseek",
+            r#""layer":1,"row_count":120"#,
+            r#""layer":1,"row_count":121"#,
+        ),
+        ("deepseek", r#""source":1"#, r#""source":2"#),
+        ("deepseek", r#""offset":560"#, r#""offset":33000"#),
+        (
+            "deepseek",
+            r#""tensor":"layers.1.engram.embed.scale""#,
+            r#""tensor":null"#,
+        ),
+        ("deepseek", "model-00001-of-00002.safetensors", "../model"),
+        ("deepseek", r#"{"kind":"packed"}"#, r#"{"kind":"attached"}"#),
+        (
+            "deepseek",
+            r#"{"kind":"packed"}"#,
+            r#"{"extra":1,"kind":"packed"}"#,
+        ),
+        ("deepseek", r#""width":64"#, r#""width":0"#),
+        ("deepseek", r#""group":32"#, r#""group":48"#),
+        ("deepseek", r#""entries":60"#, r#""entries":61"#),
+        (
+            "deepseek",
+            r#""samples":[]"#,
+            r#""samples":[{"row":0,"seal":0}]"#,
+        ),
+        ("deepseek", r#""version":1"#, r#""version":2"#),
+        ("longcat", r#""base":64"#, r#""base":4294967296"#),
+        ("longcat", r#""rule":"dead""#, r#""rule":"other""#),
+        (
+            "longcat",
+            r#""hashed_vocab_size":64"#,
+            r#""hashed_vocab_size":4294967295"#,
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    for (index, (name, from, to)) in CASES.into_iter().enumerate() {
+        let pack = folder.path().join(index.to_string());
+        forged(name, from, to, &pack);
+        let ours = Store::open(&pack, Config::new())
+            .err()
+            .unwrap_or_else(|| panic!("{from} to {to} opens"))
+            .to_string();
+        assert!(!ours.contains("checksum"), "{from} to {to}: {ours}");
+        let Some(mut reader) = python_reader() else {
+            continue;
+        };
+        let refused = reader.arg(&pack).arg("verify").output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(
+            refused.status.code() == Some(1) && said.starts_with("error:"),
+            "{from} to {to}: {refused:?}"
+        );
+        assert!(!said.contains("checksum"), "{from} to {to}: {said}");
+    }
+    let pack = folder.path().join("unchanged");
+    forged("deepseek", r#""fill":1"#, r#""fill":1"#, &pack);
+    Store::open(&pack, Config::new()).unwrap();
 }

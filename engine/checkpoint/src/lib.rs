@@ -28,5 +28,5 @@ pub use family::{
 };
 pub use safetensors::Dtype;
 pub use tensors::{Tensor, TensorFiles};
-pub use token_map::{PLAIN_TOKEN_MAP_FILE, read_token_map};
+pub use token_map::{PLAIN_TOKEN_MAP_FILE, is_plain_token_map, read_token_map};
 pub use tokenizer::{TokenizerError, compress};

@@ -17,6 +17,13 @@ pub(crate) fn locate(
 ) -> Result<SourceTable, CheckpointError> {
     let layer = &scheme.layers[index];
     let tensors = family.table_tensors(scheme, index);
+    let codec_fault = |source| CheckpointError::Codec {
+        layer: layer.layer,
+        source,
+    };
+    // Tensors without width could claim any number of rows.
+    let width = tensors.width;
+    RowCodec::F32 { width }.validate().map_err(codec_fault)?;
     let values = tensors
         .values
         .iter()
@@ -44,10 +51,6 @@ pub(crate) fn locate(
         }
     }
     let (codec, scales) = codec(files, &tensors, values[0])?;
-    let codec_fault = |source| CheckpointError::Codec {
-        layer: layer.layer,
-        source,
-    };
     codec.validate().map_err(codec_fault)?;
     let [value_bytes, scale_bytes] = codec.plane_bytes().map(|bytes| bytes as u64);
     let mut planes = vec![plane(&values, value_bytes)];

@@ -35,10 +35,7 @@ pub fn read_token_map(folder: &Path, explicit: Option<&Path>) -> Result<TokenMap
         path: path.into(),
         source,
     })?;
-    let map = if path
-        .extension()
-        .is_some_and(|extension| extension == "u32le")
-    {
+    let map = if is_plain_token_map(path) {
         TokenMap::from_bytes(&bytes, u32::MAX)
     } else {
         let ids = compress(&bytes).map_err(|source| CheckpointError::Tokenizer {
@@ -51,4 +48,10 @@ pub fn read_token_map(folder: &Path, explicit: Option<&Path>) -> Result<TokenMap
         path: path.into(),
         source,
     })
+}
+
+/// Whether `path` names a plain token map, by its extension `u32le`.
+pub fn is_plain_token_map(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "u32le")
 }

@@ -3,6 +3,8 @@
 //! Pure functions between bytes and typed values: nothing here opens a file. `format-spec/FORMAT.md`
 //! is the text on the layout; the modules name its sections.
 
+#![forbid(unsafe_code)]
+
 mod address;
 mod codec;
 mod digest;
@@ -24,8 +26,8 @@ pub use half::bf16;
 pub use header::ShardHeader;
 pub use layout::{BLOCK_BYTES, HEADER_BYTES, RecordLayout, SEAL_BYTES};
 pub use manifest::{
-    MANIFEST_FILE, Manifest, Plane, Sample, Segment, ShardDigests, SourceFile, Storage,
-    TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
+    MANIFEST_FILE, MAX_SEGMENTS, Manifest, Plane, Sample, Segment, ShardDigests, SourceFile,
+    Storage, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
 };
 pub use seal::seal;
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     FORMAT_VERSION,
-    address::{Column, Scheme},
+    address::{Column, RowId, Scheme},
     codec::RowCodec,
     digest::Digest,
     error::FormatError,
@@ -16,6 +16,7 @@ use crate::{
     layout::RecordLayout,
 };
 use canonical::canonical;
+pub use check::MAX_SEGMENTS;
 
 /// Name of the manifest in a pack's folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -146,6 +147,19 @@ pub fn shard_path(layer: u32, column: &Column) -> String {
     )
 }
 
+impl Plane {
+    /// The segment that holds `row`.
+    ///
+    /// # Panics
+    /// If the plane has no segments; those of a checked manifest cover every row of the table.
+    pub fn segment_of(&self, row: RowId) -> &Segment {
+        let next = self
+            .segments
+            .partition_point(|segment| segment.first_row <= row.0);
+        &self.segments[next - 1]
+    }
+}
+
 impl Table {
     /// Geometry of the records.
     pub fn layout(&self) -> RecordLayout {
@@ -200,7 +214,13 @@ impl Manifest {
             return Err(field("format", root.get("format"), FORMAT));
         }
         match root.get("version").and_then(Value::as_u64) {
-            None => return Err(field("version", root.get("version"), "a whole number")),
+            None | Some(0) => {
+                return Err(field(
+                    "version",
+                    root.get("version"),
+                    "a whole number from 1 on",
+                ));
+            }
             Some(version) if version == u64::from(FORMAT_VERSION) => {}
             Some(found) => {
                 return Err(FormatError::Version {
@@ -232,6 +252,13 @@ impl Manifest {
         fields.remove("format");
         fields.remove("version");
         let manifest: Self = serde_json::from_value(root).map_err(unreadable)?;
+        // What the types read from another form, such as a list for an object, shows here.
+        if manifest.to_text().as_bytes() != text {
+            return Err(FormatError::Manifest {
+                reason: "it has keys that no manifest has, lacks some, or spells values otherwise"
+                    .into(),
+            });
+        }
         manifest.check()?;
         Ok(manifest)
     }

@@ -44,10 +44,4 @@ impl IoError {
             source,
         }
     }
-
-    /// Whether there was no space left, in which case the same call may pass later.
-    pub fn is_out_of_space(&self) -> bool {
-        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-        matches!(self, Self::Os { source, .. } if full.contains(&source.kind()))
-    }
 }

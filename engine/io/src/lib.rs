@@ -14,5 +14,5 @@ pub use error::IoError;
 pub use memory::MemoryReader;
 pub use mmap::MmapReader;
 pub use pread::PreadReader;
-pub use publish::{NewFile, publish_bytes};
+pub use publish::{NewFile, create_folder, publish_bytes, sync_entry};
 pub use read_at::ReadAt;

@@ -61,7 +61,8 @@ impl ReadAt for MemoryReader {
     #[inline]
     fn prefetch(&self, offset: u64, len: usize) {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        prefetch(self.bytes.as_ptr().wrapping_add(start), len);
+        let left = self.bytes.len().saturating_sub(start);
+        prefetch(self.bytes.as_ptr().wrapping_add(start), len.min(left));
     }
 }
 

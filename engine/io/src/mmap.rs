@@ -74,7 +74,8 @@ impl ReadAt for MmapReader {
     #[inline]
     fn prefetch(&self, offset: u64, len: usize) {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        prefetch(self.map.as_ptr().wrapping_add(start), len);
+        let left = self.map.len().saturating_sub(start);
+        prefetch(self.map.as_ptr().wrapping_add(start), len.min(left));
     }
 }
 

@@ -3,15 +3,19 @@
 /// Bytes of a cache line.
 #[cfg(target_arch = "x86_64")]
 const LINE_BYTES: usize = 64;
+/// Lines that one hint asks for; the processor's own read-ahead follows a longer row by itself.
+#[cfg(target_arch = "x86_64")]
+const LINES: usize = 8;
 
-/// Begins to load the `len` bytes at `start` into the caches, where the processor has such an
-/// instruction. Any address may be given: a hint neither faults nor reads.
+/// Begins to load the first of the `len` bytes at `start` into the caches, where the processor has
+/// such an instruction. Any address may be given: a hint neither faults nor reads.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) fn prefetch(start: *const u8, len: usize) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     let misaligned = start.addr() % LINE_BYTES;
-    for at in (0..misaligned + len).step_by(LINE_BYTES) {
+    let end = misaligned.saturating_add(len);
+    for at in (0..end).step_by(LINE_BYTES).take(LINES) {
         let line = start.wrapping_add(at).cast();
         // SAFETY: SSE is part of x86-64, and a prefetch of any address is a hint without effects on
         // the program's state.

@@ -2,8 +2,9 @@
 
 use std::{
     fs::{self, File},
-    io::{Seek, SeekFrom, Write},
+    io::ErrorKind,
     num::NonZeroU64,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -33,7 +34,7 @@ impl NewFile {
     /// A folder that cannot be written, or a drive without that much space.
     pub fn create(path: &Path, bytes: u64) -> Result<Self, IoError> {
         if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).map_err(IoError::os("create the folder", folder))?;
+            create_folder(folder)?;
         }
         let mut partial = path.as_os_str().to_owned();
         partial.push(".");
@@ -50,31 +51,27 @@ impl NewFile {
         Ok(new)
     }
 
-    /// Appends `bytes`, or overwrites after [`Self::seek`].
+    /// Appends `bytes`.
     ///
     /// # Errors
     /// A failed write.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), IoError> {
-        let Self { partial, file, .. } = self;
-        let file = open(file);
-        file.write_all(bytes)
-            .map_err(IoError::os("write", &*partial))?;
+        self.overwrite(self.offset, bytes)?;
         // Linux answers this advice by writing the range to the drive in the background, so that the
         // sync at the end finds little left to do. It is only advice: failing changes nothing.
         let written = NonZeroU64::new(bytes.len() as u64);
-        let _ = fadvise(file, self.offset, written, Advice::DontNeed);
+        let _ = fadvise(self.file(), self.offset, written, Advice::DontNeed);
         self.offset += bytes.len() as u64;
         Ok(())
     }
 
-    /// Continues at `offset`.
+    /// Writes `bytes` at `offset`, wherever the next [`Self::write`] goes.
     ///
     /// # Errors
-    /// A failed seek.
-    pub fn seek(&mut self, offset: u64) -> Result<(), IoError> {
-        let Self { partial, file, .. } = self;
-        let sought = open(file).seek(SeekFrom::Start(offset));
-        sought.map(drop).map_err(IoError::os("seek in", &*partial))
+    /// A failed write.
+    pub fn overwrite(&mut self, offset: u64, bytes: &[u8]) -> Result<(), IoError> {
+        let written = self.file().write_all_at(bytes, offset);
+        written.map_err(|source| IoError::os("write", &self.partial)(source))
     }
 
     /// Puts the file on the drive and gives it its final path.
@@ -82,13 +79,15 @@ impl NewFile {
     /// # Errors
     /// A failed sync or rename.
     pub fn publish(mut self) -> Result<(), IoError> {
-        let Self { partial, file, .. } = &mut self;
-        open(file)
-            .sync_all()
-            .map_err(IoError::os("sync", &*partial))?;
+        let synced = self.file().sync_all();
+        synced.map_err(IoError::os("sync", &self.partial))?;
         fs::rename(&self.partial, &self.path).map_err(IoError::os("rename", &self.partial))?;
         self.file = None;
-        sync_folder(&self.path)
+        sync_entry(&self.path)
+    }
+
+    fn file(&self) -> &File {
+        self.file.as_ref().expect("open until published")
     }
 
     /// Claims the space now: a full drive should stop us before the work, not after.
@@ -96,8 +95,7 @@ impl NewFile {
         if bytes == 0 {
             return Ok(());
         }
-        let file = self.file.as_ref().expect("open until published");
-        match fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes) {
+        match fallocate(self.file(), FallocateFlags::KEEP_SIZE, 0, bytes) {
             // Some file systems cannot; then the write itself finds out.
             Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             Err(source) => Err(IoError::os("reserve space for", &self.partial)(
@@ -126,12 +124,27 @@ pub fn publish_bytes(path: &Path, bytes: &[u8]) -> Result<(), IoError> {
     file.publish()
 }
 
-fn open(file: &mut Option<File>) -> &mut File {
-    file.as_mut().expect("open until published")
+/// Makes the folder `path` and those above it that are missing, on the drive as well.
+///
+/// # Errors
+/// A folder that cannot be made.
+pub fn create_folder(path: &Path) -> Result<(), IoError> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    path.parent().map_or(Ok(()), create_folder)?;
+    match fs::create_dir(path) {
+        Err(e) if e.kind() == ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made.map_err(IoError::os("create the folder", path))?,
+    }
+    sync_entry(path)
 }
 
-/// Puts the folder's entry for `path` on the drive.
-fn sync_folder(path: &Path) -> Result<(), IoError> {
+/// Puts the entry of `path` in its folder on the drive, or its absence.
+///
+/// # Errors
+/// A folder that cannot be synced.
+pub fn sync_entry(path: &Path) -> Result<(), IoError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -160,9 +173,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sub/new");
         let mut file = NewFile::create(&path, 6).unwrap();
-        file.write(b"___def").unwrap();
-        file.seek(0).unwrap();
-        file.write(b"abc").unwrap();
+        file.write(b"___d").unwrap();
+        file.overwrite(0, b"abc").unwrap();
+        file.write(b"ef").unwrap();
         assert!(!path.exists());
         file.publish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"abcdef");

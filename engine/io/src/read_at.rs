@@ -14,7 +14,7 @@ pub trait ReadAt: Send + Sync + std::fmt::Debug {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), IoError>;
 
     /// Hints that `len` bytes at `offset` will be read soon. Costs next to nothing, never blocks, and
-    /// ignores a range beyond the end.
+    /// leaves out what lies beyond the end.
     fn prefetch(&self, _offset: u64, _len: usize) {}
 
     /// Copies the bytes from `offset` to `head`, and those that follow `gap` bytes later to `tail`.

@@ -49,6 +49,8 @@ fn ranges_past_the_end_are_refused() {
                 matches!(refused, Err(IoError::PastEnd { size: 100, .. })),
                 "{reader:?}"
             );
+            reader.prefetch(offset, len);
+            reader.prefetch(offset, usize::MAX);
         }
         let refused = reader.read_split_at(90, &mut [0; 4], 4, &mut [0; 4]);
         assert!(

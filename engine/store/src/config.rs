@@ -20,7 +20,8 @@ pub enum Reader {
 pub struct Config {
     /// How files are read.
     pub reader: Reader,
-    /// Whether each row is checked against its seal.
+    /// Whether each row is checked against its seal; in an attached pack, whose rows have none,
+    /// whether some known rows are when it is opened.
     pub check_seals: bool,
     /// Folder of the checkpoint behind an attached pack, where it has moved since.
     pub checkpoint: Option<PathBuf>,

@@ -32,6 +32,20 @@ pub enum OpenError {
         /// What is wrong.
         source: SchemeError,
     },
+    /// A row of a checkpoint that is not what it was when the pack was attached to it.
+    #[error("{}: row {row} of layer {layer} has seal {found:016x}, {expected:016x} when the pack was attached; the checkpoint has changed, attach it again", path.display())]
+    Changed {
+        /// The checkpoint's file.
+        path: PathBuf,
+        /// The layer.
+        layer: u32,
+        /// The row.
+        row: RowId,
+        /// Seal of the row now.
+        found: u64,
+        /// Seal in the manifest.
+        expected: u64,
+    },
     /// A file that is missing or cannot be read.
     #[error(transparent)]
     Io(#[from] IoError),

@@ -25,4 +25,5 @@ pub use engram_format::{
 };
 pub use engram_io::IoError;
 pub use error::{LookupError, OpenError};
+pub use open::{read_hasher, read_manifest};
 pub use store::{Batch, Store};

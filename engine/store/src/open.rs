@@ -2,14 +2,14 @@
 
 use std::{
     fs,
-    io::ErrorKind,
+    io::{ErrorKind, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use engram_format::{
-    Column, Digest, FormatError, HEADER_BYTES, Hasher, MANIFEST_FILE, Manifest, SourceFile,
-    Storage, TOKEN_MAP_FILE, Table, TokenMap, TokenMapFile, shard_path,
+    Column, Digest, FormatError, HEADER_BYTES, Hasher, MANIFEST_FILE, Manifest, RowId, SourceFile,
+    Storage, TOKEN_MAP_FILE, Table, TokenMap, TokenMapFile, seal, shard_path,
 };
 use engram_io::{IoError, MemoryReader, MmapReader, PreadReader, ReadAt};
 
@@ -21,6 +21,10 @@ use crate::{
 
 /// Safetensors readers refuse longer headers.
 const MAX_SOURCE_HEADER: u64 = 100_000_000;
+/// A manifest of more bytes than any limit of the format allows is not read into memory.
+const MAX_MANIFEST: u64 = 1 << 30;
+/// Known rows of each table that are compared when an attached pack is opened.
+const SAMPLES_AT_OPEN: usize = 32;
 
 /// What an open pack is made of.
 pub(crate) struct Parts {
@@ -32,15 +36,7 @@ pub(crate) struct Parts {
 
 pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
     let manifest = read_manifest(pack)?;
-    let token_map = manifest.token_map.as_ref();
-    let token_map = token_map
-        .map(|file| read_token_map(pack, file, manifest.scheme.hashed_vocab_size))
-        .transpose()?;
-    let hasher =
-        Hasher::new(manifest.scheme.clone(), token_map).map_err(|source| OpenError::Scheme {
-            path: pack.into(),
-            source,
-        })?;
+    let hasher = hasher(pack, &manifest)?;
     let rows = match &manifest.storage {
         Storage::Packed => open_shards(pack, &manifest, config)?,
         Storage::Attached { checkpoint } => {
@@ -58,19 +54,40 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
     })
 }
 
-fn read_manifest(pack: &Path) -> Result<Manifest, OpenError> {
+/// Reads the manifest of the pack in the folder `pack`, and nothing else.
+///
+/// # Errors
+/// A manifest that is missing, damaged or newer.
+pub fn read_manifest(pack: impl AsRef<Path>) -> Result<Manifest, OpenError> {
+    let pack = pack.as_ref();
     let path = pack.join(MANIFEST_FILE);
-    let text = match fs::read(&path) {
-        Err(e) if e.kind() == ErrorKind::NotFound => {
-            return Err(OpenError::NotAPack { path: pack.into() });
+    match read_file(&path, MAX_MANIFEST) {
+        Err(OpenError::Io(IoError::Os { source, .. })) if source.kind() == ErrorKind::NotFound => {
+            Err(OpenError::NotAPack { path: pack.into() })
         }
-        read => read.map_err(|source| IoError::Os {
-            action: "read",
-            path: path.clone(),
-            source,
-        })?,
-    };
-    Manifest::from_text(&text).map_err(in_file(&path))
+        read => Manifest::from_text(&read?).map_err(in_file(&path)),
+    }
+}
+
+/// What turns tokens into the row ids of the pack in the folder `pack`; no shard need be there.
+///
+/// # Errors
+/// A manifest or token map that is missing or damaged, or that do not fit each other.
+pub fn read_hasher(pack: impl AsRef<Path>) -> Result<Hasher, OpenError> {
+    let pack = pack.as_ref();
+    hasher(pack, &read_manifest(pack)?)
+}
+
+fn hasher(pack: &Path, manifest: &Manifest) -> Result<Hasher, OpenError> {
+    let vocab_size = manifest.scheme.hashed_vocab_size;
+    let token_map = manifest.token_map.as_ref();
+    let token_map = token_map
+        .map(|file| read_token_map(pack, file, vocab_size))
+        .transpose()?;
+    Hasher::new(manifest.scheme.clone(), token_map).map_err(|source| OpenError::Scheme {
+        path: pack.into(),
+        source,
+    })
 }
 
 fn read_token_map(
@@ -79,12 +96,29 @@ fn read_token_map(
     vocab_size: u32,
 ) -> Result<TokenMap, OpenError> {
     let path = pack.join(TOKEN_MAP_FILE);
-    let reader = MemoryReader::open(&path)?;
-    check_size(&path, &reader, 4 * file.entries)?;
-    let mut bytes = vec![0; usize::try_from(reader.size()).expect("it is in memory")];
-    reader.read_at(0, &mut bytes)?;
+    check_size(&path, 4 * file.entries)?;
+    let bytes = read_file(&path, 4 * file.entries)?;
     check_digest(&path, "token map", Digest::of(&bytes), file.digest)?;
     TokenMap::from_bytes(&bytes, vocab_size).map_err(|e| in_file(&path)(e.into()))
+}
+
+/// The bytes of a file of at most `most`.
+fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, OpenError> {
+    let os = |source| IoError::Os {
+        action: "read",
+        path: path.into(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(os)?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(os)?;
+    if bytes.len() as u64 > most {
+        return Err(in_file(path)(FormatError::Size {
+            found: file_size(path)?,
+            expected: most,
+        }));
+    }
+    Ok(bytes)
 }
 
 fn open_reader(path: &Path, config: &Config) -> Result<Box<dyn ReadAt>, IoError> {
@@ -118,14 +152,7 @@ fn open_shard(
 ) -> Result<Shard, OpenError> {
     let path = pack.join(shard_path(table.layer, &column));
     // Mapping an empty file fails; reading its size does not.
-    let size = file_size(&path)?;
-    let expected = table.layout().shard_bytes(column.row_count);
-    if size != expected {
-        return Err(in_file(&path)(FormatError::Size {
-            found: size,
-            expected,
-        }));
-    }
+    check_size(&path, table.layout().shard_bytes(column.row_count))?;
     let reader = open_reader(&path, config)?;
     let mut block = [0; HEADER_BYTES];
     reader.read_at(0, &mut block)?;
@@ -138,13 +165,47 @@ fn attach(folder: &Path, manifest: &Manifest, config: &Config) -> Result<Vec<Row
     let sources: Arc<[_]> = sources
         .map(|file| open_source(&folder.join(&file.name), file, config))
         .collect::<Result<_, _>>()?;
-    let rows = manifest.tables.iter().map(|table| {
-        Rows::Attached(AttachedRows {
-            planes: table.planes.clone(),
-            sources: sources.clone(),
+    let tables = manifest.tables.iter();
+    tables
+        .map(|table| {
+            let rows = AttachedRows {
+                planes: table.planes.clone(),
+                sources: sources.clone(),
+            };
+            if config.check_seals {
+                check_samples(folder, manifest, table, &rows)?;
+            }
+            Ok(Rows::Attached(rows))
         })
-    });
-    Ok(rows.collect())
+        .collect()
+}
+
+/// Compares some of the rows whose seals are known: a file may have been written anew with other
+/// contents and the same header. All of them would take a slow drive too long; `verify` does that.
+fn check_samples(
+    folder: &Path,
+    manifest: &Manifest,
+    table: &Table,
+    rows: &AttachedRows,
+) -> Result<(), OpenError> {
+    let mut bytes = vec![0; table.codec.row_bytes()];
+    let step = table.samples.len().div_ceil(SAMPLES_AT_OPEN);
+    for sample in table.samples.iter().step_by(step) {
+        let row = RowId(sample.row);
+        rows.read(row, &mut bytes)?;
+        let found = seal(table.layer, row, &bytes);
+        if found != sample.seal {
+            let source = table.planes[0].segment_of(row).source as usize;
+            return Err(OpenError::Changed {
+                path: folder.join(&manifest.sources[source].name),
+                layer: table.layer,
+                row,
+                found,
+                expected: sample.seal,
+            });
+        }
+    }
+    Ok(())
 }
 
 fn open_source(
@@ -152,18 +213,13 @@ fn open_source(
     file: &SourceFile,
     config: &Config,
 ) -> Result<Box<dyn ReadAt>, OpenError> {
-    let size = file_size(path)?;
-    if size != file.bytes {
-        return Err(in_file(path)(FormatError::Size {
-            found: size,
-            expected: file.bytes,
-        }));
-    }
+    check_size(path, file.bytes)?;
     let reader = open_reader(path, config)?;
     let mut length = [0; 8];
     reader.read_at(0, &mut length)?;
     let header_bytes = u64::from_le_bytes(length).min(MAX_SOURCE_HEADER) + 8;
-    let mut header = vec![0; usize::try_from(header_bytes.min(size)).expect("it is below 2^27")];
+    let mut header =
+        vec![0; usize::try_from(header_bytes.min(file.bytes)).expect("it is below 2^27")];
     reader.read_at(0, &mut header)?;
     check_digest(
         path,
@@ -183,14 +239,12 @@ fn file_size(path: &Path) -> Result<u64, IoError> {
     Ok(metadata.len())
 }
 
-fn check_size(path: &Path, reader: &dyn ReadAt, expected: u64) -> Result<(), OpenError> {
-    if reader.size() == expected {
+fn check_size(path: &Path, expected: u64) -> Result<(), OpenError> {
+    let found = file_size(path)?;
+    if found == expected {
         return Ok(());
     }
-    Err(in_file(path)(FormatError::Size {
-        found: reader.size(),
-        expected,
-    }))
+    Err(in_file(path)(FormatError::Size { found, expected }))
 }
 
 fn check_digest(

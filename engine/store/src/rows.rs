@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use engram_format::{Column, Plane, RecordLayout, RowId, SEAL_BYTES, seal};
-use engram_io::ReadAt;
+use engram_io::{IoError, ReadAt};
 
 use crate::error::LookupError;
 
@@ -60,7 +60,7 @@ impl Rows {
     ) -> Result<(), LookupError> {
         match self {
             Self::Sealed(rows) => rows.read(column, row, check, out),
-            Self::Attached(rows) => rows.read(row, out),
+            Self::Attached(rows) => Ok(rows.read(row, out)?),
         }
     }
 }
@@ -100,13 +100,9 @@ impl SealedRows {
 }
 
 impl AttachedRows {
-    fn read(&self, row: RowId, mut out: &mut [u8]) -> Result<(), LookupError> {
+    pub(crate) fn read(&self, row: RowId, mut out: &mut [u8]) -> Result<(), IoError> {
         for plane in &self.planes {
-            let next = plane
-                .segments
-                .partition_point(|segment| segment.first_row <= row.0);
-            // The manifest's segments cover every row from 0 on.
-            let segment = &plane.segments[next - 1];
+            let segment = plane.segment_of(row);
             let offset = segment.offset + (row.0 - segment.first_row) * plane.row_bytes;
             let bytes = usize::try_from(plane.row_bytes).expect("a part of a row fits memory");
             let (part, rest) = out.split_at_mut(bytes);

@@ -4,10 +4,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use engram_checkpoint::Checkpoint;
-use engram_format::{Column, MANIFEST_FILE, Manifest, RowId, Sample, Storage, seal};
-use engram_io::publish_bytes;
+use engram_format::{Column, Manifest, RowId, Sample, Storage, seal};
 
-use crate::build::{RowStream, draft, new_folder, write_token_map};
+use crate::build::{RowStream, draft, new_folder, write_manifest, write_token_map};
 
 /// Rows of each column whose seals the manifest keeps.
 const SAMPLES_PER_COLUMN: u64 = 16;
@@ -42,7 +41,7 @@ pub fn attach(checkpoint: &Checkpoint, pack: &Path) -> Result<Manifest> {
         }
     }
     write_token_map(pack, checkpoint.token_map.as_ref())?;
-    publish_bytes(&pack.join(MANIFEST_FILE), manifest.to_text().as_bytes())?;
+    write_manifest(pack, &manifest)?;
     Ok(manifest)
 }
 

@@ -9,20 +9,26 @@ mod state;
 
 use std::{fs, path::Path, time::Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use engram::read_manifest;
 use engram_checkpoint::Checkpoint;
 use engram_format::{
     Column, Digest, MANIFEST_FILE, Manifest, ShardDigests, Storage, TOKEN_MAP_FILE, Table,
     TokenMap, TokenMapFile,
 };
-use engram_io::publish_bytes;
+use engram_io::{create_folder, publish_bytes};
 use serde::Serialize;
 
 use crate::{Progress, parallel};
 use shard::ShardJob;
-use state::BuildState;
+use state::{BuildState, is_finished};
 
 pub(crate) use rows::RowStream;
+
+const UNKNOWN: ShardDigests = ShardDigests {
+    data: Digest(0),
+    rows: Digest(0),
+};
 
 /// How a pack is built.
 #[derive(Debug, Clone, Default)]
@@ -72,41 +78,26 @@ pub fn build(
     progress: Progress<'_>,
 ) -> Result<BuildReport> {
     let start = Instant::now();
-    let mut manifest = draft(checkpoint, Storage::Packed);
-    let state = BuildState::begin(pack, &manifest, options.resume)?;
+    let plan = draft(checkpoint, Storage::Packed);
     let jobs: Vec<ShardJob<'_>> = shard_jobs(checkpoint, pack, options.allow_nan).collect();
-    let threads = if options.jobs == 0 {
-        parallel::default_jobs()
+    let resumed = if options.resume && is_finished(pack) {
+        check_finished(pack, &plan)?;
+        vec![true; jobs.len()]
     } else {
-        options.jobs
+        let digest = Digest::of(checked_text(&plan)?.as_bytes());
+        let state = BuildState::begin(pack, digest, options.resume, options.allow_nan)?;
+        let resumed = finish(checkpoint, pack, plan, &jobs, options, progress);
+        let resumed = resumed.with_context(|| {
+            format!(
+                "the build of {} is unfinished; run it again with --resume",
+                pack.display()
+            )
+        })?;
+        state.end()?;
+        resumed
     };
-    let built = parallel::map(threads, &jobs, |job| {
-        let finished = job.finished()?;
-        if finished.is_some() {
-            progress(job.row_bytes());
-        }
-        anyhow::Ok((
-            finished.is_some(),
-            finished.map_or_else(|| job.run(progress), Ok)?,
-        ))
-    })
-    .with_context(|| {
-        format!(
-            "the build of {} is unfinished; run it again with --resume",
-            pack.display()
-        )
-    })?;
 
-    let mut digests = built.iter().map(|&(_, digests)| digests);
-    for table in &mut manifest.tables {
-        let columns = table.shards.len();
-        table.shards = digests.by_ref().take(columns).collect();
-    }
-    write_token_map(pack, checkpoint.token_map.as_ref())?;
-    publish_bytes(&pack.join(MANIFEST_FILE), manifest.to_text().as_bytes())?;
-    state.end()?;
-
-    let new = || jobs.iter().zip(&built).filter(|(_, (resumed, _))| !resumed);
+    let new = || jobs.iter().zip(&resumed).filter(|(_, resumed)| !**resumed);
     Ok(BuildReport {
         rows: jobs.iter().map(|job| job.column.row_count).sum(),
         shards: jobs.len(),
@@ -117,21 +108,63 @@ pub fn build(
     })
 }
 
+/// Builds the shards that are missing, then writes the rest of the pack. For each job, returns whether
+/// an earlier build had finished it.
+fn finish(
+    checkpoint: &Checkpoint,
+    pack: &Path,
+    mut manifest: Manifest,
+    jobs: &[ShardJob<'_>],
+    options: &BuildOptions,
+    progress: Progress<'_>,
+) -> Result<Vec<bool>> {
+    let threads = if options.jobs == 0 {
+        parallel::default_jobs()
+    } else {
+        options.jobs
+    };
+    let built = parallel::map(threads, jobs, |job| match job.finished()? {
+        Some(digests) => {
+            progress(job.row_bytes());
+            anyhow::Ok((true, digests))
+        }
+        None => Ok((false, job.run(progress)?)),
+    })?;
+    let mut digests = built.iter().map(|&(_, digests)| digests);
+    for table in &mut manifest.tables {
+        let columns = table.shards.len();
+        table.shards = digests.by_ref().take(columns).collect();
+    }
+    write_token_map(pack, checkpoint.token_map.as_ref())?;
+    write_manifest(pack, &manifest)?;
+    Ok(built.iter().map(|&(resumed, _)| resumed).collect())
+}
+
+/// Checks that the finished `pack` is what `plan` would give.
+fn check_finished(pack: &Path, plan: &Manifest) -> Result<()> {
+    let mut found = read_manifest(pack)?;
+    for table in &mut found.tables {
+        table.shards.fill(UNKNOWN);
+    }
+    ensure!(
+        &found == plan,
+        "{} is a finished pack already, of another checkpoint",
+        pack.display()
+    );
+    Ok(())
+}
+
 /// The manifest without what only the rows can tell.
 pub(crate) fn draft(checkpoint: &Checkpoint, storage: Storage) -> Manifest {
     let columns = match storage {
         Storage::Packed => checkpoint.scheme.column_count(),
         Storage::Attached { .. } => 0,
     };
-    let unknown = ShardDigests {
-        data: Digest(0),
-        rows: Digest(0),
-    };
     let tables = checkpoint.tables.iter().map(|table| Table {
         layer: table.layer,
         codec: table.codec,
         planes: table.planes.clone(),
-        shards: vec![unknown; columns],
+        shards: vec![UNKNOWN; columns],
         samples: Vec::new(),
     });
     Manifest {
@@ -151,8 +184,7 @@ pub(crate) fn draft(checkpoint: &Checkpoint, storage: Storage) -> Manifest {
 /// # Errors
 /// A folder that is there and not empty.
 pub(crate) fn new_folder(pack: &Path) -> Result<()> {
-    fs::create_dir_all(pack)
-        .with_context(|| format!("cannot create the folder {}", pack.display()))?;
+    create_folder(pack)?;
     let mut entries =
         fs::read_dir(pack).with_context(|| format!("cannot list the folder {}", pack.display()))?;
     if entries.next().is_some() {
@@ -166,6 +198,19 @@ pub(crate) fn write_token_map(pack: &Path, map: Option<&TokenMap>) -> Result<()>
         publish_bytes(&pack.join(TOKEN_MAP_FILE), &map.to_bytes())?;
     }
     Ok(())
+}
+
+/// Writes the manifest, which makes the folder a pack.
+pub(crate) fn write_manifest(pack: &Path, manifest: &Manifest) -> Result<()> {
+    let text = checked_text(manifest)?;
+    Ok(publish_bytes(&pack.join(MANIFEST_FILE), text.as_bytes())?)
+}
+
+/// The manifest's text, refused here if a reader would refuse it.
+fn checked_text(manifest: &Manifest) -> Result<String> {
+    let text = manifest.to_text();
+    Manifest::from_text(text.as_bytes()).context("the pack would have no valid manifest")?;
+    Ok(text)
 }
 
 fn shard_jobs<'a>(

@@ -1,7 +1,30 @@
 //! What a person or a program sees.
 
+use std::{
+    fmt::Arguments,
+    io::{self, Write},
+};
+
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+
+/// Prints a line to standard output, and returns from the function where that fails.
+macro_rules! say {
+    ($($line:tt)*) => {
+        crate::console::print(format_args!($($line)*))?
+    };
+}
+
+/// Prints a line; `println!` would panic where the reader has gone.
+pub(crate) fn print(line: Arguments<'_>) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
+}
+
+/// Whether the reader of our output has gone, of which nobody need be told.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.root_cause().downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
 
 /// A progress bar over `bytes`, visible on a terminal only.
 pub(crate) fn progress_bar(bytes: u64, what: &'static str) -> ProgressBar {
@@ -14,7 +37,7 @@ pub(crate) fn progress_bar(bytes: u64, what: &'static str) -> ProgressBar {
 
 /// Prints `value` as JSON on one line.
 pub(crate) fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string(value)?);
+    say!("{}", serde_json::to_string(value)?);
     Ok(())
 }
 

@@ -11,7 +11,7 @@ mod verify;
 pub use attach::attach;
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
 pub use synth::{SynthOptions, SynthReport, synth, write_checkpoint};
-pub use verify::{Damage, VerifyOptions, VerifyReport, pack_bytes, read_manifest, verify};
+pub use verify::{Damage, VerifyOptions, VerifyReport, pack_bytes, verify};
 
 /// Called with the bytes done since the last call, from any thread.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);

@@ -1,7 +1,10 @@
 //! The `engram-pack` command.
 
-mod cmd;
+#![forbid(unsafe_code)]
+
+#[macro_use]
 mod console;
+mod cmd;
 
 use std::process::ExitCode;
 
@@ -39,7 +42,9 @@ fn main() -> ExitCode {
         Command::Demo(args) => args.run(),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("error: {error:#}");
+        if !console::is_broken_pipe(&error) {
+            eprintln!("error: {error:#}");
+        }
         ExitCode::FAILURE
     })
 }

@@ -14,7 +14,8 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use engram_checkpoint::{
-    CONFIG_FILE, Dtype, Family, PLAIN_TOKEN_MAP_FILE, Scales, builtin_token_map, read_token_map,
+    CONFIG_FILE, Dtype, Family, PLAIN_TOKEN_MAP_FILE, Scales, builtin_token_map,
+    is_plain_token_map, read_token_map,
 };
 use engram_format::{PresetName, Scheme, TokenMap};
 use engram_io::{NewFile, publish_bytes};
@@ -82,7 +83,14 @@ pub fn synth(options: &SynthOptions, out: &Path, progress: Progress<'_>) -> Resu
     };
     new_folder(out)?;
     match (tokenizer, &token_map) {
-        (Some(path), _) => publish_bytes(&out.join(TOKENIZER_FILE), &fs::read(path)?)?,
+        (Some(path), _) => {
+            let name = if is_plain_token_map(path) {
+                PLAIN_TOKEN_MAP_FILE
+            } else {
+                TOKENIZER_FILE
+            };
+            publish_bytes(&out.join(name), &fs::read(path)?)?;
+        }
         (None, Some(map)) => publish_bytes(&out.join(PLAIN_TOKEN_MAP_FILE), &map.to_bytes())?,
         (None, None) => {}
     }

@@ -2,26 +2,30 @@
 
 mod samples;
 mod shard;
+mod spread;
 
 use std::{
     path::{Path, PathBuf},
     time::Instant,
 };
 
-use anyhow::{Context, Result, ensure};
-use engram_format::{Digest, MANIFEST_FILE, Manifest, Storage, TOKEN_MAP_FILE};
+use anyhow::Result;
+use engram::read_manifest;
+use engram_format::{Digest, Manifest, Storage, TOKEN_MAP_FILE};
 use serde::Serialize;
 
 use crate::{Progress, parallel};
 use samples::verify_samples;
 use shard::ShardCheck;
+use spread::check_percent;
 
 /// What is verified.
 #[derive(Debug, Clone, Default)]
 pub struct VerifyOptions {
     /// Threads; 0 for a few.
     pub jobs: usize,
-    /// Percentage of the records to read, evenly spread; all of them and the digests if not given.
+    /// Percentage of the records to read, evenly spread; all of them and the digests if not given. Of
+    /// an attached pack, only the known rows are read, or this percentage of them.
     pub sample: Option<f64>,
     /// Folder of the checkpoint behind an attached pack, where it has moved.
     pub checkpoint: Option<PathBuf>,
@@ -65,36 +69,29 @@ struct Findings {
 /// Verifies the pack in the folder `pack`. `progress` counts bytes of [`pack_bytes`].
 ///
 /// # Errors
-/// A manifest that cannot be read; all other damage is in the report.
+/// A manifest that cannot be read, or a percentage out of its range; all other damage is in the report.
 pub fn verify(
     pack: &Path,
     options: &VerifyOptions,
     progress: Progress<'_>,
 ) -> Result<VerifyReport> {
     let start = Instant::now();
+    options.sample.map_or(Ok(()), check_percent)?;
     let manifest = read_manifest(pack)?;
-    let mut findings = match manifest.storage {
+    let of_token_map = verify_token_map(pack, &manifest);
+    let mut findings = match &manifest.storage {
         Storage::Packed => verify_shards(pack, &manifest, options, progress)?,
-        Storage::Attached { .. } => verify_samples(pack, &manifest, options)?,
+        // Without its token map the pack does not open.
+        Storage::Attached { .. } if of_token_map.is_some() => Findings::default(),
+        Storage::Attached { checkpoint } => verify_samples(pack, &manifest, checkpoint, options),
     };
-    findings.damage.extend(verify_token_map(pack, &manifest));
+    findings.damage.extend(of_token_map);
     Ok(VerifyReport {
         records: findings.records,
         bytes: findings.bytes,
         seconds: start.elapsed().as_secs_f64(),
         damage: findings.damage,
     })
-}
-
-/// Reads the manifest of the pack in the folder `pack`, and nothing else.
-///
-/// # Errors
-/// A manifest that is missing or damaged.
-pub fn read_manifest(pack: &Path) -> Result<Manifest> {
-    let path = pack.join(MANIFEST_FILE);
-    let context = || format!("{}", path.display());
-    let text = std::fs::read(&path).with_context(context)?;
-    Manifest::from_text(&text).with_context(context)
 }
 
 /// Bytes of all shards.
@@ -114,22 +111,6 @@ fn verify_shards(
     options: &VerifyOptions,
     progress: Progress<'_>,
 ) -> Result<Findings> {
-    let every = match options.sample {
-        None => 1,
-        Some(percent) => {
-            ensure!(
-                percent > 0.0 && percent <= 100.0,
-                "--sample is {percent}, expected above 0 and up to 100"
-            );
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a positive whole number"
-            )]
-            let every = (100.0 / percent).round().min(1e18) as u64;
-            every.max(1)
-        }
-    };
     let shards: Vec<ShardCheck<'_>> = (manifest.tables.iter().enumerate())
         .flat_map(|(index, table)| {
             manifest
@@ -139,7 +120,7 @@ fn verify_shards(
                     pack,
                     table,
                     column,
-                    every,
+                    sample: options.sample,
                 })
         })
         .collect();

@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use engram::PresetName;
+use engram_checkpoint::builtin_token_map;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -232,7 +234,7 @@ fn verify_names_damage_and_exits_with_1() {
     assert_eq!(output.status.code(), Some(1));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["damage"][0]["offset"], 4368);
-    assert!(fails(1, &["verify", "no/such/pack"]).contains("no/such/pack/manifest.json"));
+    assert!(fails(1, &["verify", "no/such/pack"]).contains("no/such/pack holds no manifest.json"));
     assert!(fails(1, &["verify", &pack, "--sample", "0"]).contains("--sample is 0"));
 }
 
@@ -372,4 +374,58 @@ fn a_real_tokenizer_gives_the_rows_of_the_builtin_map() {
         "/../../engine/checkpoint/data/token_map_v41.u32le"
     );
     assert!(map == fs::read(builtin).unwrap());
+}
+
+#[test]
+fn synth_keeps_a_plain_token_map_under_its_own_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let map = folder.path().join("my_map.u32le");
+    let builtin = builtin_token_map(PresetName::DeepSeekV41Flash).unwrap();
+    fs::write(&map, builtin.to_bytes()).unwrap();
+    let [checkpoint, pack] = ["checkpoint", "pack"].map(|name| folder.path().join(name));
+    let [checkpoint, pack, map] = [&checkpoint, &pack, &map].map(|path| path.to_str().unwrap());
+    let scheme = "deepseek-v4.1-flash";
+    ok(&[
+        "synth",
+        "--scheme",
+        scheme,
+        "--scale",
+        "500000",
+        "--out",
+        checkpoint,
+        "--tokenizer",
+        map,
+    ]);
+    ok(&["build", checkpoint, "-o", pack]);
+    assert_eq!(
+        fs::read(Path::new(pack).join("token_map.u32le")).unwrap(),
+        fs::read(map).unwrap()
+    );
+}
+
+#[test]
+fn row_ids_need_no_shards() {
+    let folder = tempfile::tempdir().unwrap();
+    let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../format-spec/vectors/deepseek");
+    for name in ["manifest.json", "token_map.u32le"] {
+        fs::copy(pack.join(name), folder.path().join(name)).unwrap();
+    }
+    let rows = |pack: &Path| json(&["rows", pack.to_str().unwrap(), "--ids", "5,6", "--json"]);
+    assert_eq!(rows(folder.path()), rows(&pack));
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error_to_tell() {
+    let mut command = Command::new(PROGRAM);
+    let scheme = ["rows", "--scheme", "deepseek-v4.1-flash", "--ids", "0,3"];
+    let mut running = command
+        .args(scheme)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(running.stdout.take());
+    let ended = running.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert!(ended.stderr.is_empty(), "{ended:?}");
 }

@@ -1,6 +1,6 @@
 //! Qwen3.8-Flash-Next: FP8 rows under one scale, or bfloat16 rows, in many tensors.
 
-use engram_format::{LayerScheme, QwenFamily, Scheme, SchemeError};
+use engram_format::{LayerScheme, MAX_SEGMENTS, QwenFamily, Scheme, SchemeError};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
@@ -109,9 +109,11 @@ impl QwenConfig {
             let expected = format!("a multiple of the {columns} columns");
             return Err(fields.fault("ple_embed_dim", config.embed_width, &expected));
         }
-        if config.parts == 0 || !config.row_multiple.is_multiple_of(config.parts) {
+        let parts_divide = (1..=MAX_SEGMENTS as u64).contains(&config.parts)
+            && config.row_multiple.is_multiple_of(config.parts);
+        if !parts_divide {
             let expected = format!(
-                "a divisor of {}, to which rows are rounded",
+                "1 to {MAX_SEGMENTS} and a divisor of {}, to which rows are rounded",
                 config.row_multiple
             );
             return Err(fields.fault("split_ngram_parts", config.parts, &expected));

@@ -3,7 +3,9 @@
 use super::{
     pcg64::Pcg64,
     primes::PrimePool,
-    scheme::{BUCKET_LIMIT, Boundary, BoundaryRule, HashRule, LayerScheme, MAX_ORDER, Scheme},
+    scheme::{
+        BUCKET_LIMIT, Boundary, BoundaryRule, HashRule, LayerScheme, MAX_LAYERS, MAX_ORDER, Scheme,
+    },
 };
 use crate::error::SchemeError;
 
@@ -82,6 +84,7 @@ impl EngramFamily {
     pub fn scheme(&self) -> Result<Scheme, SchemeError> {
         let max_order = u32::try_from(self.bucket_starts.len() + 1).unwrap_or(u32::MAX);
         checked("max_order", max_order.into(), 2, MAX_ORDER as u64)?;
+        checked("layers", self.layers.len() as u64, 1, MAX_LAYERS as u64)?;
         for &start in &self.bucket_starts {
             checked("bucket start", start, 1, BUCKET_LIMIT / 2)?;
         }
@@ -128,6 +131,7 @@ impl QwenFamily {
     /// Parameters from which no valid scheme follows.
     pub fn scheme(&self) -> Result<Scheme, SchemeError> {
         checked("max_order", self.max_order.into(), 2, MAX_ORDER as u64)?;
+        checked("layers", self.layers.len() as u64, 1, MAX_LAYERS as u64)?;
         checked("bucket start", self.bucket_start, 1, BUCKET_LIMIT / 2)?;
         checked("row multiple", self.row_multiple, 1, BUCKET_LIMIT)?;
         checked("heads", self.heads.into(), 1, 1024)?;

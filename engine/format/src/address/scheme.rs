@@ -8,7 +8,7 @@ use crate::error::SchemeError;
 pub const MAX_ORDER: usize = 8;
 
 const MAX_COLUMNS: usize = 1024;
-const MAX_LAYERS: usize = 1024;
+pub(super) const MAX_LAYERS: usize = 1024;
 /// Seals carry the layer in 16 bits and the row id in 48.
 const LAYER_LIMIT: u32 = 1 << 16;
 const ROW_LIMIT: u64 = 1 << 48;

@@ -3,7 +3,8 @@
 use super::{Manifest, Plane, SourceFile, Storage, Table};
 use crate::{address::LayerScheme, error::FormatError};
 
-const MAX_SEGMENTS: usize = 1 << 16;
+/// The most segments that a plane may have.
+pub const MAX_SEGMENTS: usize = 1 << 16;
 
 impl Manifest {
     /// Checks every value on which reading relies.

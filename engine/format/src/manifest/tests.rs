@@ -173,3 +173,40 @@ fn digits_beyond_64_bits_do_not_pass_as_numbers() {
         .replace("\"fill\":2", "\"fill\":99999999999999999999999");
     assert!(Manifest::from_text(text.as_bytes()).is_err());
 }
+
+/// Text of a manifest whose author recomputed the checksum after `edit` of its JSON.
+fn forged_json(edit: impl FnOnce(&mut Value)) -> String {
+    let mut root: Value = serde_json::from_str(&manifest().to_text()).unwrap();
+    edit(&mut root);
+    root.as_object_mut().unwrap().remove("checksum");
+    root["checksum"] = Digest::of(canonical(&root).as_bytes()).to_string().into();
+    canonical(&root) + "\n"
+}
+
+#[test]
+fn other_forms_under_a_valid_checksum_are_refused() {
+    type Edit = fn(&mut Value);
+    let remove = |value: &mut Value, key: &str| drop(value.as_object_mut().unwrap().remove(key));
+    assert_eq!(forged_json(|_| ()), manifest().to_text());
+    let cases: [Edit; 6] = [
+        |m| m["extra"] = 1.into(),
+        |m| m["storage"]["extra"] = 1.into(),
+        |m| m["scheme"]["layers"][0]["hash"]["extra"] = 1.into(),
+        |m| m["tables"][0]["shards"][0] = serde_json::json!(["0".repeat(32), "0".repeat(32)]),
+        |m| m["sources"][0]["bytes"] = 1.0.into(),
+        |m| m["version"] = 0.into(),
+    ];
+    for (index, edit) in cases.into_iter().enumerate() {
+        let refused = Manifest::from_text(forged_json(edit).as_bytes());
+        assert!(refused.is_err(), "case {index}: {refused:?}");
+    }
+    for text in [
+        forged_json(|m| remove(&mut m["scheme"], "boundary")),
+        forged_json(|m| {
+            m["scheme"]["compressed"] = false.into();
+            remove(m, "token_map");
+        }),
+    ] {
+        assert!(refusal(&text).contains("lacks some"), "{}", refusal(&text));
+    }
+}

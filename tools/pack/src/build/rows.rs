@@ -92,5 +92,6 @@ fn read_plane(
         out = rest;
         row += rows;
     }
+    assert!(out.is_empty(), "the segments cover every row of the table");
     Ok(())
 }

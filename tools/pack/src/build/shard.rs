@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use engram_checkpoint::{Checkpoint, SourceTable};
 use engram_format::{
-    Column, Digester, HEADER_BYTES, NanPlace, RecordLayout, RowCodec, RowId, SEAL_BYTES,
-    ShardDigests, ShardHeader, seal, shard_path,
+    Column, Digester, FormatError, HEADER_BYTES, NanPlace, RecordLayout, RowCodec, RowId,
+    SEAL_BYTES, ShardDigests, ShardHeader, seal, shard_path,
 };
 use engram_io::{NewFile, PreadReader, ReadAt};
 
@@ -56,21 +56,17 @@ impl ShardJob<'_> {
         if !path.exists() {
             return Ok(None);
         }
+        let context = || format!("{} is no shard of this build; remove it", path.display());
         let reader = PreadReader::open(&path)?;
+        let (found, expected) = (reader.size(), self.shard_bytes());
+        if found != expected {
+            return Err(FormatError::Size { found, expected }).with_context(context);
+        }
         let mut block = [0; HEADER_BYTES];
         reader.read_at(0, &mut block)?;
-        let context = || format!("{} is no shard of this build; remove it", path.display());
         let found = ShardHeader::decode(&block).with_context(context)?;
         let expected = ShardHeader::new(self.table.layer, self.column, self.codec(), found.digests);
         expected.check(&block).with_context(context)?;
-        if reader.size() != self.shard_bytes() {
-            bail!(
-                "{} bytes, expected {}: {}",
-                reader.size(),
-                self.shard_bytes(),
-                context()
-            );
-        }
         Ok(Some(found.digests))
     }
 
@@ -106,8 +102,7 @@ impl ShardJob<'_> {
             rows: of_rows.finish(),
         };
         let header = ShardHeader::new(self.table.layer, self.column, self.codec(), digests);
-        file.seek(0)?;
-        file.write(&header.encode())?;
+        file.overwrite(0, &header.encode())?;
         file.publish()?;
         Ok(digests)
     }
@@ -123,9 +118,7 @@ impl ShardJob<'_> {
                 Some(NanPlace::Value(place)) => (0, place, "value"),
                 Some(NanPlace::Scale(place)) => (1, place, "scale"),
             };
-            let segments = &self.table.planes[plane].segments;
-            let segment =
-                &segments[segments.partition_point(|segment| segment.first_row <= row) - 1];
+            let segment = self.table.planes[plane].segment_of(RowId(row));
             bail!(
                 "tensor `{}`: {what} {place} of row {} (row {row} of layer {}) is not a number; pass --allow-nan to keep it",
                 segment.tensor,

@@ -2,30 +2,34 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{Read, Write},
+    io::Read,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
-use engram_format::{Digest, MANIFEST_FILE, Manifest};
+use engram_format::{Digest, MANIFEST_FILE};
+use engram_io::sync_entry;
 
 use super::new_folder;
 
 const STATE_FILE: &str = "build.unfinished";
+const ALLOW_NAN: &str = " allow-nan";
 
 /// An unfinished build that this process holds.
 ///
-/// The file holds the digest of the plan, so that a build never goes on with another checkpoint.
+/// The file holds a line with the digest of the plan, so that a build never goes on with another
+/// checkpoint, and whether rows may hold codes that are not numbers.
 pub(super) struct BuildState {
     path: PathBuf,
     _lock: File,
 }
 
 impl BuildState {
-    /// Begins a build of `plan` in `pack`, or takes up an unfinished one.
-    pub(super) fn begin(pack: &Path, plan: &Manifest, resume: bool) -> Result<Self> {
+    /// Begins a build of the plan with that digest in `pack`, or takes up an unfinished one.
+    pub(super) fn begin(pack: &Path, plan: Digest, resume: bool, allow_nan: bool) -> Result<Self> {
         let path = pack.join(STATE_FILE);
-        if pack.join(MANIFEST_FILE).exists() && !path.exists() {
+        if is_finished(pack) {
             bail!("{} is a finished pack already", pack.display());
         }
         if !path.exists() {
@@ -50,18 +54,24 @@ impl BuildState {
             }
             locked => locked.with_context(context)?,
         }
-        let digest = Digest::of(plan.to_text().as_bytes()).to_string();
         let mut stored = String::new();
         file.read_to_string(&mut stored).with_context(context)?;
-        // Killed before the digest was on the drive, the earlier build had not written a shard.
-        if stored.len() < digest.len() {
-            file.set_len(0).with_context(context)?;
-            file.write_all(digest.as_bytes()).with_context(context)?;
+        let strict = format!("{plan}\n");
+        let lenient = format!("{plan}{ALLOW_NAN}\n");
+        let mark = if allow_nan { &lenient } else { &strict };
+        // Killed before the mark was on the drive, the earlier build had not written a shard. What a
+        // stricter build has finished is what a lenient one would write.
+        if !stored.ends_with('\n') || (allow_nan && stored == strict) {
+            file.write_all_at(mark.as_bytes(), 0)
+                .with_context(context)?;
             file.sync_all().with_context(context)?;
-        } else if stored != digest {
+            sync_entry(&path)?;
+        } else if stored != *mark {
             bail!(
-                "the unfinished build in {} is of another checkpoint or configuration (plan {stored}, now {digest}); remove it",
-                pack.display()
+                "the unfinished build in {} is of another checkpoint or other options ({}, now {}); remove it",
+                pack.display(),
+                stored.trim_end(),
+                mark.trim_end()
             );
         }
         Ok(Self { path, _lock: file })
@@ -70,6 +80,12 @@ impl BuildState {
     /// Removes the mark of a build whose manifest is written.
     pub(super) fn end(self) -> Result<()> {
         fs::remove_file(&self.path)
-            .with_context(|| format!("cannot remove {}", self.path.display()))
+            .with_context(|| format!("cannot remove {}", self.path.display()))?;
+        Ok(sync_entry(&self.path)?)
     }
+}
+
+/// Whether `pack` has a manifest and no build is going on.
+pub(super) fn is_finished(pack: &Path) -> bool {
+    pack.join(MANIFEST_FILE).exists() && !pack.join(STATE_FILE).exists()
 }

@@ -43,7 +43,7 @@ impl Args {
                 &json!({ "sources": manifest.sources.len(), "samples": samples, "reads_per_row": reads }),
             )?;
         } else {
-            println!(
+            say!(
                 "{}: attached to {} files with {samples} sampled rows; each row takes {reads} reads and has no seal",
                 self.output.display(),
                 manifest.sources.len(),

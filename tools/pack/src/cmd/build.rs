@@ -45,7 +45,7 @@ impl Args {
         if self.json {
             print_json(&report)?;
         } else {
-            println!(
+            say!(
                 "{}: {} rows in {} shards ({} built before), {} written, {}",
                 self.output.display(),
                 report.rows,

@@ -27,7 +27,7 @@ impl Args {
 
         make(&checkpoint, &pack)?;
         let rows = look_up(&checkpoint, &pack)?;
-        println!(
+        say!(
             "done    every byte of {rows} rows equals the checkpoint; {:.1} s, folder removed",
             start.elapsed().as_secs_f64()
         );
@@ -43,7 +43,7 @@ fn make(checkpoint: &Path, pack: &Path) -> Result<()> {
         tokenizer: None,
     };
     let made = synth(&options, checkpoint, &|_| ())?;
-    println!(
+    say!(
         "synth   {} in {} files: the layout of DeepSeek-V4.1-Flash, {SCALE} times smaller, tables of {:?} rows ({:.2} s)",
         size(made.bytes),
         made.files,
@@ -52,7 +52,7 @@ fn make(checkpoint: &Path, pack: &Path) -> Result<()> {
     );
     let opened = Checkpoint::open(checkpoint, None)?;
     let built = build(&opened, pack, &BuildOptions::default(), &|_| ())?;
-    println!(
+    say!(
         "build   {} rows into {} shards of sealed records, {} ({:.2} s, {})",
         built.rows,
         built.shards,
@@ -62,7 +62,7 @@ fn make(checkpoint: &Path, pack: &Path) -> Result<()> {
     );
     let verified = verify(pack, &VerifyOptions::default(), &|_| ())?;
     ensure!(verified.damage.is_empty(), "damaged: {:?}", verified.damage);
-    println!(
+    say!(
         "verify  {} records, none damaged ({:.2} s, {})",
         verified.records,
         verified.seconds,
@@ -110,7 +110,7 @@ fn look_up(checkpoint: &Path, pack: &Path) -> Result<usize> {
             compare(checkpoint, layer.layer, ids, &found)?;
             looked_up += ids.len();
         }
-        println!(
+        say!(
             "lookup  {name:<6} {} tokens of {:?}...: {looked_up} rows, opened in {:.1} ms, hashed in {:.2} ms, read in {:.2} ms",
             tokens.len(),
             TEXT.split(',').next().unwrap_or_default(),

@@ -37,7 +37,7 @@ impl Args {
         };
         store.lookup(batch, &mut row)?;
         match self.form {
-            Form::Hex => println!(
+            Form::Hex => say!(
                 "{}",
                 row.iter()
                     .map(|byte| format!("{byte:02x}"))
@@ -47,7 +47,7 @@ impl Args {
                 let mut values = vec![0.0; codec.width()];
                 codec.decode_f32(&row, &mut values);
                 let values: Vec<String> = values.iter().map(f32::to_string).collect();
-                println!("{}", values.join(" "));
+                say!("{}", values.join(" "));
             }
         }
         Ok(ExitCode::SUCCESS)

@@ -1,8 +1,8 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use engram::{Manifest, Storage};
-use engram_pack::{pack_bytes, read_manifest};
+use engram::{Manifest, Storage, read_manifest};
+use engram_pack::pack_bytes;
 use serde_json::json;
 
 use crate::console::{print_json, size};
@@ -23,44 +23,46 @@ impl Args {
         if self.json {
             print_json(&json!({ "bytes": pack_bytes(&manifest), "manifest": manifest }))?;
         } else {
-            print(&manifest);
+            print(&manifest)?;
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn print(manifest: &Manifest) {
+fn print(manifest: &Manifest) -> Result<()> {
     let scheme = &manifest.scheme;
-    println!("scheme      {}", scheme.name);
-    println!(
+    say!("scheme      {}", scheme.name);
+    say!(
         "columns     {} a layer: orders 2 to {}, {} heads each",
         scheme.column_count(),
         scheme.max_order,
         scheme.heads
     );
     match &manifest.token_map {
-        Some(map) => println!(
+        Some(map) => say!(
             "vocabulary  {} tokens, {} hashed ids, map {}",
-            map.entries, scheme.hashed_vocab_size, map.digest
+            map.entries,
+            scheme.hashed_vocab_size,
+            map.digest
         ),
-        None => println!(
+        None => say!(
             "vocabulary  {} tokens, hashed as they are",
             scheme.hashed_vocab_size
         ),
     }
     match &manifest.storage {
-        Storage::Packed => println!(
+        Storage::Packed => say!(
             "storage     {} in shards of sealed records",
             size(pack_bytes(manifest))
         ),
-        Storage::Attached { checkpoint } => println!("storage     attached to {checkpoint}"),
+        Storage::Attached { checkpoint } => say!("storage     attached to {checkpoint}"),
     }
     for source in &manifest.sources {
-        println!("source      {} ({})", source.name, size(source.bytes));
+        say!("source      {} ({})", source.name, size(source.bytes));
     }
     for (table, layer) in manifest.tables.iter().zip(&scheme.layers) {
         let layout = table.layout();
-        println!(
+        say!(
             "table       layer {}: {} rows, {:?}; {} bytes a row, {} a record, {} to a group of {} bytes",
             table.layer,
             layer.row_count,
@@ -71,4 +73,5 @@ fn print(manifest: &Manifest) {
             layout.group_bytes(),
         );
     }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, ensure};
-use engram::{Config, DEAD, Hasher, PresetName, RowId, RowIds, Sequence, Store};
+use engram::{DEAD, Hasher, PresetName, RowId, RowIds, Sequence, read_hasher};
 use engram_checkpoint::builtin_token_map;
 use serde_json::json;
 
@@ -42,7 +42,7 @@ impl Args {
             })? = DEAD;
         }
         let hasher = match (self.pack, self.scheme) {
-            (Some(pack), _) => Store::open(pack, Config::new())?.hasher().clone(),
+            (Some(pack), _) => read_hasher(pack)?,
             (None, Some(preset)) => Hasher::new(preset.scheme(), builtin_token_map(preset))?,
             (None, None) => unreachable!("clap asks for one of them"),
         };
@@ -68,7 +68,7 @@ impl Args {
             for (position, per_layer) in rows.iter().enumerate() {
                 for (layer, ids) in layers.iter().zip(per_layer) {
                     let ids: Vec<String> = ids.iter().map(RowId::to_string).collect();
-                    println!("position {position} layer {layer}: {}", ids.join(" "));
+                    say!("position {position} layer {layer}: {}", ids.join(" "));
                 }
             }
         }

@@ -43,7 +43,7 @@ impl Args {
         if self.json {
             print_json(&report)?;
         } else {
-            println!(
+            say!(
                 "{}: {} of {} in {} files, tables of {:?} rows, {}",
                 self.out.display(),
                 size(report.bytes),

@@ -1,7 +1,8 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use engram_pack::{VerifyOptions, pack_bytes, read_manifest, verify};
+use engram::read_manifest;
+use engram_pack::{VerifyOptions, pack_bytes, verify};
 
 use crate::console::{print_json, progress_bar, rate, size};
 
@@ -43,12 +44,14 @@ impl Args {
                     (Some(row), 1) => format!(", row {row}"),
                     (Some(row), records) => format!(", rows {row} to {}", row + records - 1),
                 };
-                println!(
+                say!(
                     "damaged: {}{rows}, offset {}: {}",
-                    damage.file, damage.offset, damage.what
+                    damage.file,
+                    damage.offset,
+                    damage.what
                 );
             }
-            println!(
+            say!(
                 "{} records read ({}, {}), {} places damaged",
                 report.records,
                 size(report.bytes),

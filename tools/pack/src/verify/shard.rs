@@ -8,7 +8,7 @@ use engram_format::{
 };
 use engram_io::{PreadReader, ReadAt};
 
-use super::{Damage, Findings};
+use super::{Damage, Findings, spread::Spread};
 use crate::Progress;
 
 /// Bytes read at a time.
@@ -19,136 +19,188 @@ pub(super) struct ShardCheck<'a> {
     pub(super) pack: &'a Path,
     pub(super) table: &'a Table,
     pub(super) column: Column,
-    /// One group in so many is read.
-    pub(super) every: u64,
+    /// Percentage of the groups to read; all and the digests if not given.
+    pub(super) sample: Option<f64>,
 }
 
 impl ShardCheck<'_> {
-    fn name(&self) -> String {
-        shard_path(self.table.layer, &self.column)
-    }
-
     /// Everything that is wrong with the shard.
     pub(super) fn run(&self, progress: Progress<'_>) -> Findings {
-        let mut findings = Findings::default();
-        if let Err(error) = self.read(&mut findings, progress) {
-            findings
-                .damage
-                .push(self.elsewhere(0, format!("{error:#}")));
+        let mut scan = Scan {
+            shard: self,
+            name: shard_path(self.table.layer, &self.column),
+            layout: self.table.layout(),
+            findings: Findings::default(),
+        };
+        if let Err(error) = scan.run(progress) {
+            scan.elsewhere(0, format!("{error:#}"));
         }
-        findings
+        scan.findings
     }
+}
 
-    fn read(&self, findings: &mut Findings, progress: Progress<'_>) -> Result<()> {
-        let layout = self.table.layout();
-        let reader = PreadReader::open_sequential(&self.pack.join(self.name()))?;
-        let expected = layout.shard_bytes(self.column.row_count);
-        let size = reader.size();
+struct Scan<'a> {
+    shard: &'a ShardCheck<'a>,
+    name: String,
+    layout: RecordLayout,
+    findings: Findings,
+}
+
+impl Scan<'_> {
+    fn run(&mut self, progress: Progress<'_>) -> Result<()> {
+        let ShardCheck {
+            pack,
+            table,
+            column,
+            sample,
+        } = *self.shard;
+        let reader = PreadReader::open_sequential(&pack.join(&self.name))?;
+        let (size, expected) = (reader.size(), self.layout.shard_bytes(column.row_count));
         if size != expected {
-            findings
-                .damage
-                .push(self.elsewhere(size, format!("size is {size} bytes, expected {expected}")));
+            self.elsewhere(size, format!("size is {size} bytes, expected {expected}"));
         }
         let mut block = [0; HEADER_BYTES];
-        reader.read_at(0, &mut block)?;
-        let header = self.table.header(self.column);
-        if let Err(error) = header.check(&block) {
-            findings.damage.push(self.elsewhere(0, error.to_string()));
+        let header = reader.read_at(0, &mut block).map_err(|e| e.to_string());
+        if let Err(what) = header.and_then(|()| {
+            table
+                .header(column)
+                .check(&block)
+                .map_err(|e| e.to_string())
+        }) {
+            self.elsewhere(0, what);
         }
-
-        let (mut of_rows, mut of_data) = (Digester::new(), Digester::new());
-        let step = Self::groups_at_a_time(&layout, self.every);
-        let mut groups = vec![0; step * layout.group_bytes()];
-        let group_count = self
-            .column
+        let groups = column
             .row_count
-            .div_ceil(layout.group_records() as u64);
-        let mut group = 0;
-        while group < group_count {
-            let count = usize::try_from(group_count - group).map_or(step, |left| left.min(step));
-            let groups = &mut groups[..count * layout.group_bytes()];
-            reader.read_at(
-                HEADER_BYTES as u64 + group * layout.group_bytes() as u64,
-                groups,
-            )?;
-            of_data.update(groups);
-            self.check_groups(&layout, group, groups, &mut of_rows, findings);
-            findings.bytes += groups.len() as u64;
-            progress(groups.len() as u64 * self.every);
-            group += count as u64 * self.every;
-        }
-        if self.every == 1 {
-            let digests = self.table.shards[self.column.index as usize];
-            for (what, found, stored) in [
-                ("data", of_data.finish(), digests.data),
-                ("rows", of_rows.finish(), digests.rows),
-            ] {
-                // Damaged records have been named already.
-                if found != stored && findings.damage.is_empty() {
-                    let what = format!("{what} digest is {found}, the manifest says {stored}");
-                    findings
-                        .damage
-                        .push(self.elsewhere(HEADER_BYTES as u64, what));
-                }
-            }
+            .div_ceil(self.layout.group_records() as u64);
+        match sample {
+            Some(percent) => self.sample(&reader, groups, percent, progress),
+            None => self.all(&reader, groups, progress),
         }
         Ok(())
     }
 
-    fn groups_at_a_time(layout: &RecordLayout, every: u64) -> usize {
-        if every > 1 {
-            1
-        } else {
-            (CHUNK_BYTES / layout.group_bytes()).max(1)
+    fn sample(&mut self, reader: &PreadReader, groups: u64, percent: f64, progress: Progress<'_>) {
+        let group_bytes = self.layout.group_bytes();
+        let mut bytes = vec![0; group_bytes];
+        let mut done = 0;
+        for group in Spread::new(groups, percent) {
+            self.group(reader, group, &mut bytes);
+            progress((group + 1 - done) * group_bytes as u64);
+            done = group + 1;
         }
     }
 
-    /// Checks consecutive groups, the first of which is number `group` of the shard.
-    fn check_groups(
-        &self,
-        layout: &RecordLayout,
-        group: u64,
-        groups: &[u8],
-        of_rows: &mut Digester,
-        findings: &mut Findings,
-    ) {
-        for (group, bytes) in (group..).zip(groups.chunks_exact(layout.group_bytes())) {
-            let first = group * layout.group_records() as u64;
-            let left = self.column.row_count - first;
-            let count = usize::try_from(left).map_or(layout.group_records(), |left| {
-                left.min(layout.group_records())
-            });
-            let (records, padding) = bytes.split_at(count * layout.stride());
-            for (index, record) in (first..).zip(records.chunks_exact(layout.stride())) {
-                let row = RowId(self.column.first_row + index);
-                of_rows.update(&record[..layout.row_bytes()]);
-                if let Some(what) = check_record(layout, self.table.layer, row, record) {
-                    self.record_damage(findings, row, layout.record_offset(index), what);
+    fn all(&mut self, reader: &PreadReader, groups: u64, progress: Progress<'_>) {
+        let group_bytes = self.layout.group_bytes();
+        let step = (CHUNK_BYTES / group_bytes).max(1);
+        let mut chunk = vec![0; step * group_bytes];
+        let (mut of_rows, mut of_data) = (Digester::new(), Digester::new());
+        let mut next = 0;
+        while next < groups {
+            let count = usize::try_from(groups - next).map_or(step, |left| left.min(step));
+            let chunk = &mut chunk[..count * group_bytes];
+            let whole = reader.read_at(self.group_offset(next), chunk).is_ok();
+            for (group, bytes) in (next..).zip(chunk.chunks_exact_mut(group_bytes)) {
+                if whole {
+                    self.check_group(group, bytes, group_bytes);
+                } else {
+                    self.group(reader, group, bytes);
+                }
+                let records = bytes.chunks_exact(self.layout.stride());
+                for record in records.take(self.records_of(group)) {
+                    of_rows.update(&record[..self.layout.row_bytes()]);
                 }
             }
-            findings.records += count as u64;
-            if let Some(at) = padding.iter().position(|&byte| byte != 0) {
-                let offset = layout.record_offset(first) + (records.len() + at) as u64;
-                let what = format!(
-                    "padding after the last record is {:02x}, expected 00",
-                    padding[at]
-                );
-                findings.damage.push(self.elsewhere(offset, what));
+            of_data.update(chunk);
+            progress(chunk.len() as u64);
+            next += count as u64;
+        }
+        let digests = self.shard.table.shards[self.shard.column.index as usize];
+        for (what, found, stored) in [
+            ("data", of_data.finish(), digests.data),
+            ("rows", of_rows.finish(), digests.rows),
+        ] {
+            // Damaged records have been named already.
+            if found != stored && self.findings.damage.is_empty() {
+                let what = format!("{what} digest is {found}, the manifest says {stored}");
+                self.elsewhere(HEADER_BYTES as u64, what);
             }
         }
+    }
+
+    /// Reads one group, or what the file has of it, and checks it.
+    fn group(&mut self, reader: &PreadReader, group: u64, bytes: &mut [u8]) {
+        let offset = self.group_offset(group);
+        let left = reader.size().saturating_sub(offset);
+        let present = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+        let read = match present {
+            0 => Ok(()),
+            _ => reader.read_at(offset, &mut bytes[..present]),
+        };
+        match read {
+            Ok(()) => self.check_group(group, bytes, present),
+            Err(error) => self.lost(group, 0, &error.to_string()),
+        }
+    }
+
+    /// Checks the group of which the first `present` bytes were read.
+    fn check_group(&mut self, group: u64, bytes: &[u8], present: usize) {
+        let stride = self.layout.stride();
+        let first = group * self.layout.group_records() as u64;
+        let count = self.records_of(group).min(present / stride);
+        let (records, rest) = bytes[..present].split_at(count * stride);
+        for (index, record) in (first..).zip(records.chunks_exact(stride)) {
+            let row = RowId(self.shard.column.first_row + index);
+            if let Some(what) = check_record(&self.layout, self.shard.table.layer, row, record) {
+                self.record(row, self.layout.record_offset(index), what);
+            }
+        }
+        self.findings.records += count as u64;
+        self.findings.bytes += present as u64;
+        if count < self.records_of(group) {
+            self.lost(group, count, "beyond the end of the file");
+        } else if let Some(at) = rest.iter().position(|&byte| byte != 0) {
+            let offset = self.group_offset(group) + (records.len() + at) as u64;
+            let found = rest[at];
+            self.elsewhere(
+                offset,
+                format!("padding after the last record is {found:02x}, expected 00"),
+            );
+        }
+    }
+
+    /// Adds the records of `group` from `slot` on, which could not be read.
+    fn lost(&mut self, group: u64, slot: usize, what: &str) {
+        let first = group * self.layout.group_records() as u64;
+        for slot in slot..self.records_of(group) {
+            let index = first + slot as u64;
+            let row = RowId(self.shard.column.first_row + index);
+            self.record(row, self.layout.record_offset(index), what.into());
+        }
+    }
+
+    fn group_offset(&self, group: u64) -> u64 {
+        self.layout
+            .record_offset(group * self.layout.group_records() as u64)
+    }
+
+    fn records_of(&self, group: u64) -> usize {
+        let most = self.layout.group_records();
+        let left = self.shard.column.row_count - group * most as u64;
+        usize::try_from(left).map_or(most, |left| left.min(most))
     }
 
     /// Adds a record, to the range before it where the same is wrong with both.
-    fn record_damage(&self, findings: &mut Findings, row: RowId, offset: u64, what: String) {
-        if let Some(last) = findings.damage.last_mut()
+    fn record(&mut self, row: RowId, offset: u64, what: String) {
+        if let Some(last) = self.findings.damage.last_mut()
             && last.what == what
             && last.row.is_some_and(|first| first + last.records == row.0)
         {
             last.records += 1;
             return;
         }
-        findings.damage.push(Damage {
-            file: self.name(),
+        self.findings.damage.push(Damage {
+            file: self.name.clone(),
             row: Some(row.0),
             records: 1,
             offset,
@@ -156,14 +208,14 @@ impl ShardCheck<'_> {
         });
     }
 
-    fn elsewhere(&self, offset: u64, what: String) -> Damage {
-        Damage {
-            file: self.name(),
+    fn elsewhere(&mut self, offset: u64, what: String) {
+        self.findings.damage.push(Damage {
+            file: self.name.clone(),
             row: None,
             records: 0,
             offset,
             what,
-        }
+        });
     }
 }
 
