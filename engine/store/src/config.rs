@@ -2,16 +2,30 @@
 
 use std::path::PathBuf;
 
+/// Deep enough for any drive, and for a batch of a few tokens at once.
+const DEFAULT_DEPTH: u16 = 256;
+
 /// How the files of a pack are read. All readers return the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reader {
     /// Mapped into memory: the page cache serves what it holds, faults fetch the rest.
     #[default]
     Mmap,
-    /// One system call a row, and no mapping.
+    /// One system call a row through the page cache, and no mapping.
     Pread,
+    /// Past the page cache, many rows at a time: by `io_uring`, or by threads where the system refuses
+    /// that.
+    Direct,
+    /// As [`Self::Direct`], always by threads.
+    DirectThreads,
     /// Loaded whole when the pack is opened.
     Memory,
+}
+
+impl Reader {
+    pub(crate) fn is_direct(self) -> bool {
+        matches!(self, Self::Direct | Self::DirectThreads)
+    }
 }
 
 /// Settings of an open pack.
@@ -25,6 +39,11 @@ pub struct Config {
     pub check_seals: bool,
     /// Folder of the checkpoint behind an attached pack, where it has moved since.
     pub checkpoint: Option<PathBuf>,
+    /// Threads that read; 0 for as many as suit the reader. Each of `io_uring` holds
+    /// [`Self::io_depth`] reads in flight, each other thread one.
+    pub io_threads: usize,
+    /// Reads in flight of each `io_uring` thread, at least 1.
+    pub io_depth: u16,
 }
 
 impl Default for Config {
@@ -33,6 +52,8 @@ impl Default for Config {
             reader: Reader::default(),
             check_seals: true,
             checkpoint: None,
+            io_threads: 0,
+            io_depth: DEFAULT_DEPTH,
         }
     }
 }
@@ -54,6 +75,13 @@ impl Config {
     #[must_use]
     pub fn check_seals(mut self, check: bool) -> Self {
         self.check_seals = check;
+        self
+    }
+
+    /// Chooses how many threads read, and how many reads each `io_uring` thread has in flight.
+    #[must_use]
+    pub fn io(mut self, threads: usize, depth: u16) -> Self {
+        (self.io_threads, self.io_depth) = (threads, depth);
         self
     }
 

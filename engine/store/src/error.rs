@@ -105,7 +105,20 @@ pub enum LookupError {
         /// Seal stored.
         expected: u64,
     },
-    /// A read that failed.
+    /// Rows that could not be read from the drive.
+    #[error("{} rows of layer {layer}, the first {}, cannot be had: {source}", rows.len(), rows[0])]
+    Unread {
+        /// The layer.
+        layer: u32,
+        /// The rows, in order; never none.
+        rows: Vec<RowId>,
+        /// The first failure.
+        source: IoError,
+    },
+    /// A reading thread that ended by a bug; the pack must be opened again.
+    #[error("a reading thread has panicked; open the pack again")]
+    Aborted,
+    /// A read that failed, or no memory for a buffer.
     #[error(transparent)]
     Io(#[from] IoError),
 }

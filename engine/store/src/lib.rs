@@ -14,16 +14,20 @@
 
 mod config;
 mod error;
+mod fetch;
+mod gather;
 mod open;
 mod rows;
 mod store;
+mod ticket;
 
 pub use config::{Config, Reader};
 pub use engram_format::{
     AddressError, DEAD, FormatError, Hasher, Manifest, PresetName, Request, RowCodec, RowId,
     RowIds, Scheme, SchemeError, Sequence, Storage, TokenMap, bf16,
 };
-pub use engram_io::IoError;
+pub use engram_io::{IoError, QueueKind};
 pub use error::{LookupError, OpenError};
-pub use open::{read_hasher, read_manifest};
+pub use open::{Backend, read_hasher, read_manifest};
 pub use store::{Batch, Store};
+pub use ticket::{Buffer, Ticket};

@@ -1,8 +1,12 @@
 //! Opening a pack: every file is checked against the manifest before a row is served.
 
+mod backend;
+mod direct;
+
 use std::{
     fs,
     io::{ErrorKind, Read},
+    iter,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,8 +20,11 @@ use engram_io::{IoError, MemoryReader, MmapReader, PreadReader, ReadAt};
 use crate::{
     config::{Config, Reader},
     error::OpenError,
+    fetch::{DiskRows, Workers},
     rows::{AttachedRows, Rows, SealedRows, Shard},
 };
+
+pub use backend::Backend;
 
 /// Safetensors readers refuse longer headers.
 const MAX_SOURCE_HEADER: u64 = 100_000_000;
@@ -30,27 +37,41 @@ const SAMPLES_AT_OPEN: usize = 32;
 pub(crate) struct Parts {
     pub(crate) manifest: Manifest,
     pub(crate) hasher: Hasher,
-    /// One for each table.
-    pub(crate) rows: Vec<Rows>,
+    /// For each table, its rows in memory and those on disk.
+    pub(crate) rows: Vec<(Rows, Option<Arc<DiskRows>>)>,
+    pub(crate) workers: Option<Workers>,
+    pub(crate) backend: Backend,
 }
 
 pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
     let manifest = read_manifest(pack)?;
     let hasher = hasher(pack, &manifest)?;
+    let folder = match &manifest.storage {
+        Storage::Packed => pack,
+        Storage::Attached { checkpoint } => config
+            .checkpoint
+            .as_deref()
+            .unwrap_or(Path::new(checkpoint)),
+    };
     let rows = match &manifest.storage {
         Storage::Packed => open_shards(pack, &manifest, config)?,
-        Storage::Attached { checkpoint } => {
-            let folder = config
-                .checkpoint
-                .as_deref()
-                .unwrap_or(Path::new(checkpoint));
-            attach(folder, &manifest, config)?
-        }
+        Storage::Attached { .. } => attach(folder, &manifest, config)?,
+    };
+    let (rows, workers) = if config.reader.is_direct() {
+        let (disk, workers) = direct::open(folder, &manifest, config)?;
+        (
+            rows.into_iter().zip(disk.into_iter().map(Some)).collect(),
+            Some(workers),
+        )
+    } else {
+        (rows.into_iter().zip(iter::repeat(None)).collect(), None)
     };
     Ok(Parts {
+        backend: Backend::new(config.reader, workers.as_ref()),
         manifest,
         hasher,
         rows,
+        workers,
     })
 }
 
@@ -124,8 +145,11 @@ fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, OpenError> {
 fn open_reader(path: &Path, config: &Config) -> Result<Box<dyn ReadAt>, IoError> {
     Ok(match config.reader {
         Reader::Mmap => Box::new(MmapReader::open(path)?),
-        Reader::Pread => Box::new(PreadReader::open(path)?),
         Reader::Memory => Box::new(MemoryReader::open(path)?),
+        // For direct reads it only checks headers.
+        Reader::Pread | Reader::Direct | Reader::DirectThreads => {
+            Box::new(PreadReader::open(path)?)
+        }
     })
 }
 
@@ -157,6 +181,7 @@ fn open_shard(
     let mut block = [0; HEADER_BYTES];
     reader.read_at(0, &mut block)?;
     table.header(column).check(&block).map_err(in_file(&path))?;
+    let reader = (!config.reader.is_direct()).then_some(reader);
     Ok(Shard { path, reader })
 }
 
@@ -168,12 +193,15 @@ fn attach(folder: &Path, manifest: &Manifest, config: &Config) -> Result<Vec<Row
     let tables = manifest.tables.iter();
     tables
         .map(|table| {
-            let rows = AttachedRows {
+            let mut rows = AttachedRows {
                 planes: table.planes.clone(),
                 sources: sources.clone(),
             };
             if config.check_seals {
                 check_samples(folder, manifest, table, &rows)?;
+            }
+            if config.reader.is_direct() {
+                rows.sources = Arc::default();
             }
             Ok(Rows::Attached(rows))
         })

@@ -28,7 +28,8 @@ pub(crate) struct SealedRows {
 #[derive(Debug)]
 pub(crate) struct Shard {
     pub(crate) path: PathBuf,
-    pub(crate) reader: Box<dyn ReadAt>,
+    /// None where rows are read past the page cache.
+    pub(crate) reader: Option<Box<dyn ReadAt>>,
 }
 
 /// The tensors of a table in the checkpoint's own files.
@@ -39,17 +40,28 @@ pub(crate) struct AttachedRows {
 }
 
 impl Rows {
+    /// Whether the rows of `column` can be had by [`Self::read`].
+    #[inline]
+    pub(crate) fn holds(&self, column: &Column) -> bool {
+        match self {
+            Self::Sealed(rows) => rows.shards[column.index as usize].reader.is_some(),
+            Self::Attached(rows) => !rows.sources.is_empty(),
+        }
+    }
+
     /// Hints that `row` of `column` is read soon.
     #[inline]
     pub(crate) fn prefetch(&self, column: &Column, row: RowId) {
         if let Self::Sealed(rows) = self {
             let shard = &rows.shards[column.index as usize];
             let offset = rows.layout.record_offset(row.0 - column.first_row);
-            shard.reader.prefetch(offset, rows.layout.stride());
+            if let Some(reader) = &shard.reader {
+                reader.prefetch(offset, rows.layout.stride());
+            }
         }
     }
 
-    /// Copies `row` of `column` to `out`.
+    /// Copies `row` of `column`, which [`Self::holds`], to `out`.
     #[inline]
     pub(crate) fn read(
         &self,
@@ -76,14 +88,13 @@ impl SealedRows {
     ) -> Result<(), LookupError> {
         let shard = &self.shards[column.index as usize];
         let offset = self.layout.record_offset(row.0 - column.first_row);
+        let reader = shard.reader.as_ref().expect("the column is in memory");
         if !check {
-            return Ok(shard.reader.read_at(offset, out)?);
+            return Ok(reader.read_at(offset, out)?);
         }
         let padding = self.layout.stride() - SEAL_BYTES - out.len();
         let mut stored = [0; SEAL_BYTES];
-        shard
-            .reader
-            .read_split_at(offset, out, padding, &mut stored)?;
+        reader.read_split_at(offset, out, padding, &mut stored)?;
         let (found, expected) = (seal(self.layer, row, out), u64::from_le_bytes(stored));
         if found != expected {
             return Err(LookupError::Damaged {

@@ -1,18 +1,18 @@
 //! The open pack.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use engram_format::{Column, Hasher, Manifest, RowCodec, RowId, Scheme};
 
 use crate::{
     config::Config,
     error::{LookupError, OpenError},
-    open,
+    fetch::{DiskRows, Fetch, Plan, Pool, Want, Workers},
+    gather::{Destination, Place, Slice, gather},
+    open::{self, Backend},
     rows::Rows,
+    ticket::{Buffer, Ticket},
 };
-
-/// Rows whose memory is on its way while another is copied and checked.
-const ROWS_AHEAD: usize = 16;
 
 /// An open pack. Shared freely between threads.
 #[derive(Debug)]
@@ -21,6 +21,10 @@ pub struct Store {
     hasher: Hasher,
     tables: Vec<Table>,
     check_seals: bool,
+    backend: Backend,
+    pool: Arc<Pool>,
+    /// Where rows are read past the page cache.
+    workers: Option<Workers>,
 }
 
 /// The row requests of one call, all from one layer.
@@ -39,6 +43,8 @@ struct Table {
     row_count: u64,
     columns: Vec<Column>,
     rows: Rows,
+    /// The columns' rows that are not in memory.
+    disk: Option<Arc<DiskRows>>,
 }
 
 impl Store {
@@ -51,7 +57,7 @@ impl Store {
         let parts = open::open(path.as_ref(), &config)?;
         let scheme = &parts.manifest.scheme;
         let tables = parts.manifest.tables.iter().zip(parts.rows).enumerate();
-        let tables = tables.map(|(index, (table, rows))| {
+        let tables = tables.map(|(index, (table, (rows, disk)))| {
             let columns: Vec<Column> = scheme.columns(index).collect();
             Table {
                 layer: table.layer,
@@ -59,6 +65,7 @@ impl Store {
                 row_count: columns.iter().map(|column| column.row_count).sum(),
                 columns,
                 rows,
+                disk,
             }
         });
         Ok(Self {
@@ -66,6 +73,9 @@ impl Store {
             manifest: parts.manifest,
             hasher: parts.hasher,
             check_seals: config.check_seals,
+            backend: parts.backend,
+            pool: Arc::default(),
+            workers: parts.workers,
         })
     }
 
@@ -84,6 +94,11 @@ impl Store {
         &self.hasher
     }
 
+    /// How files are read, as chosen and as the system allowed.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
     /// How the rows of `layer` are encoded.
     ///
     /// # Errors
@@ -94,42 +109,87 @@ impl Store {
 
     /// Copies the rows of `batch` to `out`, one after another: `[token][column][row bytes]`.
     ///
-    /// Reads each row where it lies, in the order of the batch, without allocation. Blocks while it
-    /// reads.
+    /// Blocks while it reads. Rows in memory are copied where they lie, without allocation, while the
+    /// others are on their way.
     ///
     /// # Errors
     /// A layer or row that is not there, an `out` of another size than the rows, a failed read, or a
     /// damaged record. Then `out` is all zero.
     pub fn lookup(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {
         // No byte of a bad row may be mistaken for a good one.
-        self.read(batch, out).inspect_err(|_| out.fill(0))
+        self.look_up(batch, out).inspect_err(|_| out.fill(0))
     }
 
-    fn read(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {
+    /// A buffer for `rows` rows of `layer`, whose contents mean nothing yet.
+    ///
+    /// # Errors
+    /// A layer without a table, or no memory.
+    pub fn buffer(&self, layer: u32, rows: usize) -> Result<Buffer, LookupError> {
+        let parts = self.table(layer)?.parts();
+        Ok(Buffer::new(
+            self.pool.buffer(rows, parts)?,
+            self.pool.clone(),
+        ))
+    }
+
+    /// Begins to read the rows of `batch` into `destination`: `[token][column][row bytes]`. Rows in memory
+    /// are there when it returns, the others when the ticket is done.
+    ///
+    /// # Errors
+    /// A layer or row that is not there, a `destination` of another size than the rows, or a damaged record
+    /// in memory; other errors come with the ticket.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "a fetch from the pool has one holder"
+    )]
+    pub fn submit(&self, batch: Batch<'_>, destination: Buffer) -> Result<Ticket, LookupError> {
         let table = self.table(batch.layer)?;
+        table.check(batch.rows, destination.len())?;
+        let mut buffer = destination.into_rows();
+        buffer.reset(batch.rows.len(), table.parts());
+        let mut fetch = self.pool.fetch();
+        let mine = Arc::get_mut(&mut fetch).expect("nobody else has it yet");
+        mine.buffer = Some(buffer);
+        if let (Some(disk), Some(workers)) = (&table.disk, &self.workers) {
+            mine.rows = Some(disk.clone());
+            table.misses(batch.rows, &mut mine.plan);
+            mine.plan.make_reads(disk, workers.slot_bytes);
+            workers.submit(&fetch);
+        }
+        let ticket = Ticket::new(fetch, self.pool.clone());
+        table.gather(batch.rows, self.check_seals, &mut ticket.fetch().buffer())?;
+        Ok(ticket)
+    }
+
+    fn look_up(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {
+        let table = self.table(batch.layer)?;
+        table.check(batch.rows, out.len())?;
         let row_bytes = table.codec.row_bytes();
-        let expected = batch.rows.len() * row_bytes;
-        if out.len() != expected {
-            return Err(LookupError::OutputSize {
-                rows: batch.rows.len(),
-                row_bytes,
-                expected,
-                found: out.len(),
-            });
+        let mut out = Slice { out, row_bytes };
+        let (Some(disk), Some(workers)) = (&table.disk, &self.workers) else {
+            return table.gather(batch.rows, self.check_seals, &mut out);
+        };
+        let mut fetch = self.pool.fetch();
+        let mine = Arc::get_mut(&mut fetch).expect("nobody else has it yet");
+        mine.rows = Some(disk.clone());
+        table.misses(batch.rows, &mut mine.plan);
+        mine.plan.make_reads(disk, workers.slot_bytes);
+        // The caller's memory is only borrowed, so what the threads read goes through a buffer.
+        let slots = mine.plan.share_slots();
+        mine.buffer = Some(self.pool.buffer(slots, table.parts())?);
+        workers.submit(&fetch);
+        let gathered = table.gather(batch.rows, self.check_seals, &mut out);
+        let mine = Fetch::finish(&mut fetch);
+        gathered?;
+        let mut buffer = mine.take_result()?;
+        let found = buffer.bytes();
+        for want in &mine.plan.wants {
+            let start = want.slot as usize * row_bytes;
+            let row = &found[start..start + row_bytes];
+            out.row(want.index as usize, |out| out.copy_from_slice(row));
         }
-        table.check_rows(batch.rows)?;
-        let likely_columns = (0..table.columns.len()).cycle();
-        let mut places = batch.rows.iter().zip(likely_columns).map(|(&row, likely)| {
-            let column = table.column_of(row, likely);
-            table.rows.prefetch(column, row);
-            (column, row)
-        });
-        let mut ahead: [_; ROWS_AHEAD] = std::array::from_fn(|_| places.next());
-        for (index, bytes) in out.chunks_exact_mut(row_bytes).enumerate() {
-            let place = std::mem::replace(&mut ahead[index % ROWS_AHEAD], places.next());
-            let (column, row) = place.expect("there are as many rows as places for them");
-            table.rows.read(column, row, self.check_seals, bytes)?;
-        }
+        mine.buffer = Some(buffer);
+        self.pool.put_fetch(fetch);
         Ok(())
     }
 
@@ -143,7 +203,26 @@ impl Store {
 }
 
 impl Table {
-    fn check_rows(&self, rows: &[RowId]) -> Result<(), LookupError> {
+    /// Bytes of the parts that a row is read in.
+    fn parts(&self) -> [usize; 2] {
+        match &self.disk {
+            Some(disk) => disk.parts(),
+            None => [self.codec.row_bytes(), 0],
+        }
+    }
+
+    /// Checks a batch and the size of its output.
+    fn check(&self, rows: &[RowId], found: usize) -> Result<(), LookupError> {
+        let row_bytes = self.codec.row_bytes();
+        let expected = rows.len() * row_bytes;
+        if found != expected {
+            return Err(LookupError::OutputSize {
+                rows: rows.len(),
+                row_bytes,
+                expected,
+                found,
+            });
+        }
         match rows.iter().position(|row| row.0 >= self.row_count) {
             None => Ok(()),
             Some(index) => Err(LookupError::RowOutOfRange {
@@ -153,6 +232,43 @@ impl Table {
                 row_count: self.row_count,
             }),
         }
+    }
+
+    /// Adds the rows that are not in memory to `plan`.
+    fn misses(&self, rows: &[RowId], plan: &mut Plan) {
+        for (index, place) in (0..).zip(self.places(rows)) {
+            if !self.rows.holds(place.column) {
+                plan.wants.push(Want {
+                    row: place.row,
+                    index,
+                    slot: index,
+                });
+            }
+        }
+    }
+
+    /// Copies the rows that are in memory to their places in `out`.
+    fn gather(
+        &self,
+        rows: &[RowId],
+        check: bool,
+        out: &mut impl Destination,
+    ) -> Result<(), LookupError> {
+        let places = self.places(rows).enumerate();
+        if self.disk.is_some() {
+            let here = places.filter(|(_, place)| self.rows.holds(place.column));
+            gather(&self.rows, here, check, out)
+        } else {
+            gather(&self.rows, places, check, out)
+        }
+    }
+
+    fn places<'a>(&'a self, rows: &'a [RowId]) -> impl Iterator<Item = Place<'a>> {
+        let likely_columns = (0..self.columns.len()).cycle();
+        rows.iter().zip(likely_columns).map(|(&row, likely)| Place {
+            column: self.column_of(row, likely),
+            row,
+        })
     }
 
     /// The column of `row`, which is in range; hashed batches have it at index `likely`.

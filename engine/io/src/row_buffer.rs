@@ -1,0 +1,201 @@
+//! Memory that several threads fill at once, each its own part.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use memmap2::{MmapOptions, MmapRaw};
+
+use crate::IoError;
+
+/// Rows at a fixed, page-aligned address, each in one or two parts that are filled once, by any
+/// thread.
+pub struct RowBuffer {
+    memory: MmapRaw,
+    /// Bytes of the two parts of a row.
+    parts: [usize; 2],
+    rows: usize,
+    /// A bit for each part of a row that somebody has filled or is filling.
+    claims: Vec<AtomicU8>,
+}
+
+impl RowBuffer {
+    /// A buffer for up to `capacity` bytes. It has no rows until [`Self::reset`].
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new(capacity: usize) -> Result<Self, IoError> {
+        let memory = MmapOptions::new().len(capacity.max(1)).map_anon();
+        Ok(Self {
+            memory: memory
+                .map_err(IoError::os("get memory for", "rows"))?
+                .into(),
+            parts: [0; 2],
+            rows: 0,
+            claims: Vec::new(),
+        })
+    }
+
+    /// Bytes that fit.
+    pub fn capacity(&self) -> usize {
+        self.memory.len()
+    }
+
+    /// Makes room for `rows` rows of two parts of these sizes (the second may be 0), none of them
+    /// filled. The bytes stay.
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub fn reset(&mut self, rows: usize, parts: [usize; 2]) {
+        let bytes = rows * (parts[0] + parts[1]);
+        assert!(bytes <= self.capacity(), "{bytes} bytes do not fit");
+        (self.rows, self.parts) = (rows, parts);
+        self.claims.clear();
+        self.claims.resize_with(rows, || AtomicU8::new(0));
+    }
+
+    /// Rows there is room for.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Bytes of a row.
+    pub fn row_bytes(&self) -> usize {
+        self.parts[0] + self.parts[1]
+    }
+
+    /// Lets `write` fill one part of a row.
+    ///
+    /// # Panics
+    /// If there is no such part, or it has been filled since the last [`Self::reset`].
+    #[inline]
+    pub fn fill<R>(&self, row: usize, part: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
+        let bit = 1 << part;
+        let range = [0..self.parts[0], self.parts[0]..self.row_bytes()][part].clone();
+        self.claim(row, bit, range, write)
+    }
+
+    /// Lets `write` fill a whole row.
+    ///
+    /// # Panics
+    /// If there is no such row, or a part of it has been filled since the last [`Self::reset`].
+    #[inline]
+    pub fn fill_row<R>(&self, row: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
+        self.claim(row, 0b11, 0..self.row_bytes(), write)
+    }
+
+    fn claim<R>(
+        &self,
+        row: usize,
+        bits: u8,
+        range: std::ops::Range<usize>,
+        write: impl FnOnce(&mut [u8]) -> R,
+    ) -> R {
+        let claimed = self.claims[row].fetch_or(bits, Ordering::Relaxed);
+        assert_eq!(claimed & bits, 0, "a part of row {row} is filled twice");
+        let start = row * self.row_bytes() + range.start;
+        // SAFETY: `reset` made sure that every row lies in the mapping, and indexing `claims` that this
+        // is one of them. The claim is ours alone, so no other reference to these bytes exists until
+        // `&mut self` proves that all borrows of `self` have ended.
+        let bytes = unsafe {
+            std::slice::from_raw_parts_mut(self.memory.as_mut_ptr().add(start), range.len())
+        };
+        write(bytes)
+    }
+
+    /// The bytes of all rows.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        let bytes = self.rows * self.row_bytes();
+        // SAFETY: the rows lie in the mapping, and `&mut self` ends all borrows handed out by `claim`.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr(), bytes) }
+    }
+}
+
+/// A buffer that nobody fills any more.
+#[derive(Debug)]
+pub struct FilledRows(RowBuffer);
+
+impl From<RowBuffer> for FilledRows {
+    fn from(buffer: RowBuffer) -> Self {
+        Self(buffer)
+    }
+}
+
+impl From<FilledRows> for RowBuffer {
+    fn from(filled: FilledRows) -> Self {
+        filled.0
+    }
+}
+
+impl std::ops::Deref for FilledRows {
+    type Target = [u8];
+
+    /// The bytes of all rows.
+    fn deref(&self) -> &[u8] {
+        // SAFETY: the rows lie in the mapping; `self` owns the buffer, so all borrows handed out by
+        // `claim` have ended, and nothing here fills it.
+        unsafe {
+            std::slice::from_raw_parts(self.0.memory.as_mut_ptr(), self.0.rows * self.0.row_bytes())
+        }
+    }
+}
+
+impl std::fmt::Debug for RowBuffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RowBuffer")
+            .field("rows", &self.rows)
+            .field("parts", &self.parts)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn threads_fill_their_own_parts() {
+        let mut buffer = RowBuffer::new(100 * 10).unwrap();
+        for round in 0..3 {
+            buffer.reset(100, [6, 4]);
+            std::thread::scope(|scope| {
+                for part in 0..2 {
+                    let buffer = &buffer;
+                    scope.spawn(move || {
+                        for row in 0..100 {
+                            let value = u8::try_from(row).unwrap() ^ (round + 1) << part;
+                            buffer.fill(row, part, |bytes| bytes.fill(value));
+                        }
+                    });
+                }
+            });
+            for (row, bytes) in buffer.bytes().chunks_exact(10).enumerate() {
+                let row = u8::try_from(row).unwrap();
+                assert_eq!(bytes[..6], [row ^ (round + 1); 6]);
+                assert_eq!(bytes[6..], [row ^ (round + 1) << 1; 4]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_filled_buffer_shows_its_rows() {
+        let mut buffer = RowBuffer::new(100).unwrap();
+        buffer.reset(2, [3, 0]);
+        buffer.fill_row(1, |bytes| bytes.copy_from_slice(b"abc"));
+        let filled = FilledRows::from(buffer);
+        assert_eq!(*filled, *b"\0\0\0abc");
+        assert_eq!(RowBuffer::from(filled).rows(), 2);
+    }
+
+    #[test]
+    fn nothing_is_filled_twice_or_beyond_the_end() {
+        let mut buffer = RowBuffer::new(100).unwrap();
+        buffer.reset(10, [8, 0]);
+        buffer.fill_row(3, |bytes| bytes.fill(1));
+        for row in [3, 10] {
+            let refused = catch_unwind(AssertUnwindSafe(|| buffer.fill(row, 0, |_| ())));
+            assert!(refused.is_err(), "row {row}");
+        }
+        assert!(catch_unwind(AssertUnwindSafe(|| buffer.reset(13, [8, 0]))).is_err());
+    }
+}

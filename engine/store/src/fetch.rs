@@ -1,0 +1,209 @@
+//! Rows on their way from the drive: a plan of reads, the threads that carry it out, and the ticket
+//! that waits for it.
+
+mod disk;
+mod event;
+mod plan;
+mod pool;
+mod workers;
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use engram_format::RowId;
+use engram_io::{IoError, RowBuffer};
+
+use crate::error::LookupError;
+pub(crate) use disk::{DiskRows, DiskSource};
+pub(crate) use event::Event;
+pub(crate) use plan::{Plan, Want};
+pub(crate) use pool::Pool;
+pub(crate) use workers::{WorkerKind, Workers};
+
+/// The reads of one batch. Everybody who works on it holds an [`Outstanding`] part of it; when none is
+/// left, the rows are there.
+#[derive(Debug, Default)]
+pub(crate) struct Fetch {
+    pub(crate) plan: Plan,
+    pub(crate) event: Arc<Event>,
+    /// None where all rows were in memory.
+    pub(crate) rows: Option<Arc<DiskRows>>,
+    /// What is filled.
+    pub(crate) buffer: Option<RowBuffer>,
+    /// Where the buffer goes if nobody waits for it.
+    pub(crate) pool: Option<Arc<Pool>>,
+    cancelled: AtomicBool,
+    failure: Mutex<Option<Failure>>,
+}
+
+/// What went wrong, and for which rows.
+#[derive(Debug)]
+struct Failure {
+    first: LookupError,
+    unread: Vec<RowId>,
+}
+
+/// A part of a fetch that is not done, whatever happens to who holds it.
+#[derive(Debug)]
+pub(crate) struct Outstanding {
+    fetch: Option<Arc<Fetch>>,
+    parts: usize,
+}
+
+impl Fetch {
+    /// The rows, to be filled by whoever has them.
+    pub(crate) fn buffer(&self) -> &RowBuffer {
+        self.buffer.as_ref().expect("there until the end")
+    }
+
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Copies the rows of one read to where they are wanted, each checked.
+    fn arrived(&self, read: usize, bytes: Result<&[u8], IoError>) {
+        let rows = self.rows.as_ref().expect("there are reads");
+        let read = &self.plan.reads[read];
+        let wants = &self.plan.wants[read.wants()];
+        match bytes {
+            Ok(bytes) => {
+                let mut last = None;
+                for want in wants
+                    .iter()
+                    .filter(|want| last.replace(want.slot) != Some(want.slot))
+                {
+                    let place = rows.place(want.row, read.part.into());
+                    let start = usize::try_from(place.offset - read.block.offset);
+                    let start = start.expect("it lies in the read");
+                    let record = &bytes[start..start + place.len];
+                    let part = read.part.into();
+                    let filled = self.buffer().fill(want.slot as usize, part, |out| {
+                        rows.check_out(want.row, &place, record, out)
+                    });
+                    if let Err(damage) = filled {
+                        self.fail(damage, &[]);
+                    }
+                }
+            }
+            Err(source) => {
+                let unread: Vec<RowId> = wants.iter().map(|want| want.row).collect();
+                let layer = rows.layer;
+                self.fail(
+                    LookupError::Unread {
+                        layer,
+                        rows: Vec::new(),
+                        source,
+                    },
+                    &unread,
+                );
+            }
+        }
+    }
+
+    fn fail(&self, error: LookupError, unread: &[RowId]) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let failure = failure.get_or_insert_with(|| Failure {
+            first: error,
+            unread: Vec::new(),
+        });
+        failure.unread.extend_from_slice(unread);
+    }
+
+    /// Waits until nobody else works on `fetch`.
+    pub(crate) fn finish(fetch: &mut Arc<Self>) -> &mut Self {
+        fetch.event.wait();
+        Arc::get_mut(fetch).expect("everybody who worked on it has let go of it")
+    }
+
+    /// The buffer, or the first error with all rows that could not be read.
+    pub(crate) fn take_result(&mut self) -> Result<RowBuffer, LookupError> {
+        let failure = self
+            .failure
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner);
+        let Some(mut failure) = failure.take() else {
+            return Ok(self.buffer.take().expect("there until the end"));
+        };
+        if let LookupError::Unread { rows, .. } = &mut failure.first {
+            failure.unread.sort_unstable();
+            failure.unread.dedup();
+            *rows = failure.unread;
+        }
+        Err(failure.first)
+    }
+
+    /// Forgets everything but the memory of the plan; the buffer goes back to the pool.
+    fn clear(&mut self) {
+        self.plan.clear();
+        self.rows = None;
+        if let (Some(buffer), Some(pool)) = (self.buffer.take(), self.pool.take()) {
+            pool.put_buffer(buffer);
+        }
+        *self.cancelled.get_mut() = false;
+        *self
+            .failure
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Outstanding {
+    /// All of `fetch`: its reads, and its place in the queue.
+    pub(crate) fn all(fetch: &Arc<Fetch>) -> Self {
+        let parts = fetch.plan.reads.len() + 1;
+        fetch.event.begin(parts);
+        Self {
+            fetch: Some(fetch.clone()),
+            parts,
+        }
+    }
+
+    /// Takes `count` reads out.
+    fn split(&mut self, count: usize) -> Self {
+        debug_assert!(count < self.parts);
+        self.parts -= count;
+        Self {
+            fetch: self.fetch.clone(),
+            parts: count,
+        }
+    }
+
+    fn fetch(&self) -> &Fetch {
+        self.fetch.as_ref().expect("held until dropped")
+    }
+}
+
+impl Drop for Outstanding {
+    fn drop(&mut self) {
+        if let Some(fetch) = self.fetch.take() {
+            let event = fetch.event.clone();
+            if std::thread::panicking() {
+                fetch.fail(LookupError::Aborted, &[]);
+            }
+            // Let go before saying so: who waits for the event takes the fetch apart.
+            drop(fetch);
+            event.done(self.parts);
+        }
+    }
+}
+
+impl plan::Read {
+    fn wants(&self) -> Range<usize> {
+        self.first_want as usize..self.first_want as usize + self.want_count as usize
+    }
+}

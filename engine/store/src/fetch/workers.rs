@@ -1,0 +1,265 @@
+//! The threads that read.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use engram_io::{BlockingQueue, DirectFile, IoError, QueueKind, ReadQueue, UringQueue};
+
+use super::{Fetch, Outstanding};
+use crate::error::LookupError;
+
+/// Reads that a thread takes at a time, so that others get some.
+const TAKEN_AT_ONCE: usize = 64;
+
+/// How threads read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WorkerKind {
+    Uring { depth: u16 },
+    Blocking,
+}
+
+/// Threads that carry out fetches until this is dropped; then they finish what was submitted.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    jobs: Arc<Jobs>,
+    threads: Vec<JoinHandle<()>>,
+    pub(crate) queue: QueueKind,
+    pub(crate) slot_bytes: usize,
+    pub(crate) past_page_cache: bool,
+}
+
+#[derive(Debug, Default)]
+struct Jobs {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    stop: bool,
+}
+
+/// The reads of a fetch that no thread has taken.
+#[derive(Debug)]
+struct Job {
+    outstanding: Outstanding,
+    next: usize,
+}
+
+/// A read that a thread has taken.
+type Taken = (Outstanding, usize);
+
+impl Workers {
+    /// Starts `threads` threads.
+    ///
+    /// # Errors
+    /// A system that refuses this kind of queue.
+    pub(crate) fn start(
+        kind: WorkerKind,
+        threads: usize,
+        files: &Arc<[DirectFile]>,
+        slot_bytes: usize,
+    ) -> Result<Self, IoError> {
+        let mut workers = Self {
+            jobs: Arc::default(),
+            threads: Vec::with_capacity(threads),
+            queue: QueueKind::Blocking,
+            slot_bytes,
+            past_page_cache: files.iter().all(DirectFile::is_direct),
+        };
+        let (report, reports) = mpsc::channel();
+        for index in 0..threads {
+            let (jobs, files, report) = (workers.jobs.clone(), files.clone(), report.clone());
+            let run = move || {
+                // A ring belongs to the thread that made it.
+                match new_queue(kind, &files, slot_bytes) {
+                    Ok((queue, kind)) => {
+                        let _ = report.send(Ok(kind));
+                        drop(report);
+                        let _guard = StopOnPanic(&jobs);
+                        Worker::new(queue, &files, slot_bytes).run(&jobs);
+                    }
+                    Err(error) => drop(report.send(Err(error))),
+                }
+            };
+            let thread = thread::Builder::new().name(format!("engram-io-{index}"));
+            let spawned = thread.spawn(run).map_err(|source| IoError::Os {
+                action: "start",
+                path: "a reading thread".into(),
+                source,
+            })?;
+            workers.threads.push(spawned);
+        }
+        drop(report);
+        for reported in reports {
+            workers.queue = reported?;
+        }
+        Ok(workers)
+    }
+
+    /// Threads that read.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.len()
+    }
+
+    /// Hands `fetch` to the threads.
+    pub(crate) fn submit(&self, fetch: &Arc<Fetch>) {
+        if fetch.plan.reads.is_empty() {
+            return;
+        }
+        let job = Job {
+            outstanding: Outstanding::all(fetch),
+            next: 0,
+        };
+        let mut waiting = lock(&self.jobs.waiting);
+        if waiting.stop {
+            fetch.fail(LookupError::Aborted, &[]);
+            return;
+        }
+        waiting.jobs.push_back(job);
+        drop(waiting);
+        if fetch.plan.reads.len() > 1 {
+            self.jobs.changed.notify_all();
+        } else {
+            self.jobs.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        lock(&self.jobs.waiting).stop = true;
+        self.jobs.changed.notify_all();
+        for thread in self.threads.drain(..) {
+            // One that panicked has said so; its fetches have failed.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Ends all work when a thread panics, rather than leave others waiting for it.
+struct StopOnPanic<'a>(&'a Jobs);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let mut waiting = lock(&self.0.waiting);
+            waiting.stop = true;
+            waiting.jobs.clear();
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+impl Jobs {
+    /// Takes up to `room` reads; waits for some if `idle`. False at the end of all work.
+    fn take(&self, room: usize, idle: bool, taken: &mut Vec<Taken>) -> bool {
+        let mut waiting = lock(&self.waiting);
+        loop {
+            while taken.len() < room
+                && let Some(job) = waiting.jobs.front_mut()
+            {
+                let left = job.outstanding.fetch().plan.reads.len() - job.next;
+                if left > 0 && !job.outstanding.fetch().is_cancelled() {
+                    taken.push((job.outstanding.split(1), job.next));
+                    job.next += 1;
+                } else {
+                    waiting.jobs.pop_front();
+                }
+            }
+            if !taken.is_empty() || !idle {
+                return true;
+            }
+            if waiting.stop {
+                return false;
+            }
+            waiting = self
+                .changed
+                .wait(waiting)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+struct Worker<'a> {
+    queue: Box<dyn ReadQueue>,
+    files: &'a Arc<[DirectFile]>,
+    slot_bytes: usize,
+    /// What is read in each slot.
+    slots: Vec<Option<Taken>>,
+}
+
+impl<'a> Worker<'a> {
+    fn new(queue: Box<dyn ReadQueue>, files: &'a Arc<[DirectFile]>, slot_bytes: usize) -> Self {
+        Self {
+            slots: (0..queue.depth()).map(|_| None).collect(),
+            queue,
+            files,
+            slot_bytes,
+        }
+    }
+
+    fn run(&mut self, jobs: &Jobs) {
+        let mut taken = Vec::with_capacity(TAKEN_AT_ONCE);
+        loop {
+            let in_flight = self.queue.in_flight();
+            let room = (self.queue.depth() - in_flight).min(TAKEN_AT_ONCE);
+            if room > 0 && !jobs.take(room, in_flight == 0, &mut taken) {
+                return;
+            }
+            for (outstanding, read) in taken.drain(..) {
+                let slot = self.queue.begin(outstanding.fetch().plan.reads[read].block);
+                self.slots[slot as usize] = Some((outstanding, read));
+            }
+            let slots = &mut self.slots;
+            let finished = self.queue.finish(&mut |slot, bytes| {
+                let (outstanding, read) = slots[slot as usize].take().expect("it was in flight");
+                outstanding.fetch().arrived(read, bytes);
+            });
+            if let Err(error) = finished {
+                self.replace_queue(&error);
+            }
+        }
+    }
+
+    /// Fails what is in flight on a queue that the system no longer serves, and goes on by `pread`.
+    fn replace_queue(&mut self, error: &IoError) {
+        for (outstanding, read) in self.slots.drain(..).flatten() {
+            let lost = IoError::Os {
+                action: "read through",
+                path: "io_uring".into(),
+                source: std::io::Error::other(error.to_string()),
+            };
+            outstanding.fetch().arrived(read, Err(lost));
+        }
+        let queue = BlockingQueue::new(self.files.clone(), self.slot_bytes);
+        self.queue = Box::new(queue.expect("memory for one slot"));
+        self.slots.push(None);
+    }
+}
+
+fn new_queue(
+    kind: WorkerKind,
+    files: &Arc<[DirectFile]>,
+    slot_bytes: usize,
+) -> Result<(Box<dyn ReadQueue>, QueueKind), IoError> {
+    match kind {
+        WorkerKind::Uring { depth } => {
+            let queue = UringQueue::new(files.clone(), depth, slot_bytes)?;
+            let kind = queue.kind();
+            Ok((Box::new(queue), kind))
+        }
+        WorkerKind::Blocking => {
+            let queue = BlockingQueue::new(files.clone(), slot_bytes)?;
+            Ok((Box::new(queue), QueueKind::Blocking))
+        }
+    }
+}
+
+fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,61 @@
+//! Copying rows that are in memory.
+
+use engram_format::{Column, RowId};
+use engram_io::RowBuffer;
+
+use crate::{error::LookupError, rows::Rows};
+
+/// Rows whose memory is on its way while another is copied and checked.
+const ROWS_AHEAD: usize = 16;
+
+/// A row and its column.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) column: &'a Column,
+    pub(crate) row: RowId,
+}
+
+/// Where rows are copied to.
+pub(crate) trait Destination {
+    /// Lets `write` fill the row at `index` of the batch.
+    fn row<R>(&mut self, index: usize, write: impl FnOnce(&mut [u8]) -> R) -> R;
+}
+
+/// Rows one after another in the caller's memory.
+#[derive(Debug)]
+pub(crate) struct Slice<'a> {
+    pub(crate) out: &'a mut [u8],
+    pub(crate) row_bytes: usize,
+}
+
+impl Destination for Slice<'_> {
+    #[inline]
+    fn row<R>(&mut self, index: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
+        let start = index * self.row_bytes;
+        write(&mut self.out[start..start + self.row_bytes])
+    }
+}
+
+impl Destination for &RowBuffer {
+    #[inline]
+    fn row<R>(&mut self, index: usize, write: impl FnOnce(&mut [u8]) -> R) -> R {
+        self.fill_row(index, write)
+    }
+}
+
+/// Copies the rows at `places` of a batch, all of them in memory, to `out`.
+pub(crate) fn gather<'a>(
+    rows: &Rows,
+    places: impl Iterator<Item = (usize, Place<'a>)>,
+    check: bool,
+    out: &mut impl Destination,
+) -> Result<(), LookupError> {
+    let mut places = places.inspect(|(_, place)| rows.prefetch(place.column, place.row));
+    let mut ahead: [_; ROWS_AHEAD] = std::array::from_fn(|_| places.next());
+    let mut turn = 0;
+    while let Some((index, place)) = std::mem::replace(&mut ahead[turn], places.next()) {
+        out.row(index, |out| rows.read(place.column, place.row, check, out))?;
+        turn = (turn + 1) % ROWS_AHEAD;
+    }
+    Ok(())
+}

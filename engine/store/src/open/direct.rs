@@ -1,0 +1,98 @@
+//! Files that are read past the page cache, and the threads that read them.
+
+use std::{path::Path, sync::Arc};
+
+use engram_format::{Column, Manifest, Storage, shard_path};
+use engram_io::{DirectFile, IoError};
+
+use crate::{
+    config::{Config, Reader},
+    error::OpenError,
+    fetch::{DiskRows, DiskSource, WorkerKind, Workers},
+};
+
+/// Most bytes of one read: neighbouring rows come together up to this.
+const SLOT_BYTES: usize = 16 << 10;
+/// Threads that wait for one read each, where the configuration does not say: enough for a drive of
+/// which each read takes 100 microseconds and which does hundreds of thousands a second.
+const BLOCKING_THREADS: usize = 32;
+/// Bytes that all slots of a ring may have.
+const RING_BYTES: usize = 256 << 20;
+
+/// The rows on disk of each table of the pack whose files lie in `folder`.
+pub(super) fn open(
+    folder: &Path,
+    manifest: &Manifest,
+    config: &Config,
+) -> Result<(Vec<Arc<DiskRows>>, Workers), OpenError> {
+    let mut files = Vec::new();
+    let mut sources = Vec::new();
+    match manifest.storage {
+        Storage::Packed => {
+            for (index, table) in manifest.tables.iter().enumerate() {
+                let columns: Vec<Column> = manifest.scheme.columns(index).collect();
+                let first_file = u32::try_from(files.len()).expect("a million columns at most");
+                for column in &columns {
+                    files.push(DirectFile::open(
+                        &folder.join(shard_path(table.layer, column)),
+                    )?);
+                }
+                sources.push(DiskSource::Sealed {
+                    layout: table.layout(),
+                    columns,
+                    first_file,
+                });
+            }
+        }
+        Storage::Attached { .. } => {
+            for source in &manifest.sources {
+                files.push(DirectFile::open(&folder.join(&source.name))?);
+            }
+            sources.extend(manifest.tables.iter().map(|table| DiskSource::Attached {
+                planes: table.planes.clone(),
+            }));
+        }
+    }
+    let files: Arc<[DirectFile]> = files.into();
+    let tables = manifest.tables.iter().zip(sources);
+    let rows: Vec<_> = tables
+        .map(|(table, source)| {
+            Arc::new(DiskRows {
+                layer: table.layer,
+                check_seals: config.check_seals,
+                source,
+                files: files.clone(),
+            })
+        })
+        .collect();
+    let workers = start(&rows, &files, config)?;
+    Ok((rows, workers))
+}
+
+fn start(
+    rows: &[Arc<DiskRows>],
+    files: &Arc<[DirectFile]>,
+    config: &Config,
+) -> Result<Workers, IoError> {
+    // Room for the longest row wherever it begins in a unit.
+    let unit = files.iter().map(DirectFile::unit).max().unwrap_or(1) as usize;
+    let longest = rows.iter().map(|rows| rows.longest_read()).max();
+    let slot_bytes = (longest.unwrap_or(0).next_multiple_of(unit) + unit).max(SLOT_BYTES);
+    if config.reader == Reader::Direct {
+        let most = u16::try_from(RING_BYTES / slot_bytes)
+            .unwrap_or(u16::MAX)
+            .max(1);
+        let depth = config.io_depth.clamp(1, most);
+        let threads = config.io_threads.max(1);
+        let kind = WorkerKind::Uring { depth };
+        // Refused, as containers often do: threads do the same.
+        if let Ok(workers) = Workers::start(kind, threads, files, slot_bytes) {
+            return Ok(workers);
+        }
+    }
+    let threads = match config.io_threads {
+        0 => BLOCKING_THREADS,
+        threads => threads,
+    };
+    Workers::start(WorkerKind::Blocking, threads, files, slot_bytes)
+}

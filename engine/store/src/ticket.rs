@@ -1,0 +1,122 @@
+//! Batches in flight.
+
+use std::{fmt, ops::Deref, sync::Arc};
+
+use engram_io::{FilledRows, RowBuffer};
+
+use crate::{
+    error::LookupError,
+    fetch::{Fetch, Pool},
+};
+
+/// Rows at a fixed, page-aligned address, `[token][column][row bytes]`, from the store's pool, to which
+/// it returns when dropped.
+pub struct Buffer {
+    rows: Option<FilledRows>,
+    pool: Arc<Pool>,
+}
+
+impl Buffer {
+    pub(crate) fn new(rows: RowBuffer, pool: Arc<Pool>) -> Self {
+        Self {
+            rows: Some(rows.into()),
+            pool,
+        }
+    }
+
+    pub(crate) fn into_rows(mut self) -> RowBuffer {
+        self.rows.take().expect("held until dropped").into()
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.rows.as_ref().expect("held until dropped")
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some(rows) = self.rows.take() {
+            self.pool.put_buffer(rows.into());
+        }
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer")
+            .field("bytes", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A batch whose rows are on their way.
+///
+/// Dropping it lets go of the batch: what has not been read is not read, and its buffer returns to the
+/// pool when the rest is done.
+#[derive(Debug)]
+pub struct Ticket {
+    fetch: Option<Arc<Fetch>>,
+    pool: Arc<Pool>,
+}
+
+impl Ticket {
+    pub(crate) fn new(fetch: Arc<Fetch>, pool: Arc<Pool>) -> Self {
+        Self {
+            fetch: Some(fetch),
+            pool,
+        }
+    }
+
+    pub(crate) fn fetch(&self) -> &Arc<Fetch> {
+        self.fetch.as_ref().expect("held until waited for")
+    }
+
+    /// Whether [`Self::wait`] would return at once.
+    pub fn is_done(&self) -> bool {
+        self.fetch
+            .as_ref()
+            .is_none_or(|fetch| fetch.event.is_done())
+    }
+
+    /// Waits until all rows are there.
+    ///
+    /// # Errors
+    /// Rows that could not be read, or a damaged record. The buffer is back in the pool then.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "a ticket holds its fetch until here"
+    )]
+    pub fn wait(mut self) -> Result<Buffer, LookupError> {
+        let mut fetch = self.fetch.take().expect("held until waited for");
+        let result = Fetch::finish(&mut fetch).take_result();
+        self.pool.put_fetch(fetch);
+        result.map(|rows| Buffer::new(rows, self.pool.clone()))
+    }
+
+    /// The rows, if all are there, else the ticket again.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn try_wait(self) -> Result<Result<Buffer, LookupError>, Self> {
+        if self.is_done() {
+            Ok(self.wait())
+        } else {
+            Err(self)
+        }
+    }
+
+    /// Lets go of the batch, as dropping it does: for speculative tokens that were rejected.
+    pub fn cancel(self) {}
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(fetch) = self.fetch.take() {
+            fetch.cancel();
+        }
+    }
+}
