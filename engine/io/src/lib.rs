@@ -12,6 +12,7 @@ mod publish;
 mod queue;
 mod read_at;
 mod row_buffer;
+mod words;
 
 pub use direct::DirectFile;
 pub use error::IoError;
@@ -22,3 +23,4 @@ pub use publish::{NewFile, create_folder, publish_bytes, sync_entry};
 pub use queue::{BlockRead, BlockingQueue, OnRead, QueueKind, ReadQueue, UringQueue};
 pub use read_at::ReadAt;
 pub use row_buffer::{FilledRows, RowBuffer};
+pub use words::Words;

@@ -28,6 +28,18 @@ impl Reader {
     }
 }
 
+/// Which columns of a pack are loaded when it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Resident {
+    /// None but with [`Reader::Memory`].
+    #[default]
+    None,
+    /// Those of n-grams of up to this many tokens.
+    Orders(u32),
+    /// As many whole columns as fit this many bytes, short n-grams first.
+    Bytes(u64),
+}
+
 /// Settings of an open pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -39,6 +51,14 @@ pub struct Config {
     pub check_seals: bool,
     /// Folder of the checkpoint behind an attached pack, where it has moved since.
     pub checkpoint: Option<PathBuf>,
+    /// Columns that are loaded into memory, whatever the reader. Only packed packs have columns.
+    pub resident: Resident,
+    /// Bytes for rows read before, for all tables together; only direct readers use it, and only
+    /// where a row is one read.
+    pub cache_bytes: usize,
+    /// Folder of the cache's memory, best on a memory file system, so that several processes with the
+    /// same pack and size share it; if not given, the cache is the process's own.
+    pub cache_folder: Option<PathBuf>,
     /// Threads that read; 0 for as many as suit the reader. Each of `io_uring` holds
     /// [`Self::io_depth`] reads in flight, each other thread one.
     pub io_threads: usize,
@@ -52,6 +72,9 @@ impl Default for Config {
             reader: Reader::default(),
             check_seals: true,
             checkpoint: None,
+            resident: Resident::None,
+            cache_bytes: 0,
+            cache_folder: None,
             io_threads: 0,
             io_depth: DEFAULT_DEPTH,
         }
@@ -75,6 +98,27 @@ impl Config {
     #[must_use]
     pub fn check_seals(mut self, check: bool) -> Self {
         self.check_seals = check;
+        self
+    }
+
+    /// Chooses the columns that are loaded into memory.
+    #[must_use]
+    pub fn resident(mut self, resident: Resident) -> Self {
+        self.resident = resident;
+        self
+    }
+
+    /// Grants `bytes` to a cache of rows.
+    #[must_use]
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Shares the cache through files in `folder`.
+    #[must_use]
+    pub fn cache_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.cache_folder = Some(folder.into());
         self
     }
 

@@ -46,6 +46,9 @@ pub enum OpenError {
         /// Seal in the manifest.
         expected: u64,
     },
+    /// Resident columns of an attached pack, which has none.
+    #[error("an attached pack has no columns of its own to load; build a pack")]
+    NoColumns,
     /// A file that is missing or cannot be read.
     #[error(transparent)]
     Io(#[from] IoError),

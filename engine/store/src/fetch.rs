@@ -13,12 +13,13 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use engram_format::RowId;
 use engram_io::{IoError, RowBuffer};
 
-use crate::error::LookupError;
+use crate::{error::LookupError, metrics::add};
 pub(crate) use disk::{DiskRows, DiskSource};
 pub(crate) use event::Event;
 pub(crate) use plan::{Plan, Want};
@@ -74,8 +75,11 @@ impl Fetch {
         let rows = self.rows.as_ref().expect("there are reads");
         let read = &self.plan.reads[read];
         let wants = &self.plan.wants[read.wants()];
+        add(&rows.counters.reads, 1);
         match bytes {
             Ok(bytes) => {
+                add(&rows.counters.bytes_read, bytes.len() as u64);
+                let mut used = 0;
                 let mut last = None;
                 for want in wants
                     .iter()
@@ -89,10 +93,12 @@ impl Fetch {
                     let filled = self.buffer().fill(want.slot as usize, part, |out| {
                         rows.check_out(want.row, &place, record, out)
                     });
+                    used += place.len as u64;
                     if let Err(damage) = filled {
                         self.fail(damage, &[]);
                     }
                 }
+                add(&rows.counters.bytes_used, used);
             }
             Err(source) => {
                 let unread: Vec<RowId> = wants.iter().map(|want| want.row).collect();
@@ -120,7 +126,14 @@ impl Fetch {
 
     /// Waits until nobody else works on `fetch`.
     pub(crate) fn finish(fetch: &mut Arc<Self>) -> &mut Self {
-        fetch.event.wait();
+        if !fetch.event.is_done() {
+            let start = Instant::now();
+            fetch.event.wait();
+            if let Some(rows) = &fetch.rows {
+                let waited = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                add(&rows.counters.waited_ns, waited);
+            }
+        }
         Arc::get_mut(fetch).expect("everybody who worked on it has let go of it")
     }
 

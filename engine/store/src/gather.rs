@@ -3,7 +3,7 @@
 use engram_format::{Column, RowId};
 use engram_io::RowBuffer;
 
-use crate::{error::LookupError, rows::Rows};
+use crate::{ahead::Ahead, error::LookupError, rows::Rows};
 
 /// Rows whose memory is on its way while another is copied and checked.
 const ROWS_AHEAD: usize = 16;
@@ -50,12 +50,9 @@ pub(crate) fn gather<'a>(
     check: bool,
     out: &mut impl Destination,
 ) -> Result<(), LookupError> {
-    let mut places = places.inspect(|(_, place)| rows.prefetch(place.column, place.row));
-    let mut ahead: [_; ROWS_AHEAD] = std::array::from_fn(|_| places.next());
-    let mut turn = 0;
-    while let Some((index, place)) = std::mem::replace(&mut ahead[turn], places.next()) {
+    let places = places.inspect(|(_, place)| rows.prefetch(place.column, place.row));
+    for (index, place) in Ahead::<_, ROWS_AHEAD>::new(places) {
         out.row(index, |out| rows.read(place.column, place.row, check, out))?;
-        turn = (turn + 1) % ROWS_AHEAD;
     }
     Ok(())
 }

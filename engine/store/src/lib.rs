@@ -12,22 +12,26 @@
 
 #![forbid(unsafe_code)]
 
+mod ahead;
+mod cache;
 mod config;
 mod error;
 mod fetch;
 mod gather;
+mod metrics;
 mod open;
 mod rows;
 mod store;
 mod ticket;
 
-pub use config::{Config, Reader};
+pub use config::{Config, Reader, Resident};
 pub use engram_format::{
     AddressError, DEAD, FormatError, Hasher, Manifest, PresetName, Request, RowCodec, RowId,
     RowIds, Scheme, SchemeError, Sequence, Storage, TokenMap, bf16,
 };
 pub use engram_io::{IoError, QueueKind};
 pub use error::{LookupError, OpenError};
+pub use metrics::{ColumnMetrics, Metrics, TableMetrics};
 pub use open::{Backend, read_hasher, read_manifest};
 pub use store::{Batch, Store};
 pub use ticket::{Buffer, Ticket};

@@ -1,7 +1,9 @@
 //! Opening a pack: every file is checked against the manifest before a row is served.
 
+mod attached;
 mod backend;
 mod direct;
+mod shards;
 
 use std::{
     fs,
@@ -12,8 +14,8 @@ use std::{
 };
 
 use engram_format::{
-    Column, Digest, FormatError, HEADER_BYTES, Hasher, MANIFEST_FILE, Manifest, RowId, SourceFile,
-    Storage, TOKEN_MAP_FILE, Table, TokenMap, TokenMapFile, seal, shard_path,
+    Digest, FormatError, Hasher, MANIFEST_FILE, Manifest, Storage, TOKEN_MAP_FILE, TokenMap,
+    TokenMapFile,
 };
 use engram_io::{IoError, MemoryReader, MmapReader, PreadReader, ReadAt};
 
@@ -21,17 +23,13 @@ use crate::{
     config::{Config, Reader},
     error::OpenError,
     fetch::{DiskRows, Workers},
-    rows::{AttachedRows, Rows, SealedRows, Shard},
+    rows::Rows,
 };
 
 pub use backend::Backend;
 
-/// Safetensors readers refuse longer headers.
-const MAX_SOURCE_HEADER: u64 = 100_000_000;
 /// A manifest of more bytes than any limit of the format allows is not read into memory.
 const MAX_MANIFEST: u64 = 1 << 30;
-/// Known rows of each table that are compared when an attached pack is opened.
-const SAMPLES_AT_OPEN: usize = 32;
 
 /// What an open pack is made of.
 pub(crate) struct Parts {
@@ -54,8 +52,8 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
             .unwrap_or(Path::new(checkpoint)),
     };
     let rows = match &manifest.storage {
-        Storage::Packed => open_shards(pack, &manifest, config)?,
-        Storage::Attached { .. } => attach(folder, &manifest, config)?,
+        Storage::Packed => shards::open(pack, &manifest, config)?,
+        Storage::Attached { .. } => attached::open(folder, &manifest, config)?,
     };
     let (rows, workers) = if config.reader.is_direct() {
         let (disk, workers) = direct::open(folder, &manifest, config)?;
@@ -142,8 +140,8 @@ fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, OpenError> {
     Ok(bytes)
 }
 
-fn open_reader(path: &Path, config: &Config) -> Result<Box<dyn ReadAt>, IoError> {
-    Ok(match config.reader {
+fn open_reader(path: &Path, reader: Reader) -> Result<Box<dyn ReadAt>, IoError> {
+    Ok(match reader {
         Reader::Mmap => Box::new(MmapReader::open(path)?),
         Reader::Memory => Box::new(MemoryReader::open(path)?),
         // For direct reads it only checks headers.
@@ -151,111 +149,6 @@ fn open_reader(path: &Path, config: &Config) -> Result<Box<dyn ReadAt>, IoError>
             Box::new(PreadReader::open(path)?)
         }
     })
-}
-
-fn open_shards(pack: &Path, manifest: &Manifest, config: &Config) -> Result<Vec<Rows>, OpenError> {
-    let tables = manifest.tables.iter().enumerate();
-    tables
-        .map(|(index, table)| {
-            let columns = manifest.scheme.columns(index);
-            let shards = columns.map(|column| open_shard(pack, table, column, config));
-            Ok(Rows::Sealed(SealedRows {
-                layer: table.layer,
-                layout: table.layout(),
-                shards: shards.collect::<Result<_, _>>()?,
-            }))
-        })
-        .collect()
-}
-
-fn open_shard(
-    pack: &Path,
-    table: &Table,
-    column: Column,
-    config: &Config,
-) -> Result<Shard, OpenError> {
-    let path = pack.join(shard_path(table.layer, &column));
-    // Mapping an empty file fails; reading its size does not.
-    check_size(&path, table.layout().shard_bytes(column.row_count))?;
-    let reader = open_reader(&path, config)?;
-    let mut block = [0; HEADER_BYTES];
-    reader.read_at(0, &mut block)?;
-    table.header(column).check(&block).map_err(in_file(&path))?;
-    let reader = (!config.reader.is_direct()).then_some(reader);
-    Ok(Shard { path, reader })
-}
-
-fn attach(folder: &Path, manifest: &Manifest, config: &Config) -> Result<Vec<Rows>, OpenError> {
-    let sources = manifest.sources.iter();
-    let sources: Arc<[_]> = sources
-        .map(|file| open_source(&folder.join(&file.name), file, config))
-        .collect::<Result<_, _>>()?;
-    let tables = manifest.tables.iter();
-    tables
-        .map(|table| {
-            let mut rows = AttachedRows {
-                planes: table.planes.clone(),
-                sources: sources.clone(),
-            };
-            if config.check_seals {
-                check_samples(folder, manifest, table, &rows)?;
-            }
-            if config.reader.is_direct() {
-                rows.sources = Arc::default();
-            }
-            Ok(Rows::Attached(rows))
-        })
-        .collect()
-}
-
-/// Compares some of the rows whose seals are known: a file may have been written anew with other
-/// contents and the same header. All of them would take a slow drive too long; `verify` does that.
-fn check_samples(
-    folder: &Path,
-    manifest: &Manifest,
-    table: &Table,
-    rows: &AttachedRows,
-) -> Result<(), OpenError> {
-    let mut bytes = vec![0; table.codec.row_bytes()];
-    let step = table.samples.len().div_ceil(SAMPLES_AT_OPEN);
-    for sample in table.samples.iter().step_by(step) {
-        let row = RowId(sample.row);
-        rows.read(row, &mut bytes)?;
-        let found = seal(table.layer, row, &bytes);
-        if found != sample.seal {
-            let source = table.planes[0].segment_of(row).source as usize;
-            return Err(OpenError::Changed {
-                path: folder.join(&manifest.sources[source].name),
-                layer: table.layer,
-                row,
-                found,
-                expected: sample.seal,
-            });
-        }
-    }
-    Ok(())
-}
-
-fn open_source(
-    path: &Path,
-    file: &SourceFile,
-    config: &Config,
-) -> Result<Box<dyn ReadAt>, OpenError> {
-    check_size(path, file.bytes)?;
-    let reader = open_reader(path, config)?;
-    let mut length = [0; 8];
-    reader.read_at(0, &mut length)?;
-    let header_bytes = u64::from_le_bytes(length).min(MAX_SOURCE_HEADER) + 8;
-    let mut header =
-        vec![0; usize::try_from(header_bytes.min(file.bytes)).expect("it is below 2^27")];
-    reader.read_at(0, &mut header)?;
-    check_digest(
-        path,
-        "safetensors header",
-        Digest::of(&header),
-        file.header_digest,
-    )?;
-    Ok(reader)
 }
 
 fn file_size(path: &Path) -> Result<u64, IoError> {

@@ -5,14 +5,21 @@ use std::{path::Path, sync::Arc};
 use engram_format::{Column, Hasher, Manifest, RowCodec, RowId, Scheme};
 
 use crate::{
+    ahead::Ahead,
     config::Config,
     error::{LookupError, OpenError},
     fetch::{DiskRows, Fetch, Plan, Pool, Want, Workers},
     gather::{Destination, Place, Slice, gather},
+    metrics::{Counters, Metrics, add},
     open::{self, Backend},
     rows::Rows,
     ticket::{Buffer, Ticket},
 };
+
+/// Rows whose tags in the cache are on their way, and rows that are on their way themselves, while
+/// another is copied and checked.
+const TAGS_AHEAD: usize = 16;
+const WAYS_AHEAD: usize = 8;
 
 /// An open pack. Shared freely between threads.
 #[derive(Debug)]
@@ -45,6 +52,8 @@ struct Table {
     rows: Rows,
     /// The columns' rows that are not in memory.
     disk: Option<Arc<DiskRows>>,
+    /// Where all rows are in memory.
+    counters: Counters,
 }
 
 impl Store {
@@ -66,6 +75,7 @@ impl Store {
                 columns,
                 rows,
                 disk,
+                counters: Counters::default(),
             }
         });
         Ok(Self {
@@ -97,6 +107,19 @@ impl Store {
     /// How files are read, as chosen and as the system allowed.
     pub fn backend(&self) -> Backend {
         self.backend
+    }
+
+    /// What has been done since the pack was opened.
+    pub fn metrics(&self) -> Metrics {
+        let tables = self.tables.iter().map(|table| {
+            let on_disk = table.columns.iter();
+            let on_disk =
+                on_disk.filter(|column| table.disk.is_some() && !table.rows.holds(column));
+            table.counters().snapshot(table.layer, on_disk)
+        });
+        Metrics {
+            tables: tables.collect(),
+        }
     }
 
     /// How the rows of `layer` are encoded.
@@ -152,8 +175,11 @@ impl Store {
         mine.buffer = Some(buffer);
         if let (Some(disk), Some(workers)) = (&table.disk, &self.workers) {
             mine.rows = Some(disk.clone());
-            table.misses(batch.rows, &mut mine.plan);
-            mine.plan.make_reads(disk, workers.slot_bytes);
+            let Fetch { plan, buffer, .. } = mine;
+            let out = buffer.as_mut().expect("just put there").bytes();
+            let row_bytes = table.codec.row_bytes();
+            table.split(disk, batch.rows, plan, &mut Slice { out, row_bytes });
+            plan.make_reads(disk, workers.slot_bytes);
             workers.submit(&fetch);
         }
         let ticket = Ticket::new(fetch, self.pool.clone());
@@ -172,7 +198,11 @@ impl Store {
         let mut fetch = self.pool.fetch();
         let mine = Arc::get_mut(&mut fetch).expect("nobody else has it yet");
         mine.rows = Some(disk.clone());
-        table.misses(batch.rows, &mut mine.plan);
+        table.split(disk, batch.rows, &mut mine.plan, &mut out);
+        if mine.plan.wants.is_empty() {
+            self.pool.put_fetch(fetch);
+            return table.gather(batch.rows, self.check_seals, &mut out);
+        }
         mine.plan.make_reads(disk, workers.slot_bytes);
         // The caller's memory is only borrowed, so what the threads read goes through a buffer.
         let slots = mine.plan.share_slots();
@@ -203,6 +233,13 @@ impl Store {
 }
 
 impl Table {
+    fn counters(&self) -> &Counters {
+        match &self.disk {
+            Some(disk) => &disk.counters,
+            None => &self.counters,
+        }
+    }
+
     /// Bytes of the parts that a row is read in.
     fn parts(&self) -> [usize; 2] {
         match &self.disk {
@@ -224,7 +261,11 @@ impl Table {
             });
         }
         match rows.iter().position(|row| row.0 >= self.row_count) {
-            None => Ok(()),
+            None => {
+                add(&self.counters().batches, 1);
+                add(&self.counters().rows, rows.len() as u64);
+                Ok(())
+            }
             Some(index) => Err(LookupError::RowOutOfRange {
                 layer: self.layer,
                 index,
@@ -234,17 +275,45 @@ impl Table {
         }
     }
 
-    /// Adds the rows that are not in memory to `plan`.
-    fn misses(&self, rows: &[RowId], plan: &mut Plan) {
-        for (index, place) in (0..).zip(self.places(rows)) {
-            if !self.rows.holds(place.column) {
-                plan.wants.push(Want {
-                    row: place.row,
-                    index,
-                    slot: index,
-                });
+    /// Copies the rows that are in the cache to `out`, and adds those that are not in memory either to
+    /// `plan`.
+    fn split(&self, disk: &DiskRows, rows: &[RowId], plan: &mut Plan, out: &mut Slice<'_>) {
+        let Plan { wants, counts, .. } = plan;
+        counts.resize(self.columns.len(), [0; 2]);
+        let mut want = |index: usize, row| {
+            let index = u32::try_from(index).expect("a batch of less than 2^32 rows");
+            wants.push(Want {
+                row,
+                index,
+                slot: index,
+            });
+        };
+        let places = self.places(rows).enumerate();
+        let places = places.filter(|(_, place)| !self.rows.holds(place.column));
+        match disk.cache.as_ref().map(|cache| &cache.rows) {
+            None => {
+                for (index, place) in places {
+                    counts[place.column.index as usize][0] += 1;
+                    want(index, place.row);
+                }
+            }
+            Some(cache) => {
+                let tags = places.inspect(|(_, place)| cache.prefetch(place.row));
+                let ways = Ahead::<_, TAGS_AHEAD>::new(tags)
+                    .map(|(index, place)| (index, place, cache.find(place.row)));
+                for (index, place, way) in Ahead::<_, WAYS_AHEAD>::new(ways) {
+                    let hit = way
+                        .is_some_and(|way| out.row(index, |out| cache.read(place.row, way, out)));
+                    let [looks, hits] = &mut counts[place.column.index as usize];
+                    *looks += 1;
+                    *hits += u32::from(hit);
+                    if !hit {
+                        want(index, place.row);
+                    }
+                }
             }
         }
+        disk.count(counts);
     }
 
     /// Copies the rows that are in memory to their places in `out`.

@@ -5,7 +5,11 @@ use engram_io::DirectFile;
 
 use std::sync::Arc;
 
-use crate::error::LookupError;
+use crate::{
+    cache::TableCache,
+    error::LookupError,
+    metrics::{Counters, add},
+};
 
 /// The rows of one table in files that are read past the page cache.
 #[derive(Debug)]
@@ -15,6 +19,9 @@ pub(crate) struct DiskRows {
     pub(crate) source: DiskSource,
     /// All files of the pack.
     pub(crate) files: Arc<[DirectFile]>,
+    /// Rows read before.
+    pub(crate) cache: Option<TableCache>,
+    pub(crate) counters: Counters,
 }
 
 #[derive(Debug)]
@@ -93,7 +100,8 @@ impl DiskRows {
         }
     }
 
-    /// Copies the bytes of a part from its `record`, where its seal is right.
+    /// Copies the bytes of a part from its `record`, where its seal is right, and offers them to the
+    /// cache.
     pub(crate) fn check_out(
         &self,
         row: RowId,
@@ -118,6 +126,25 @@ impl DiskRows {
             }
         }
         out.copy_from_slice(bytes);
+        if let Some(cache) = &self.cache {
+            cache.offer(row, bytes);
+        }
         Ok(())
+    }
+
+    /// Counts the looks of a batch at the rows of each column.
+    pub(crate) fn count(&self, counts: &[[u32; 2]]) {
+        for (index, &[looks, hits]) in counts
+            .iter()
+            .enumerate()
+            .filter(|(_, counts)| counts[0] > 0)
+        {
+            let [all, cached] = &self.counters.columns[index];
+            add(all, looks.into());
+            add(cached, hits.into());
+            if let Some(cache) = &self.cache {
+                cache.count(index, looks, hits);
+            }
+        }
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     /// Sorted by row.
     pub(crate) wants: Vec<Want>,
     pub(crate) reads: Vec<Read>,
+    /// Rows asked for and found in the cache, of each column.
+    pub(crate) counts: Vec<[u32; 2]>,
 }
 
 impl Plan {
@@ -37,6 +39,7 @@ impl Plan {
     pub(crate) fn clear(&mut self) {
         self.wants.clear();
         self.reads.clear();
+        self.counts.clear();
     }
 
     /// Gives equal rows the same slot, from 0 on, and returns how many there are. For sorted wants.

@@ -2,13 +2,15 @@
 
 use std::{path::Path, sync::Arc};
 
-use engram_format::{Column, Manifest, Storage, shard_path};
-use engram_io::{DirectFile, IoError};
+use engram_format::{Column, Digest, Manifest, Storage, Table, shard_path};
+use engram_io::{DirectFile, IoError, Words};
 
 use crate::{
+    cache::{RowCache, TableCache},
     config::{Config, Reader},
     error::OpenError,
     fetch::{DiskRows, DiskSource, WorkerKind, Workers},
+    metrics::Counters,
 };
 
 /// Most bytes of one read: neighbouring rows come together up to this.
@@ -54,19 +56,45 @@ pub(super) fn open(
         }
     }
     let files: Arc<[DirectFile]> = files.into();
-    let tables = manifest.tables.iter().zip(sources);
-    let rows: Vec<_> = tables
-        .map(|(table, source)| {
-            Arc::new(DiskRows {
-                layer: table.layer,
-                check_seals: config.check_seals,
-                source,
-                files: files.clone(),
-            })
-        })
-        .collect();
+    let tables = manifest.tables.iter().enumerate().zip(sources);
+    let rows = tables.map(|((index, table), source)| {
+        let columns: Vec<Column> = manifest.scheme.columns(index).collect();
+        Ok(Arc::new(DiskRows {
+            layer: table.layer,
+            check_seals: config.check_seals,
+            source,
+            files: files.clone(),
+            cache: open_cache(manifest, table, &columns, config)?,
+            counters: Counters::new(columns.len()),
+        }))
+    });
+    let rows: Vec<_> = rows.collect::<Result<_, OpenError>>()?;
     let workers = start(&rows, &files, config)?;
     Ok((rows, workers))
+}
+
+/// An equal part of the cache's bytes for each table, since each is asked for as many rows.
+fn open_cache(
+    manifest: &Manifest,
+    table: &Table,
+    columns: &[Column],
+    config: &Config,
+) -> Result<Option<TableCache>, IoError> {
+    if matches!(manifest.storage, Storage::Attached { .. }) && table.planes.len() > 1 {
+        return Ok(None);
+    }
+    let bytes = config.cache_bytes / manifest.tables.len();
+    let words = |count| match &config.cache_folder {
+        None => Words::new(count),
+        Some(folder) => {
+            // Another pack, or another size, is another file.
+            let pack = Digest::of(manifest.to_text().as_bytes());
+            let name = format!("engram-{pack}-layer-{}-{count}.cache", table.layer);
+            Words::shared(&folder.join(name), count)
+        }
+    };
+    let rows = RowCache::new(table.layer, table.codec.row_bytes(), bytes, words)?;
+    Ok(rows.map(|rows| TableCache::new(rows, columns)))
 }
 
 fn start(

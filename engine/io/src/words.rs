@@ -1,0 +1,114 @@
+//! Memory that threads, and processes, read and write at the same time.
+
+use std::{fs::OpenOptions, ops::Deref, path::Path, sync::atomic::AtomicU64};
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+
+use crate::{IoError, prefetch::prefetch};
+
+const WORD_BYTES: usize = size_of::<AtomicU64>();
+
+/// Zeroed words in huge pages where the system has them, or in a file that several processes map.
+pub struct Words {
+    map: MmapRaw,
+}
+
+impl Words {
+    /// `count` words of this process.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new(count: usize) -> Result<Self, IoError> {
+        let map = MmapOptions::new().len(count.max(1) * WORD_BYTES).map_anon();
+        let map = map
+            .map_err(IoError::os("get memory for", "a cache"))?
+            .into();
+        Ok(Self::advised(map))
+    }
+
+    /// `count` words in the file at `path`, which is made if it is not there, so that every process
+    /// that names it shares them.
+    ///
+    /// # Errors
+    /// A file of another size, or one that cannot be made or mapped.
+    pub fn shared(path: &Path, count: usize) -> Result<Self, IoError> {
+        let bytes = (count.max(1) * WORD_BYTES) as u64;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .map_err(IoError::os("open", path))?;
+        let found = file
+            .metadata()
+            .map_err(IoError::os("read the size of", path))?
+            .len();
+        if found == 0 {
+            file.set_len(bytes).map_err(IoError::os("size", path))?;
+        } else if found != bytes {
+            let source = std::io::Error::other(format!("it has {found} bytes, expected {bytes}"));
+            return Err(IoError::os("share", path)(source));
+        }
+        let map = MmapOptions::new().map_raw(&file);
+        Ok(Self::advised(map.map_err(IoError::os("map", path))?))
+    }
+
+    fn advised(map: MmapRaw) -> Self {
+        // Only advice: without huge pages it works, slower.
+        let _ = map.advise(Advice::HugePage);
+        Self { map }
+    }
+
+    /// Hints that the words from `index` on will be read soon.
+    #[inline]
+    pub fn prefetch(&self, index: usize, words: usize) {
+        let start = self.map.as_ptr().wrapping_add(index * WORD_BYTES);
+        prefetch(start, words * WORD_BYTES);
+    }
+}
+
+impl Deref for Words {
+    type Target = [AtomicU64];
+
+    #[inline]
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping is page-aligned, lives as long as `self`, and any bytes are words. All
+        // access, of other processes too, is by atomic operations.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast(), self.map.len() / WORD_BYTES) }
+    }
+}
+
+impl std::fmt::Debug for Words {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Words").field(&self.len()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_shared_by_all_that_name_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("words");
+        let (one, other) = (
+            Words::shared(&path, 10).unwrap(),
+            Words::shared(&path, 10).unwrap(),
+        );
+        one[9].store(7, Relaxed);
+        assert_eq!((other.len(), other[9].load(Relaxed)), (10, 7));
+        let refused = Words::shared(&path, 11).unwrap_err().to_string();
+        assert!(refused.contains("80 bytes, expected 88"), "{refused}");
+    }
+
+    #[test]
+    fn words_of_ones_own_are_zero() {
+        let words = Words::new(1_000).unwrap();
+        words.prefetch(990, 100);
+        assert!(words.iter().all(|word| word.load(Relaxed) == 0));
+    }
+}

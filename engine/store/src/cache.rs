@@ -1,0 +1,208 @@
+//! Rows read before, in a fixed amount of memory.
+//!
+//! Eight ways a set, one cache line of tags each. A tag holds a row id and how many lives the row has;
+//! the row's seal lies beside its bytes and is checked on every hit. So readers and writers need no
+//! locks: what was half written, by a thread or by a process that was killed, is no hit.
+
+mod admission;
+mod table;
+
+use std::sync::atomic::{Ordering, fence};
+
+use engram_format::{RowId, seal};
+use engram_io::{IoError, Words};
+
+use admission::Admission;
+pub(crate) use table::TableCache;
+
+const WAYS: usize = 8;
+const WORD_BYTES: usize = 8;
+/// Bits of a tag that hold the row id plus one.
+const KEY_BITS: u32 = 56;
+const KEY: u64 = (1 << KEY_BITS) - 1;
+const ONE_LIFE: u64 = 1 << KEY_BITS;
+/// A row that is hit has up to so many lives; one is taken each time that no row of its set has none.
+const MOST_LIVES: u64 = 3;
+
+/// A set-associative cache of the rows of one table.
+#[derive(Debug)]
+pub(crate) struct RowCache {
+    layer: u32,
+    row_bytes: usize,
+    /// Words of a row and its seal.
+    row_words: usize,
+    sets: usize,
+    /// The tags of all sets, then the rows of all ways.
+    words: Words,
+}
+
+/// Where a row may lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Way(usize);
+
+impl RowCache {
+    /// Words of a cache of up to `bytes` bytes, and its number of sets.
+    fn geometry(row_bytes: usize, bytes: usize) -> (usize, usize) {
+        let row_words = row_bytes.div_ceil(WORD_BYTES) + 1;
+        let set_words = WAYS * (row_words + 1);
+        let sets = bytes / WORD_BYTES / set_words;
+        (sets * set_words, sets)
+    }
+
+    /// A cache of up to `bytes` bytes, none if not even one set fits.
+    ///
+    /// # Errors
+    /// No memory.
+    pub(crate) fn new(
+        layer: u32,
+        row_bytes: usize,
+        bytes: usize,
+        words: impl FnOnce(usize) -> Result<Words, IoError>,
+    ) -> Result<Option<Self>, IoError> {
+        let (count, sets) = Self::geometry(row_bytes, bytes);
+        if sets == 0 {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            layer,
+            row_bytes,
+            row_words: row_bytes.div_ceil(WORD_BYTES) + 1,
+            sets,
+            words: words(count)?,
+        }))
+    }
+
+    /// Rows that fit.
+    pub(crate) fn capacity(&self) -> usize {
+        self.sets * WAYS
+    }
+
+    /// The first tag of the row's set.
+    #[inline]
+    fn set(&self, row: RowId) -> usize {
+        // Fibonacci hashing spreads neighbours, and the upper half of a product is a fair remainder.
+        let hash = row.0.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let set = (u128::from(hash) * self.sets as u128) >> 64;
+        usize::try_from(set).expect("below the number of sets") * WAYS
+    }
+
+    #[inline]
+    fn first_word(&self, way: Way) -> usize {
+        self.sets * WAYS + way.0 * self.row_words
+    }
+
+    /// Hints that the tags of `row` are looked at soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, row: RowId) {
+        self.words.prefetch(self.set(row), WAYS);
+    }
+
+    /// Where `row` seems to lie; its bytes are then on their way.
+    #[inline]
+    pub(crate) fn find(&self, row: RowId) -> Option<Way> {
+        let set = self.set(row);
+        let tags = &self.words[set..set + WAYS];
+        let way = tags
+            .iter()
+            .position(|tag| tag.load(Ordering::Acquire) & KEY == row.0 + 1)?;
+        let way = Way(set + way);
+        self.words.prefetch(self.first_word(way), self.row_words);
+        Some(way)
+    }
+
+    /// Copies `row` from `way` to `out` and gives it a life more, unless it is no longer there.
+    #[inline]
+    pub(crate) fn read(&self, row: RowId, way: Way, out: &mut [u8]) -> bool {
+        let first = self.first_word(way);
+        let words = &self.words[first..first + self.row_words];
+        let (stored, words) = words.split_last().expect("a row has words");
+        for (bytes, word) in out.chunks_mut(WORD_BYTES).zip(words) {
+            let word = word.load(Ordering::Relaxed).to_le_bytes();
+            match <&mut [u8; WORD_BYTES]>::try_from(&mut *bytes) {
+                Ok(bytes) => *bytes = word,
+                Err(_) => bytes.copy_from_slice(&word[..bytes.len()]),
+            }
+        }
+        if seal(self.layer, row, out) != stored.load(Ordering::Relaxed) {
+            return false;
+        }
+        let tag = &self.words[way.0];
+        let now = tag.load(Ordering::Relaxed);
+        // Most hits find a row that has all its lives, and leave its tag's cache line alone.
+        if now & KEY == row.0 + 1 && now >> KEY_BITS < MOST_LIVES {
+            // Another thread may have changed it since: then it keeps what that one stored.
+            let _ = tag.compare_exchange_weak(
+                now,
+                now + ONE_LIFE,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+        }
+        true
+    }
+
+    /// Takes `row` in with some lives, in the place of a row of its set that has none left.
+    ///
+    /// # Panics
+    /// If `bytes` is not a row.
+    pub(crate) fn insert(&self, row: RowId, lives: u64, bytes: &[u8]) {
+        assert_eq!(bytes.len(), self.row_bytes, "a whole row");
+        let set = self.set(row);
+        let tags = &self.words[set..set + WAYS];
+        if tags
+            .iter()
+            .any(|tag| tag.load(Ordering::Relaxed) & KEY == row.0 + 1)
+        {
+            return;
+        }
+        let way = self.victim(set, row);
+        let tag = &self.words[way.0];
+        tag.store(0, Ordering::Relaxed);
+        // The empty tag is seen before any of the new words.
+        fence(Ordering::Release);
+        let first = self.first_word(way);
+        let words = &self.words[first..first + self.row_words];
+        let (stored, words) = words.split_last().expect("a row has words");
+        for (bytes, word) in bytes.chunks(WORD_BYTES).zip(words) {
+            let mut padded = [0; WORD_BYTES];
+            padded[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_le_bytes(padded), Ordering::Relaxed);
+        }
+        stored.store(seal(self.layer, row, bytes), Ordering::Relaxed);
+        tag.store(
+            (row.0 + 1) | lives.min(MOST_LIVES) << KEY_BITS,
+            Ordering::Release,
+        );
+    }
+
+    /// The way to use next: an empty one, else the first without lives from a place that `row` picks.
+    fn victim(&self, set: usize, row: RowId) -> Way {
+        let tags = &self.words[set..set + WAYS];
+        if let Some(empty) = tags.iter().position(|tag| tag.load(Ordering::Relaxed) == 0) {
+            return Way(set + empty);
+        }
+        let start = usize::try_from(row.0 % WAYS as u64).expect("below the ways");
+        for _ in 0..MOST_LIVES {
+            for way in (start..start + WAYS).map(|way| way % WAYS) {
+                if tags[way].load(Ordering::Relaxed) < ONE_LIFE {
+                    return Way(set + way);
+                }
+            }
+            for tag in tags {
+                let now = tag.load(Ordering::Relaxed);
+                if now >= ONE_LIFE {
+                    let _ = tag.compare_exchange(
+                        now,
+                        now - ONE_LIFE,
+                        Ordering::Relaxed,
+                        Ordering::Relaxed,
+                    );
+                }
+            }
+        }
+        Way(set + start)
+    }
+}
+
+#[cfg(test)]
+mod tests;

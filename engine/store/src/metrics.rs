@@ -1,0 +1,183 @@
+//! What a store has done since it was opened.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use engram_format::Column;
+
+/// Counts of one open pack. All of them only grow.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// One for each table.
+    pub tables: Vec<TableMetrics>,
+}
+
+/// Counts of one table.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct TableMetrics {
+    /// The model's layer id.
+    pub layer: u32,
+    /// Batches looked up or submitted.
+    pub batches: u64,
+    /// Rows asked for.
+    pub rows: u64,
+    /// Of columns that are read past the page cache; those of other columns are in memory or mapped.
+    pub columns: Vec<ColumnMetrics>,
+    /// Reads of the drive that have ended.
+    pub reads: u64,
+    /// Bytes they brought.
+    pub bytes_read: u64,
+    /// Bytes of the rows wanted from them, each once a batch.
+    pub bytes_used: u64,
+    /// Time that callers spent waiting for rows.
+    pub waited: Duration,
+}
+
+/// Counts of one column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ColumnMetrics {
+    /// Its index.
+    pub column: u32,
+    /// Tokens in its n-grams.
+    pub order: u32,
+    /// Its hash among those of its order.
+    pub head: u32,
+    /// Rows asked for.
+    pub rows: u64,
+    /// Rows that were in the row cache.
+    pub cached: u64,
+}
+
+/// Counts that many threads add to.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) batches: AtomicU64,
+    pub(crate) rows: AtomicU64,
+    pub(crate) reads: AtomicU64,
+    pub(crate) bytes_read: AtomicU64,
+    pub(crate) bytes_used: AtomicU64,
+    pub(crate) waited_ns: AtomicU64,
+    /// Rows asked for and found in the cache, of each column.
+    pub(crate) columns: Vec<[AtomicU64; 2]>,
+}
+
+pub(crate) fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}
+
+impl Counters {
+    pub(crate) fn new(columns: usize) -> Self {
+        Self {
+            columns: (0..columns).map(|_| Default::default()).collect(),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn snapshot<'a>(
+        &self,
+        layer: u32,
+        on_disk: impl Iterator<Item = &'a Column>,
+    ) -> TableMetrics {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let columns = on_disk.map(|column| {
+            let [rows, cached] = &self.columns[column.index as usize];
+            ColumnMetrics {
+                column: column.index,
+                order: column.order,
+                head: column.head,
+                rows: read(rows),
+                cached: read(cached),
+            }
+        });
+        TableMetrics {
+            layer,
+            batches: read(&self.batches),
+            rows: read(&self.rows),
+            columns: columns.collect(),
+            reads: read(&self.reads),
+            bytes_read: read(&self.bytes_read),
+            bytes_used: read(&self.bytes_used),
+            waited: Duration::from_nanos(read(&self.waited_ns)),
+        }
+    }
+}
+
+/// Name, help and value of a count.
+type Count<T> = (&'static str, &'static str, fn(&T) -> String);
+
+const OF_TABLES: [Count<TableMetrics>; 6] = [
+    ("batches", "Batches looked up or submitted.", |table| {
+        table.batches.to_string()
+    }),
+    ("rows", "Rows asked for.", |table| table.rows.to_string()),
+    ("reads", "Reads of the drive.", |table| {
+        table.reads.to_string()
+    }),
+    ("read_bytes", "Bytes that reads brought.", |table| {
+        table.bytes_read.to_string()
+    }),
+    (
+        "used_bytes",
+        "Bytes of the rows wanted from reads.",
+        |table| table.bytes_used.to_string(),
+    ),
+    (
+        "wait_seconds",
+        "Time that callers waited for rows.",
+        |table| table.waited.as_secs_f64().to_string(),
+    ),
+];
+
+const OF_COLUMNS: [Count<ColumnMetrics>; 2] = [
+    (
+        "column_rows",
+        "Rows asked for of a column on disk.",
+        |column| column.rows.to_string(),
+    ),
+    (
+        "column_cached_rows",
+        "Rows of a column on disk found in the row cache.",
+        |column| column.cached.to_string(),
+    ),
+];
+
+impl Metrics {
+    /// The counts in the text format of Prometheus.
+    pub fn to_prometheus(&self) -> String {
+        let mut text = String::new();
+        for (name, help, count) in OF_TABLES {
+            let values = self.tables.iter();
+            let values = values.map(|t| (format!("layer=\"{}\"", t.layer), count(t)));
+            write(&mut text, name, help, values);
+        }
+        for (name, help, count) in OF_COLUMNS {
+            let columns = self.tables.iter().flat_map(|table| {
+                let labels = |column: &ColumnMetrics| {
+                    let (layer, order, head) = (table.layer, column.order, column.head);
+                    format!("layer=\"{layer}\",order=\"{order}\",head=\"{head}\"")
+                };
+                let columns = table.columns.iter();
+                columns.map(move |column| (labels(column), count(column)))
+            });
+            write(&mut text, name, help, columns);
+        }
+        text
+    }
+}
+
+fn write(
+    text: &mut String,
+    name: &str,
+    help: &str,
+    values: impl Iterator<Item = (String, String)>,
+) {
+    let lines = values.map(|(labels, value)| format!("engram_{name}_total{{{labels}}} {value}\n"));
+    let help = format!("# HELP engram_{name}_total {help}\n");
+    let kind = format!("# TYPE engram_{name}_total counter\n");
+    text.extend([help, kind].into_iter().chain(lines));
+}

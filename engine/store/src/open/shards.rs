@@ -1,0 +1,128 @@
+//! The shards of a packed pack.
+
+use std::{
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use engram_format::{Column, HEADER_BYTES, Manifest, Table, shard_path};
+
+use super::{check_size, in_file, open_reader};
+use crate::{
+    config::{Config, Reader, Resident},
+    error::OpenError,
+    rows::{Rows, SealedRows, Shard},
+};
+
+/// Threads that load columns.
+const LOADERS: usize = 8;
+
+/// One shard to be opened.
+struct Job<'a> {
+    table: &'a Table,
+    column: Column,
+    resident: bool,
+}
+
+pub(super) fn open(
+    pack: &Path,
+    manifest: &Manifest,
+    config: &Config,
+) -> Result<Vec<Rows>, OpenError> {
+    let tables = manifest.tables.iter().enumerate();
+    let mut jobs: Vec<Job<'_>> = tables
+        .flat_map(|(index, table)| {
+            manifest.scheme.columns(index).map(move |column| Job {
+                table,
+                column,
+                resident: config.reader == Reader::Memory,
+            })
+        })
+        .collect();
+    choose(&mut jobs, config.resident);
+    let mut shards = open_all(pack, &jobs, config)?.into_iter();
+    let tables = manifest.tables.iter().map(|table| {
+        Rows::Sealed(SealedRows {
+            layer: table.layer,
+            layout: table.layout(),
+            shards: shards.by_ref().take(table.shards.len()).collect(),
+        })
+    });
+    Ok(tables.collect())
+}
+
+/// Marks the columns that are to be loaded.
+fn choose(jobs: &mut [Job<'_>], resident: Resident) {
+    match resident {
+        Resident::None => {}
+        Resident::Orders(most) => {
+            for job in jobs.iter_mut().filter(|job| job.column.order <= most) {
+                job.resident = true;
+            }
+        }
+        Resident::Bytes(mut left) => {
+            let mut by_order: Vec<&mut Job<'_>> = jobs.iter_mut().collect();
+            by_order.sort_by_key(|job| job.column.order);
+            for job in by_order {
+                match left.checked_sub(job.table.layout().shard_bytes(job.column.row_count)) {
+                    Some(rest) => (job.resident, left) = (true, rest),
+                    None => break,
+                }
+            }
+        }
+    }
+}
+
+/// Opens all shards, several at a time, since loading one waits for the drive.
+fn open_all(pack: &Path, jobs: &[Job<'_>], config: &Config) -> Result<Vec<Shard>, OpenError> {
+    let loaded = jobs.iter().filter(|job| job.resident).count();
+    let next = AtomicUsize::new(0);
+    let opened = Mutex::new(Vec::with_capacity(jobs.len()));
+    let work = || {
+        while let Some((index, job)) = {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            jobs.get(index).map(|job| (index, job))
+        } {
+            let shard = open_shard(pack, job, config);
+            let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
+            opened.push((index, shard));
+        }
+    };
+    thread::scope(|scope| {
+        // Without anything to load, opening takes less time than starting a thread.
+        for _ in 1..loaded.min(LOADERS) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let mut opened = opened.into_inner().unwrap_or_else(PoisonError::into_inner);
+    opened.sort_unstable_by_key(|&(index, _)| index);
+    opened.into_iter().map(|(_, shard)| shard).collect()
+}
+
+fn open_shard(pack: &Path, job: &Job<'_>, config: &Config) -> Result<Shard, OpenError> {
+    let Job { table, column, .. } = job;
+    let path = pack.join(shard_path(table.layer, column));
+    // Mapping an empty file fails; reading its size does not.
+    check_size(&path, table.layout().shard_bytes(column.row_count))?;
+    let reader = if job.resident {
+        Reader::Memory
+    } else {
+        config.reader
+    };
+    let opened = open_reader(&path, reader)?;
+    let mut block = [0; HEADER_BYTES];
+    opened.read_at(0, &mut block)?;
+    table
+        .header(*column)
+        .check(&block)
+        .map_err(in_file(&path))?;
+    Ok(Shard {
+        path,
+        reader: (!reader.is_direct()).then_some(opened),
+    })
+}
