@@ -1,7 +1,5 @@
 //! Whatever lies in memory, in the cache or on the drive: the rows are the same, and counted.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
 use engram::{Batch, Config, OpenError, Reader, Resident, RowId, Store};
 use engram_checkpoint::Checkpoint;
 use engram_pack::attach;

@@ -42,7 +42,9 @@ impl MemoryReader {
         })
     }
 
-    fn bytes(&self) -> &[u8] {
+    /// All bytes of the file.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
         self.bytes.as_deref().unwrap_or_default()
     }
 }

@@ -102,10 +102,15 @@ impl RowCache {
     pub(crate) fn find(&self, row: RowId) -> Option<Way> {
         let set = self.set(row);
         let tags = &self.words[set..set + WAYS];
-        let way = tags
-            .iter()
-            .position(|tag| tag.load(Ordering::Acquire) & KEY == row.0 + 1)?;
-        let way = Way(set + way);
+        // All of them, without a branch that depends on where it is.
+        let found = tags.iter().enumerate().fold(0_u32, |found, (way, tag)| {
+            let here = tag.load(Ordering::Acquire) & KEY == row.0 + 1;
+            found | u32::from(here) << way
+        });
+        if found == 0 {
+            return None;
+        }
+        let way = Way(set + found.trailing_zeros() as usize);
         self.words.prefetch(self.first_word(way), self.row_words);
         Some(way)
     }
@@ -116,12 +121,14 @@ impl RowCache {
         let first = self.first_word(way);
         let words = &self.words[first..first + self.row_words];
         let (stored, words) = words.split_last().expect("a row has words");
-        for (bytes, word) in out.chunks_mut(WORD_BYTES).zip(words) {
-            let word = word.load(Ordering::Relaxed).to_le_bytes();
-            match <&mut [u8; WORD_BYTES]>::try_from(&mut *bytes) {
-                Ok(bytes) => *bytes = word,
-                Err(_) => bytes.copy_from_slice(&word[..bytes.len()]),
-            }
+        let (whole, rest) = out.as_chunks_mut();
+        let (words, last) = words.split_at(whole.len());
+        for (bytes, word) in whole.iter_mut().zip(words) {
+            *bytes = word.load(Ordering::Relaxed).to_le_bytes();
+        }
+        if let [last] = last {
+            let word = last.load(Ordering::Relaxed).to_le_bytes();
+            rest.copy_from_slice(&word[..rest.len()]);
         }
         if seal(self.layer, row, out) != stored.load(Ordering::Relaxed) {
             return false;

@@ -6,7 +6,7 @@ use engram_io::RowBuffer;
 use crate::{ahead::Ahead, error::LookupError, rows::Rows};
 
 /// Rows whose memory is on its way while another is copied and checked.
-const ROWS_AHEAD: usize = 16;
+const ROWS_AHEAD: usize = 8;
 
 /// A row and its column.
 #[derive(Debug, Clone, Copy)]
@@ -50,9 +50,15 @@ pub(crate) fn gather<'a>(
     check: bool,
     out: &mut impl Destination,
 ) -> Result<(), LookupError> {
-    let places = places.inspect(|(_, place)| rows.prefetch(place.column, place.row));
-    for (index, place) in Ahead::<_, ROWS_AHEAD>::new(places) {
-        out.row(index, |out| rows.read(place.column, place.row, check, out))?;
+    let places = places.map(|(index, place)| {
+        let offset = rows.offset(place.column, place.row);
+        rows.prefetch(place.column, offset);
+        (index, place, offset)
+    });
+    for (index, place, offset) in Ahead::<_, ROWS_AHEAD>::new(places) {
+        out.row(index, |out| {
+            rows.read(place.column, place.row, offset, check, out)
+        })?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use engram_format::{Column, Plane, RecordLayout, RowId, SEAL_BYTES, seal};
-use engram_io::{IoError, ReadAt};
+use engram_io::{IoError, MemoryReader, ReadAt};
 
 use crate::error::LookupError;
 
@@ -28,8 +28,18 @@ pub(crate) struct SealedRows {
 #[derive(Debug)]
 pub(crate) struct Shard {
     pub(crate) path: PathBuf,
-    /// None where rows are read past the page cache.
-    pub(crate) reader: Option<Box<dyn ReadAt>>,
+    pub(crate) reader: ShardReader,
+}
+
+/// Where the records of a shard are read from.
+#[derive(Debug)]
+pub(crate) enum ShardReader {
+    /// Its own memory: the path that must be fastest.
+    Memory(MemoryReader),
+    /// Another reader that can be asked at any time.
+    Other(Box<dyn ReadAt>),
+    /// The drive, by way of [`crate::fetch`].
+    Disk,
 }
 
 /// The tensors of a table in the checkpoint's own files.
@@ -44,34 +54,47 @@ impl Rows {
     #[inline]
     pub(crate) fn holds(&self, column: &Column) -> bool {
         match self {
-            Self::Sealed(rows) => rows.shards[column.index as usize].reader.is_some(),
+            Self::Sealed(rows) => {
+                !matches!(rows.shards[column.index as usize].reader, ShardReader::Disk)
+            }
             Self::Attached(rows) => !rows.sources.is_empty(),
         }
     }
 
-    /// Hints that `row` of `column` is read soon.
+    /// Where `row` of `column` lies in the column's shard; nothing of meaning in an attached pack.
     #[inline]
-    pub(crate) fn prefetch(&self, column: &Column, row: RowId) {
+    pub(crate) fn offset(&self, column: &Column, row: RowId) -> u64 {
+        match self {
+            Self::Sealed(rows) => rows.layout.record_offset(row.0 - column.first_row),
+            Self::Attached(_) => 0,
+        }
+    }
+
+    /// Hints that `row` of `column`, which lies at `offset`, is read soon.
+    #[inline]
+    pub(crate) fn prefetch(&self, column: &Column, offset: u64) {
         if let Self::Sealed(rows) = self {
-            let shard = &rows.shards[column.index as usize];
-            let offset = rows.layout.record_offset(row.0 - column.first_row);
-            if let Some(reader) = &shard.reader {
-                reader.prefetch(offset, rows.layout.stride());
+            let stride = rows.layout.stride();
+            match &rows.shards[column.index as usize].reader {
+                ShardReader::Memory(memory) => memory.prefetch(offset, stride),
+                ShardReader::Other(reader) => reader.prefetch(offset, stride),
+                ShardReader::Disk => {}
             }
         }
     }
 
-    /// Copies `row` of `column`, which [`Self::holds`], to `out`.
+    /// Copies `row` of `column`, which [`Self::holds`] and which lies at `offset`, to `out`.
     #[inline]
     pub(crate) fn read(
         &self,
         column: &Column,
         row: RowId,
+        offset: u64,
         check: bool,
         out: &mut [u8],
     ) -> Result<(), LookupError> {
         match self {
-            Self::Sealed(rows) => rows.read(column, row, check, out),
+            Self::Sealed(rows) => rows.read(column, row, offset, check, out),
             Self::Attached(rows) => Ok(rows.read(row, out)?),
         }
     }
@@ -83,30 +106,48 @@ impl SealedRows {
         &self,
         column: &Column,
         row: RowId,
+        offset: u64,
         check: bool,
         out: &mut [u8],
     ) -> Result<(), LookupError> {
         let shard = &self.shards[column.index as usize];
-        let offset = self.layout.record_offset(row.0 - column.first_row);
-        let reader = shard.reader.as_ref().expect("the column is in memory");
-        if !check {
-            return Ok(reader.read_at(offset, out)?);
-        }
-        let padding = self.layout.stride() - SEAL_BYTES - out.len();
+        let stride = self.layout.stride();
         let mut stored = [0; SEAL_BYTES];
-        reader.read_split_at(offset, out, padding, &mut stored)?;
-        let (found, expected) = (seal(self.layer, row, out), u64::from_le_bytes(stored));
-        if found != expected {
-            return Err(LookupError::Damaged {
-                path: shard.path.clone(),
-                layer: self.layer,
-                row,
-                offset,
-                found,
-                expected,
-            });
+        let found = match &shard.reader {
+            ShardReader::Memory(memory) => {
+                let start = usize::try_from(offset).expect("it is in memory");
+                let record = &memory.bytes()[start..start + stride];
+                let (bytes, rest) = record.split_at(out.len());
+                out.copy_from_slice(bytes);
+                if !check {
+                    return Ok(());
+                }
+                stored.copy_from_slice(&rest[rest.len() - SEAL_BYTES..]);
+                // From where it lies: what was just written would have to be waited for.
+                seal(self.layer, row, bytes)
+            }
+            ShardReader::Other(reader) => {
+                if !check {
+                    return Ok(reader.read_at(offset, out)?);
+                }
+                let padding = stride - SEAL_BYTES - out.len();
+                reader.read_split_at(offset, out, padding, &mut stored)?;
+                seal(self.layer, row, out)
+            }
+            ShardReader::Disk => unreachable!("its rows are fetched"),
+        };
+        let expected = u64::from_le_bytes(stored);
+        if found == expected {
+            return Ok(());
         }
-        Ok(())
+        Err(LookupError::Damaged {
+            path: shard.path.clone(),
+            layer: self.layer,
+            row,
+            offset,
+            found,
+            expected,
+        })
     }
 }
 

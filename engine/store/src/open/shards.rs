@@ -10,12 +10,13 @@ use std::{
 };
 
 use engram_format::{Column, HEADER_BYTES, Manifest, Table, shard_path};
+use engram_io::{MemoryReader, ReadAt};
 
 use super::{check_size, in_file, open_reader};
 use crate::{
     config::{Config, Reader, Resident},
     error::OpenError,
-    rows::{Rows, SealedRows, Shard},
+    rows::{Rows, SealedRows, Shard, ShardReader},
 };
 
 /// Threads that load columns.
@@ -109,20 +110,23 @@ fn open_shard(pack: &Path, job: &Job<'_>, config: &Config) -> Result<Shard, Open
     let path = pack.join(shard_path(table.layer, column));
     // Mapping an empty file fails; reading its size does not.
     check_size(&path, table.layout().shard_bytes(column.row_count))?;
-    let reader = if job.resident {
-        Reader::Memory
-    } else {
-        config.reader
-    };
-    let opened = open_reader(&path, reader)?;
     let mut block = [0; HEADER_BYTES];
-    opened.read_at(0, &mut block)?;
+    let reader = if job.resident {
+        let memory = MemoryReader::open(&path)?;
+        memory.read_at(0, &mut block)?;
+        ShardReader::Memory(memory)
+    } else {
+        let opened = open_reader(&path, config.reader)?;
+        opened.read_at(0, &mut block)?;
+        if config.reader.is_direct() {
+            ShardReader::Disk
+        } else {
+            ShardReader::Other(opened)
+        }
+    };
     table
         .header(*column)
         .check(&block)
         .map_err(in_file(&path))?;
-    Ok(Shard {
-        path,
-        reader: (!reader.is_direct()).then_some(opened),
-    })
+    Ok(Shard { path, reader })
 }

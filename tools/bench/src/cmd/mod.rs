@@ -1,0 +1,6 @@
+//! One module for each subcommand.
+
+pub(crate) mod dram;
+pub(crate) mod locality;
+pub(crate) mod mixed;
+pub(crate) mod nvme;

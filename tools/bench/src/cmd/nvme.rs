@@ -1,0 +1,330 @@
+use std::{path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result};
+use engram::{Batch, Config, Reader, RowId, Store, read_manifest};
+use engram_format::Column;
+use serde::Serialize;
+
+use crate::{
+    cold, fio,
+    plot::{self, Axes, Line},
+    random::{self, Random},
+    raw,
+    report::{self, figure},
+    timing::{Elapsed, Latencies, Stopwatch},
+};
+
+/// Rows of the batches of which several are in flight.
+const STREAM_ROWS: usize = 1_024;
+/// Batches in flight.
+const STREAM_TICKETS: usize = 8;
+/// Rows of one token of DeepSeek-V4.1-Flash for one layer, and of eighteen.
+const SMALL_BATCHES: [usize; 2] = [24, 432];
+const SMALL_CALLS: usize = 200;
+
+/// Read random rows from the drive, beside its limit in the same run
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Folder of the pack, best larger than the memory
+    #[arg(long)]
+    pack: PathBuf,
+    /// Rows of each run
+    #[arg(long, default_value_t = 200_000)]
+    rows: usize,
+    /// Reads in flight
+    #[arg(long, default_value_t = 256)]
+    depth: u16,
+    /// Rounds, of which the median counts
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Seed of the rows
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write the figures here as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw reads a second over depth here as SVG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+}
+
+/// One way to read.
+#[derive(Debug, Clone, Serialize)]
+struct Figures {
+    name: String,
+    rows_per_second: f64,
+    of_limit: f64,
+    cpu_us_per_row: f64,
+    bytes_read_per_row: f64,
+    /// Microseconds: rows of the batch, median, 99th percentile.
+    latencies: Vec<(usize, f64, f64)>,
+    cold: bool,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<()> {
+        let manifest = read_manifest(&self.pack)?;
+        let paths = cold::files(&self.pack, &manifest);
+        let files = raw::open(&paths)?;
+        let layer = manifest.tables[0].layer;
+        let columns: Vec<Column> = manifest.scheme.columns(0).collect();
+        let mut random = Random::new(self.seed);
+        let unit = files[0].unit().max(512);
+        let stride = manifest.tables[0].layout().stride();
+        println!(
+            "{}: {} files, sectors of {unit} bytes, records of {stride}; {} rows a run, {} in flight, median of {}",
+            self.pack.display(),
+            paths.len(),
+            self.rows,
+            self.depth,
+            self.rounds
+        );
+        let by_fio = fio::random_reads(&paths[0], unit, self.depth);
+
+        let configs = [
+            (
+                "io_uring",
+                Config::new().reader(Reader::Direct).io(1, self.depth),
+            ),
+            (
+                "threads",
+                Config::new().reader(Reader::DirectThreads).io(32, 1),
+            ),
+        ];
+        let stores: Vec<Store> = configs
+            .iter()
+            .map(|(_, config)| Store::open(&self.pack, config.clone()))
+            .collect::<Result<_, _>>()?;
+        for store in &stores {
+            println!("opened: {}", store.backend());
+        }
+        // In turns, so that a slow minute of the drive slows all.
+        let mut limits = Vec::new();
+        let mut runs: Vec<Vec<Elapsed>> = vec![Vec::new(); stores.len()];
+        for _ in 0..self.rounds {
+            let reads = raw::random_reads(&files, unit, self.rows, &mut random);
+            limits.push(raw::run(&files, &reads, self.depth)?);
+            let rows = random::rows(&columns, self.rows, &mut random);
+            for (store, runs) in stores.iter().zip(&mut runs) {
+                runs.push(stream(store, layer, &rows)?);
+            }
+        }
+        let mut all = vec![Figures {
+            name: format!("bare ring of {unit}-byte reads"),
+            latencies: Vec::new(),
+            bytes_read_per_row: f64::from(unit),
+            cold: true,
+            ..figures(&limits, self.rows)
+        }];
+        for ((store, runs), (name, _)) in stores.iter().zip(&runs).zip(&configs) {
+            let table = &store.metrics().tables[0];
+            let mut figures = figures(runs, self.rows);
+            figures.name = (*name).into();
+            figures.bytes_read_per_row = ratio(table.bytes_read, table.rows);
+            figures.cold = true;
+            for rows in SMALL_BATCHES {
+                figures
+                    .latencies
+                    .push(latency(store, layer, rows, &columns, &mut random)?);
+            }
+            all.push(figures);
+        }
+        for (name, reader) in [("mmap", Reader::Mmap), ("pread", Reader::Pread)] {
+            all.push(self.buffered(name, reader, &paths, layer, &columns, &mut random)?);
+        }
+        let limit = all[0].rows_per_second;
+        for figures in &mut all {
+            figures.of_limit = figures.rows_per_second / limit;
+        }
+        if let Some(iops) = by_fio {
+            println!(
+                "fio: {} reads/s of {unit} bytes from one file",
+                figure(iops)
+            );
+        }
+        print(&all)?;
+        report::json(self.json.as_deref(), &all)?;
+        self.draw(&files, layer, &columns, &mut random)
+    }
+
+    /// A reader through the page cache, emptied before, and read again to prove it.
+    fn buffered(
+        &self,
+        name: &str,
+        reader: Reader,
+        paths: &[PathBuf],
+        layer: u32,
+        columns: &[Column],
+        random: &mut Random,
+    ) -> Result<Figures> {
+        // A hundredth of the rows: one read at a time takes long.
+        let count = (self.rows / 100).max(1_000);
+        let rows = random::rows(columns, count, random);
+        cold::evict(paths)?;
+        let store = Store::open(&self.pack, Config::new().reader(reader))?;
+        let first = in_batches(&store, layer, &rows)?;
+        let again = in_batches(&store, layer, &rows)?;
+        let mut latencies = Vec::new();
+        for rows in SMALL_BATCHES {
+            latencies.push(latency(&store, layer, rows, columns, random)?);
+        }
+        Ok(Figures {
+            name: format!("{name}, evicted"),
+            latencies,
+            bytes_read_per_row: 4096.0,
+            cold: cold::was_cold(first.wall, again.wall),
+            ..figures(&[first], count)
+        })
+    }
+
+    fn draw(
+        &self,
+        files: &std::sync::Arc<[engram_io::DirectFile]>,
+        layer: u32,
+        columns: &[Column],
+        random: &mut Random,
+    ) -> Result<()> {
+        if self.plot.is_none() {
+            return Ok(());
+        }
+        let unit = files[0].unit().max(512);
+        let mut lines = ["bare ring", "engram"].map(|name| Line {
+            name: name.into(),
+            points: Vec::new(),
+        });
+        for depth in [1, 4, 16, 64, 256_u16] {
+            let count = (self.rows / 4).min(usize::from(depth) * 4_000);
+            let reads = raw::random_reads(files, unit, count, random);
+            let limit = raw::run(files, &reads, depth)?;
+            let config = Config::new().reader(Reader::Direct).io(1, depth);
+            let store = Store::open(&self.pack, config)?;
+            let rows = random::rows(columns, count, random);
+            let ours = stream(&store, layer, &rows)?;
+            for (line, elapsed) in lines.iter_mut().zip([limit, ours]) {
+                line.points
+                    .push((depth.into(), raw::rate(count, elapsed.wall)));
+            }
+        }
+        let axes = Axes {
+            title: "Random rows from the drive",
+            x: "reads in flight",
+            y: "rows a second",
+            y_log: true,
+        };
+        plot::lines(self.plot.as_deref(), axes, &lines)
+    }
+}
+
+/// Time to read `rows` with several batches in flight.
+fn stream(store: &Store, layer: u32, rows: &[RowId]) -> Result<Elapsed> {
+    let mut tickets = std::collections::VecDeque::new();
+    let watch = Stopwatch::start();
+    for rows in rows.chunks(STREAM_ROWS) {
+        if tickets.len() == STREAM_TICKETS {
+            let oldest: engram::Ticket = tickets.pop_front().context("a ticket")?;
+            oldest.wait()?;
+        }
+        let buffer = store.buffer(layer, rows.len())?;
+        tickets.push_back(store.submit(Batch { layer, rows }, buffer)?);
+    }
+    for ticket in tickets {
+        ticket.wait()?;
+    }
+    Ok(watch.stop())
+}
+
+/// Time to look `rows` up, one batch after another.
+fn in_batches(store: &Store, layer: u32, rows: &[RowId]) -> Result<Elapsed> {
+    let mut out = Vec::new();
+    let row_bytes = store.codec(layer)?.row_bytes();
+    let watch = Stopwatch::start();
+    for rows in rows.chunks(STREAM_ROWS) {
+        out.resize(rows.len() * row_bytes, 0);
+        store.lookup(Batch { layer, rows }, &mut out)?;
+    }
+    Ok(watch.stop())
+}
+
+/// Median and 99th percentile of lookups of `count` rows that nobody has read yet.
+fn latency(
+    store: &Store,
+    layer: u32,
+    count: usize,
+    columns: &[Column],
+    random: &mut Random,
+) -> Result<(usize, f64, f64)> {
+    let mut latencies = Latencies::default();
+    let mut out = vec![0; count * store.codec(layer)?.row_bytes()];
+    let calls = if matches!(store.backend(), engram::Backend::Direct { .. }) {
+        SMALL_CALLS
+    } else {
+        SMALL_CALLS / 10
+    };
+    for _ in 0..calls {
+        let rows = random::rows(columns, count, random);
+        latencies.time(|| store.lookup(Batch { layer, rows: &rows }, &mut out))?;
+    }
+    Ok((count, latencies.percentile(50), latencies.percentile(99)))
+}
+
+fn figures(runs: &[Elapsed], rows: usize) -> Figures {
+    let median = |of: fn(&Elapsed) -> Duration| {
+        let all: Vec<f64> = runs.iter().map(|run| of(run).as_secs_f64()).collect();
+        Duration::from_secs_f64(crate::timing::median(all))
+    };
+    Figures {
+        name: String::new(),
+        rows_per_second: raw::rate(rows, median(|run| run.wall)),
+        of_limit: 1.0,
+        cpu_us_per_row: 1e6 / raw::rate(rows, median(|run| run.cpu)),
+        bytes_read_per_row: 0.0,
+        latencies: Vec::new(),
+        cold: false,
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
+fn ratio(a: u64, b: u64) -> f64 {
+    a as f64 / b.max(1) as f64
+}
+
+fn print(all: &[Figures]) -> Result<()> {
+    let [small, large] = SMALL_BATCHES;
+    let head = [
+        "",
+        "rows/s",
+        "of limit",
+        "CPU us/row",
+        "bytes/row",
+        &format!("{small} rows p50 us"),
+        "p99",
+        &format!("{large} rows p50 us"),
+        "p99",
+        "cold",
+    ];
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|figures| {
+            let latency = |index: usize| match figures.latencies.get(index) {
+                Some(&(_, p50, p99)) => [figure(p50), figure(p99)],
+                None => ["".into(), "".into()],
+            };
+            let mut row = vec![
+                figures.name.clone(),
+                figure(figures.rows_per_second),
+                format!("{:.0} %", 100.0 * figures.of_limit),
+                figure(figures.cpu_us_per_row),
+                figure(figures.bytes_read_per_row),
+            ];
+            row.extend(latency(0));
+            row.extend(latency(1));
+            row.push(if figures.cold {
+                "yes".into()
+            } else {
+                "NOT PROVEN".into()
+            });
+            row
+        })
+        .collect();
+    report::table(&head, &rows)
+}

@@ -1,0 +1,47 @@
+//! Getting files out of the page cache, and proving that they were.
+
+use std::{fs::File, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result};
+use engram::{Manifest, Storage};
+use engram_format::shard_path;
+use rustix::fs::{Advice, fadvise};
+
+/// A cold run must take so many times as long as the same reads again.
+const COLD_FACTOR: f64 = 5.0;
+
+/// The files that hold a pack's rows.
+pub(crate) fn files(pack: &std::path::Path, manifest: &Manifest) -> Vec<PathBuf> {
+    match &manifest.storage {
+        Storage::Attached { checkpoint } => {
+            let sources = manifest.sources.iter();
+            sources
+                .map(|file| PathBuf::from(checkpoint).join(&file.name))
+                .collect()
+        }
+        Storage::Packed => {
+            let tables = manifest.tables.iter().enumerate();
+            tables
+                .flat_map(|(index, table)| {
+                    let columns = manifest.scheme.columns(index);
+                    columns.map(|column| pack.join(shard_path(table.layer, &column)))
+                })
+                .collect()
+        }
+    }
+}
+
+/// Asks the system to forget the contents of `files`, which must not be mapped or being written.
+pub(crate) fn evict(files: &[PathBuf]) -> Result<()> {
+    for path in files {
+        let context = || format!("cannot evict {}", path.display());
+        let file = File::open(path).with_context(context)?;
+        fadvise(&file, 0, None, Advice::DontNeed).with_context(context)?;
+    }
+    Ok(())
+}
+
+/// Whether a run was cold, by the time that the same reads took again right after it.
+pub(crate) fn was_cold(first: Duration, again: Duration) -> bool {
+    first.as_secs_f64() >= COLD_FACTOR * again.as_secs_f64()
+}

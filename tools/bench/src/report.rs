@@ -1,0 +1,56 @@
+//! Tables for people, JSON for programs.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// Prints rows of cells, each column as wide as its widest cell.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells
+            .chain([head[column].chars().count()])
+            .max()
+            .unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let mut out = io::stdout().lock();
+    let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
+    for row in [&head].into_iter().chain(rows) {
+        let cells: Vec<String> = (row.iter().zip(&widths).enumerate())
+            .map(|(column, (cell, &width))| match column {
+                0 => format!("{cell:<width$}"),
+                _ => format!("{cell:>width$}"),
+            })
+            .collect();
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+/// Writes `report` to the file at `path` as JSON, where one is named.
+pub(crate) fn json(path: Option<&Path>, report: &impl Serialize) -> Result<()> {
+    let Some(path) = path else {
+        return Ok(());
+    };
+    let text = serde_json::to_string_pretty(report)? + "\n";
+    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A figure with three digits or so.
+pub(crate) fn figure(value: f64) -> String {
+    match value.abs() {
+        size if !size.is_finite() => "-".into(),
+        size if size >= 1e9 => format!("{:.2} G", value / 1e9),
+        size if size >= 1e6 => format!("{:.2} M", value / 1e6),
+        size if size >= 1e4 => format!("{:.1} k", value / 1e3),
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
