@@ -3,14 +3,6 @@
 #![forbid(unsafe_code)]
 
 mod cmd;
-mod cold;
-mod fio;
-mod plot;
-mod random;
-mod raw;
-mod report;
-mod timing;
-mod trace;
 
 use std::process::ExitCode;
 

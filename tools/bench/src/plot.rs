@@ -19,22 +19,22 @@ const COLORS: [RGBColor; 8] = [
 
 /// A line of a chart.
 #[derive(Debug, Clone)]
-pub(crate) struct Line {
-    pub(crate) name: String,
-    pub(crate) points: Vec<(f64, f64)>,
+pub struct Line {
+    pub name: String,
+    pub points: Vec<(f64, f64)>,
 }
 
 /// What the axes mean.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Axes<'a> {
-    pub(crate) title: &'a str,
-    pub(crate) x: &'a str,
-    pub(crate) y: &'a str,
-    pub(crate) y_log: bool,
+pub struct Axes<'a> {
+    pub title: &'a str,
+    pub x: &'a str,
+    pub y: &'a str,
+    pub y_log: bool,
 }
 
 /// Draws `lines` over a logarithmic x axis to the SVG file at `path`, where one is named.
-pub(crate) fn lines(path: Option<&Path>, axes: Axes<'_>, lines: &[Line]) -> Result<()> {
+pub fn lines(path: Option<&Path>, axes: Axes<'_>, lines: &[Line]) -> Result<()> {
     let Some(path) = path else {
         return Ok(());
     };

@@ -205,7 +205,8 @@ impl Hasher {
         out.reshape(self.layers.len(), positions, self.scheme.column_count());
     }
 
-    fn vocab_size(&self) -> usize {
+    /// Raw token ids are below this.
+    pub fn vocab_size(&self) -> usize {
         match &self.token_map {
             Some(map) => map.ids().len(),
             None => self.scheme.hashed_vocab_size as usize,

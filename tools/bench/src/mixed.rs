@@ -1,0 +1,338 @@
+//! Real and even traffic through any storage, each in a process of its own with the same memory.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use engram::{Hasher, Manifest, RowId, RowIds, Sequence, read_hasher, read_manifest};
+use engram_format::Column;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cgroup::{self, Limit},
+    cold,
+    random::{self, Random},
+    raw, report,
+    report::figure,
+    timing::{Latencies, Stopwatch},
+    trace,
+};
+
+/// Rows of the single batches: eighteen tokens of DeepSeek-V4.1-Flash for one layer.
+const SINGLE_TOKENS: usize = 18;
+const SINGLES: usize = 40;
+/// Tokens of a prefill chunk.
+const CHUNK: usize = 512;
+/// Sequences that decode at the same time.
+const SEQUENCES: usize = 8;
+const DECODE_STEPS: usize = 300;
+/// Memory of a process beside what it keeps of the pack.
+const OVERHEAD: u64 = 96 << 20;
+
+/// A storage that can be asked for rows.
+pub trait Contender {
+    /// Copies the rows of the table of `layer` to `out`, one after another.
+    ///
+    /// # Errors
+    /// Whatever keeps it from that.
+    fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()>;
+}
+
+/// How a contender of a name is opened over a pack, with bytes of memory for rows.
+pub type Open = fn(pack: &Path, memory: u64) -> Result<Box<dyn Contender>>;
+
+/// Settings of a comparison.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Folder of the pack, best several times larger than the memory
+    #[arg(long)]
+    pack: PathBuf,
+    /// Token ids of a real text, little-endian u32; may be given more than once
+    #[arg(long, value_name = "FILE")]
+    trace: Vec<PathBuf>,
+    /// Memory of each contender, page cache included, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1_024)]
+    memory: u64,
+    /// Tokens of each trace to prefill
+    #[arg(long, default_value_t = 40_960)]
+    tokens: usize,
+    /// Contenders to run; all if not given
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Rounds; contenders run in turns, and medians count
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Write the figures here as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Runs one contender and prints its figures; for the processes that this command starts
+    #[arg(long, hide = true, value_name = "NAME")]
+    contender: Option<String>,
+    #[arg(long, hide = true, value_name = "DIR")]
+    group: Option<PathBuf>,
+}
+
+/// What one contender did.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Figures {
+    /// Median microseconds of a batch of even rows nobody has read, and of the same again.
+    single_cold_us: f64,
+    single_warm_us: f64,
+    traces: BTreeMap<String, OnTrace>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct OnTrace {
+    prefill_tokens_per_second: f64,
+    cpu_us_per_row: f64,
+    decode_p50_us: f64,
+    decode_p99_us: f64,
+}
+
+impl Args {
+    /// Runs the comparison between the contenders of `registry`.
+    ///
+    /// # Errors
+    /// A pack, a trace or a contender that cannot be read or run.
+    pub fn run(self, registry: &[(&str, Open)]) -> Result<()> {
+        match &self.contender {
+            Some(name) => self.run_one(name, registry),
+            None => self.run_all(registry),
+        }
+    }
+
+    fn run_all(&self, registry: &[(&str, Open)]) -> Result<()> {
+        let names: Vec<&str> = registry.iter().map(|(name, _)| *name).collect();
+        for name in &self.only {
+            ensure!(
+                names.contains(&name.as_str()),
+                "no contender {name}; there are {names:?}"
+            );
+        }
+        let names: Vec<&str> = names
+            .into_iter()
+            .filter(|name| self.only.is_empty() || self.only.iter().any(|only| only == name))
+            .collect();
+        let mut runs: Vec<Vec<Figures>> = vec![Vec::new(); names.len()];
+        for _ in 0..self.rounds {
+            for (name, runs) in names.iter().zip(&mut runs) {
+                runs.push(self.start_one(name)?);
+            }
+        }
+        self.print(&names, &runs)?;
+        let all: BTreeMap<&str, Vec<Figures>> = names.into_iter().zip(runs).collect();
+        report::json(self.json.as_deref(), &all)
+    }
+
+    /// Runs a contender in a process of its own.
+    fn start_one(&self, name: &str) -> Result<Figures> {
+        let limit = Limit::new(name, (self.memory << 20) + OVERHEAD);
+        let mut command = Command::new(std::env::current_exe()?);
+        let subcommand = std::env::args()
+            .nth(1)
+            .filter(|word| !word.starts_with('-'));
+        command.args(subcommand);
+        command.arg("--pack").arg(&self.pack);
+        for trace in &self.trace {
+            command.arg("--trace").arg(trace);
+        }
+        command.arg("--memory").arg(self.memory.to_string());
+        command.arg("--tokens").arg(self.tokens.to_string());
+        command.arg("--contender").arg(name);
+        match &limit {
+            Ok(limit) => drop(command.arg("--group").arg(limit.folder())),
+            Err(error) => eprintln!("{name}: page cache without limit: {error:#}"),
+        }
+        let output = command.output().context("cannot start a process")?;
+        ensure!(
+            output.status.success(),
+            "{name} failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        serde_json::from_slice(&output.stdout).with_context(|| format!("the figures of {name}"))
+    }
+
+    fn run_one(&self, name: &str, registry: &[(&str, Open)]) -> Result<()> {
+        let (_, open) = registry
+            .iter()
+            .find(|(known, _)| *known == name)
+            .context("a contender")?;
+        let manifest = read_manifest(&self.pack)?;
+        let hasher = read_hasher(&self.pack)?;
+        cold::evict(&cold::files(&self.pack, &manifest))?;
+        if let Some(group) = &self.group {
+            cgroup::join(group)?;
+        }
+        let mut contender = open(&self.pack, self.memory << 20)?;
+        let mut random = Random::new(u64::from(std::process::id()));
+        let (single_cold_us, single_warm_us) = singles(&mut *contender, &manifest, &mut random)?;
+        let mut traces = BTreeMap::new();
+        for path in &self.trace {
+            let tokens = trace::read(path)?;
+            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+            let name = stem.trim_start_matches("trace_").to_owned();
+            let found = on_trace(&mut *contender, &manifest, &hasher, &tokens, self.tokens)?;
+            traces.insert(name, found);
+        }
+        let vocabulary = hasher.vocab_size();
+        let even: Vec<u32> = (0..self.tokens / 4 + SEQUENCES * DECODE_STEPS)
+            .map(|_| u32::try_from(random.below(vocabulary as u64)).expect("a token"))
+            .collect();
+        let found = on_trace(&mut *contender, &manifest, &hasher, &even, self.tokens / 4)?;
+        traces.insert("even".into(), found);
+        let figures = Figures {
+            single_cold_us,
+            single_warm_us,
+            traces,
+        };
+        println!("{}", serde_json::to_string(&figures)?);
+        Ok(())
+    }
+
+    fn print(&self, names: &[&str], runs: &[Vec<Figures>]) -> Result<()> {
+        println!(
+            "{}: {} MiB of memory each, median of {} rounds in turns",
+            self.pack.display(),
+            self.memory,
+            self.rounds
+        );
+        let median = |runs: &[Figures], of: &dyn Fn(&Figures) -> f64| {
+            crate::timing::median(runs.iter().map(of).collect())
+        };
+        let mut rows = Vec::new();
+        for (name, runs) in names.iter().zip(runs) {
+            let cold = median(runs, &|run| run.single_cold_us);
+            let warm = median(runs, &|run| run.single_warm_us);
+            let proven = cold::was_cold(
+                Duration::from_secs_f64(cold / 1e6),
+                Duration::from_secs_f64(warm / 1e6),
+            );
+            let mark = if proven { "" } else { " (not proven cold)" };
+            rows.push(vec![(*name).to_owned(), figure(cold) + mark, figure(warm)]);
+        }
+        let rows_each = SINGLE_TOKENS * 24;
+        println!("\nbatches of {rows_each} even rows, us");
+        report::table(&["", "cold", "again"], &rows)?;
+        let Some(traces) = runs
+            .first()
+            .and_then(|runs| runs.first())
+            .map(|run| &run.traces)
+        else {
+            return Ok(());
+        };
+        for trace in traces.keys() {
+            println!("\n{trace}");
+            let mut rows = Vec::new();
+            for (name, runs) in names.iter().zip(runs) {
+                let of = |of: &dyn Fn(&OnTrace) -> f64| {
+                    figure(median(runs, &|run| of(&run.traces[trace])))
+                };
+                rows.push(vec![
+                    (*name).to_owned(),
+                    of(&|on| on.prefill_tokens_per_second),
+                    of(&|on| on.cpu_us_per_row),
+                    of(&|on| on.decode_p50_us),
+                    of(&|on| on.decode_p99_us),
+                ]);
+            }
+            let head = ["", "prefill tokens/s", "CPU us/row", "decode p50 us", "p99"];
+            report::table(&head, &rows)?;
+        }
+        Ok(())
+    }
+}
+
+/// Microseconds of batches of rows that nobody has read, and of the same again.
+fn singles(
+    contender: &mut dyn Contender,
+    manifest: &Manifest,
+    random: &mut Random,
+) -> Result<(f64, f64)> {
+    let table = &manifest.tables[0];
+    let columns: Vec<Column> = manifest.scheme.columns(0).collect();
+    let count = SINGLE_TOKENS * columns.len();
+    let mut out = vec![0; count * table.codec.row_bytes()];
+    let (mut cold, mut warm) = (Latencies::default(), Latencies::default());
+    for _ in 0..SINGLES {
+        let rows = random::rows(&columns, count, random);
+        cold.time(|| contender.gather(table.layer, &rows, &mut out))?;
+        warm.time(|| contender.gather(table.layer, &rows, &mut out))?;
+    }
+    Ok((cold.percentile(50), warm.percentile(50)))
+}
+
+/// Prefills a text in chunks, then decodes several sequences of it at a time.
+fn on_trace(
+    contender: &mut dyn Contender,
+    manifest: &Manifest,
+    hasher: &Hasher,
+    tokens: &[u32],
+    prefill: usize,
+) -> Result<OnTrace> {
+    let decoded = SEQUENCES * DECODE_STEPS;
+    ensure!(
+        tokens.len() >= prefill + decoded,
+        "a trace of {} tokens, expected {prefill} to prefill and {decoded} to decode",
+        tokens.len()
+    );
+    let (text, rest) = tokens.split_at(prefill);
+    let mut ask = Ask::new(manifest);
+    let mut sequence = Sequence::new();
+    let watch = Stopwatch::start();
+    for chunk in text.chunks(CHUNK) {
+        hasher.extend(&mut sequence, chunk, &mut ask.rows)?;
+        ask.gather(contender)?;
+    }
+    let elapsed = watch.stop();
+    let rows = prefill * manifest.scheme.column_count() * manifest.tables.len();
+
+    let mut sequences = [(); SEQUENCES].map(|()| Sequence::new());
+    let mut latencies = Latencies::default();
+    for step in 0..DECODE_STEPS {
+        let next = sequences.iter_mut().zip(rest.chunks_exact(DECODE_STEPS));
+        let mut requests: Vec<_> = next
+            .map(|(sequence, tokens)| engram::Request {
+                sequence,
+                tokens: &tokens[step..=step],
+            })
+            .collect();
+        hasher.extend_batch(&mut requests, &mut ask.rows)?;
+        latencies.time(|| ask.gather(contender))?;
+    }
+    Ok(OnTrace {
+        prefill_tokens_per_second: raw::rate(prefill, elapsed.wall),
+        cpu_us_per_row: 1e6 / raw::rate(rows, elapsed.cpu),
+        decode_p50_us: latencies.percentile(50),
+        decode_p99_us: latencies.percentile(99),
+    })
+}
+
+/// The rows of some tokens in all layers.
+struct Ask<'a> {
+    manifest: &'a Manifest,
+    rows: RowIds,
+    out: Vec<u8>,
+}
+
+impl<'a> Ask<'a> {
+    fn new(manifest: &'a Manifest) -> Self {
+        Self {
+            manifest,
+            rows: RowIds::new(),
+            out: Vec::new(),
+        }
+    }
+
+    fn gather(&mut self, contender: &mut dyn Contender) -> Result<()> {
+        for (index, table) in self.manifest.tables.iter().enumerate() {
+            let rows = self.rows.layer(index);
+            self.out.resize(rows.len() * table.codec.row_bytes(), 0);
+            contender.gather(table.layer, rows, &mut self.out)?;
+        }
+        Ok(())
+    }
+}
