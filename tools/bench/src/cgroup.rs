@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 /// A control group of this process's children; it goes with this value.
 #[derive(Debug)]
-pub struct Limit {
+pub(crate) struct Limit {
     folder: PathBuf,
 }
 
@@ -19,7 +19,7 @@ impl Limit {
     ///
     /// # Errors
     /// A system without memory control groups, or one that does not let us.
-    pub fn new(name: &str, bytes: u64) -> Result<Self> {
+    pub(crate) fn new(name: &str, bytes: u64) -> Result<Self> {
         let roots = [
             ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
             ("/sys/fs/cgroup", "memory.max"),
@@ -39,7 +39,7 @@ impl Limit {
     }
 
     /// The group's folder, for [`join`].
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 }
@@ -55,7 +55,7 @@ impl Drop for Limit {
 ///
 /// # Errors
 /// A group that is not there or refuses it.
-pub fn join(folder: &Path) -> Result<()> {
+pub(crate) fn join(folder: &Path) -> Result<()> {
     let procs = folder.join("cgroup.procs");
     fs::write(&procs, process::id().to_string())
         .with_context(|| format!("cannot join {}", folder.display()))

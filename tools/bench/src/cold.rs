@@ -11,7 +11,7 @@ use rustix::fs::{Advice, fadvise};
 const COLD_FACTOR: f64 = 5.0;
 
 /// The files that hold a pack's rows.
-pub fn files(pack: &std::path::Path, manifest: &Manifest) -> Vec<PathBuf> {
+pub(crate) fn files(pack: &std::path::Path, manifest: &Manifest) -> Vec<PathBuf> {
     match &manifest.storage {
         Storage::Attached { checkpoint } => {
             let sources = manifest.sources.iter();
@@ -32,6 +32,9 @@ pub fn files(pack: &std::path::Path, manifest: &Manifest) -> Vec<PathBuf> {
 }
 
 /// Asks the system to forget the contents of `files`, which must not be mapped or being written.
+///
+/// # Errors
+/// A file that cannot be opened.
 pub fn evict(files: &[PathBuf]) -> Result<()> {
     for path in files {
         let context = || format!("cannot evict {}", path.display());
@@ -42,6 +45,6 @@ pub fn evict(files: &[PathBuf]) -> Result<()> {
 }
 
 /// Whether a run was cold, by the time that the same reads took again right after it.
-pub fn was_cold(first: Duration, again: Duration) -> bool {
+pub(crate) fn was_cold(first: Duration, again: Duration) -> bool {
     first.as_secs_f64() >= COLD_FACTOR * again.as_secs_f64()
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// Reads a second of `bytes` bytes at random places of the file at `path` with `depth` in flight, in
 /// some seconds; none without fio.
-pub fn random_reads(path: &Path, bytes: u32, depth: u16) -> Option<f64> {
+pub(crate) fn random_reads(path: &Path, bytes: u32, depth: u16) -> Option<f64> {
     let output = Command::new("fio")
         .args([
             "--name=engram",

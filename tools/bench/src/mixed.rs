@@ -33,6 +33,8 @@ const DECODE_STEPS: usize = 300;
 /// Memory of a process beside what it keeps of the pack.
 const OVERHEAD: u64 = 96 << 20;
 
+pub use crate::cold::evict;
+
 /// A storage that can be asked for rows.
 pub trait Contender {
     /// Copies the rows of the table of `layer` to `out`, one after another.

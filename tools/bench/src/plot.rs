@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (900, 520);
-const COLORS: [RGBColor; 8] = [
+const COLORS: [RGBColor; 9] = [
     RGBColor(0, 90, 181),
     RGBColor(220, 50, 32),
     RGBColor(0, 120, 80),
@@ -15,26 +15,27 @@ const COLORS: [RGBColor; 8] = [
     RGBColor(70, 70, 70),
     RGBColor(0, 150, 200),
     RGBColor(180, 0, 100),
+    RGBColor(120, 160, 0),
 ];
 
 /// A line of a chart.
 #[derive(Debug, Clone)]
-pub struct Line {
-    pub name: String,
-    pub points: Vec<(f64, f64)>,
+pub(crate) struct Line {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(f64, f64)>,
 }
 
 /// What the axes mean.
 #[derive(Debug, Clone, Copy)]
-pub struct Axes<'a> {
-    pub title: &'a str,
-    pub x: &'a str,
-    pub y: &'a str,
-    pub y_log: bool,
+pub(crate) struct Axes<'a> {
+    pub(crate) title: &'a str,
+    pub(crate) x: &'a str,
+    pub(crate) y: &'a str,
+    pub(crate) y_log: bool,
 }
 
 /// Draws `lines` over a logarithmic x axis to the SVG file at `path`, where one is named.
-pub fn lines(path: Option<&Path>, axes: Axes<'_>, lines: &[Line]) -> Result<()> {
+pub(crate) fn lines(path: Option<&Path>, axes: Axes<'_>, lines: &[Line]) -> Result<()> {
     let Some(path) = path else {
         return Ok(());
     };
@@ -75,6 +76,7 @@ fn draw(path: &Path, axes: Axes<'_>, lines: &[Line]) -> Result<(), Box<dyn std::
             }
             chart
                 .configure_series_labels()
+                .position(SeriesLabelPosition::UpperLeft)
                 .background_style(WHITE.mix(0.8))
                 .border_style(BLACK.mix(0.3))
                 .draw()?;

@@ -5,15 +5,15 @@ use engram_format::Column;
 
 /// The generator splitmix64 (Steele, Lea and Flood, 2014).
 #[derive(Debug, Clone)]
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// A number below `limit`, evenly.
-    pub fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let v = self.0;
         let v = (v ^ (v >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -24,7 +24,7 @@ impl Random {
 }
 
 /// `count` rows as a hashed batch has them: columns in turn, the row of each by chance.
-pub fn rows(columns: &[Column], count: usize, random: &mut Random) -> Vec<RowId> {
+pub(crate) fn rows(columns: &[Column], count: usize, random: &mut Random) -> Vec<RowId> {
     let columns = columns.iter().cycle().take(count);
     columns
         .map(|column| RowId(column.first_row + random.below(column.row_count)))

@@ -13,7 +13,7 @@ use crate::{
 const SLOT_BYTES: usize = 16 << 10;
 
 /// Reads of `bytes` bytes at random aligned places of `files`.
-pub fn random_reads(
+pub(crate) fn random_reads(
     files: &[DirectFile],
     bytes: u32,
     count: usize,
@@ -35,7 +35,7 @@ pub fn random_reads(
 }
 
 /// Opens `files` for direct reads.
-pub fn open(files: &[PathBuf]) -> Result<Arc<[DirectFile]>> {
+pub(crate) fn open(files: &[PathBuf]) -> Result<Arc<[DirectFile]>> {
     let files: Vec<_> = files
         .iter()
         .map(|path| DirectFile::open(path))
@@ -48,7 +48,7 @@ pub fn open(files: &[PathBuf]) -> Result<Arc<[DirectFile]>> {
 }
 
 /// Time that `reads` take with `depth` in flight from one thread.
-pub fn run(files: &Arc<[DirectFile]>, reads: &[BlockRead], depth: u16) -> Result<Elapsed> {
+pub(crate) fn run(files: &Arc<[DirectFile]>, reads: &[BlockRead], depth: u16) -> Result<Elapsed> {
     let mut queue = UringQueue::new(files.clone(), depth, SLOT_BYTES)?;
     let mut failed = None;
     let watch = Stopwatch::start();
@@ -76,7 +76,7 @@ pub fn run(files: &Arc<[DirectFile]>, reads: &[BlockRead], depth: u16) -> Result
 }
 
 /// How many a second.
-pub fn rate(count: usize, time: Duration) -> f64 {
+pub(crate) fn rate(count: usize, time: Duration) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let count = count as f64;
     count / time.as_secs_f64().max(1e-9)

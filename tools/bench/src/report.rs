@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 /// Prints rows of cells, each column as wide as its widest cell.
-pub fn table(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells
@@ -34,7 +34,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
 }
 
 /// Writes `report` to the file at `path` as JSON, where one is named.
-pub fn json(path: Option<&Path>, report: &impl Serialize) -> Result<()> {
+pub(crate) fn json(path: Option<&Path>, report: &impl Serialize) -> Result<()> {
     let Some(path) = path else {
         return Ok(());
     };
@@ -43,7 +43,7 @@ pub fn json(path: Option<&Path>, report: &impl Serialize) -> Result<()> {
 }
 
 /// A figure with three digits or so.
-pub fn figure(value: f64) -> String {
+pub(crate) fn figure(value: f64) -> String {
     match value.abs() {
         size if !size.is_finite() => "-".into(),
         size if size >= 1e9 => format!("{:.2} G", value / 1e9),

@@ -6,27 +6,27 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// A running measurement of the wall clock and of the processor time of all threads of this process.
 #[derive(Debug)]
-pub struct Stopwatch {
+pub(crate) struct Stopwatch {
     wall: Instant,
     cpu: Duration,
 }
 
 /// What has passed.
 #[derive(Debug, Clone, Copy)]
-pub struct Elapsed {
-    pub wall: Duration,
-    pub cpu: Duration,
+pub(crate) struct Elapsed {
+    pub(crate) wall: Duration,
+    pub(crate) cpu: Duration,
 }
 
 impl Stopwatch {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self {
             cpu: cpu(),
             wall: Instant::now(),
         }
     }
 
-    pub fn stop(&self) -> Elapsed {
+    pub(crate) fn stop(&self) -> Elapsed {
         Elapsed {
             wall: self.wall.elapsed(),
             cpu: cpu().saturating_sub(self.cpu),
@@ -42,10 +42,10 @@ fn cpu() -> Duration {
 
 /// Durations of single calls.
 #[derive(Debug, Default)]
-pub struct Latencies(Vec<Duration>);
+pub(crate) struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    pub fn time<T>(&mut self, call: impl FnOnce() -> T) -> T {
+    pub(crate) fn time<T>(&mut self, call: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = call();
         self.0.push(start.elapsed());
@@ -53,7 +53,7 @@ impl Latencies {
     }
 
     /// The duration that `percent` percent of the calls did not exceed, in microseconds.
-    pub fn percentile(&mut self, percent: usize) -> f64 {
+    pub(crate) fn percentile(&mut self, percent: usize) -> f64 {
         self.0.sort_unstable();
         let last = self.0.len().saturating_sub(1);
         self.0
@@ -63,7 +63,7 @@ impl Latencies {
 }
 
 /// The middle one of some figures.
-pub fn median(mut figures: Vec<f64>) -> f64 {
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_unstable_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
 }

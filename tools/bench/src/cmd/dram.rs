@@ -6,7 +6,7 @@ use engram_format::Column;
 use engram_io::{MemoryReader, ReadAt};
 use serde::Serialize;
 
-use engram_bench::{
+use crate::{
     cold,
     random::{self, Random},
     raw,

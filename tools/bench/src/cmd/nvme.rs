@@ -5,7 +5,7 @@ use engram::{Batch, Config, Reader, RowId, Store, read_manifest};
 use engram_format::Column;
 use serde::Serialize;
 
-use engram_bench::{
+use crate::{
     cold, fio,
     plot::{self, Axes, Line},
     random::{self, Random},
@@ -270,7 +270,7 @@ fn latency(
 fn figures(runs: &[Elapsed], rows: usize) -> Figures {
     let median = |of: fn(&Elapsed) -> Duration| {
         let all: Vec<f64> = runs.iter().map(|run| of(run).as_secs_f64()).collect();
-        Duration::from_secs_f64(engram_bench::timing::median(all))
+        Duration::from_secs_f64(crate::timing::median(all))
     };
     Figures {
         name: String::new(),
@@ -307,7 +307,7 @@ fn print(all: &[Figures]) -> Result<()> {
         .map(|figures| {
             let latency = |index: usize| match figures.latencies.get(index) {
                 Some(&(_, p50, p99)) => [figure(p50), figure(p99)],
-                None => ["".into(), "".into()],
+                None => [const { String::new() }; 2],
             };
             let mut row = vec![
                 figures.name.clone(),

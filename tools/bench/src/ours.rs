@@ -1,0 +1,47 @@
+//! Our own readers as contenders.
+
+use std::path::Path;
+
+use anyhow::Result;
+use engram::{Batch, Config, Reader, Resident, RowId, Store};
+
+use crate::mixed::{Contender, Open};
+
+/// Our readers.
+pub const READERS: [(&str, Open); 5] = [
+    ("io_uring + cache", |pack, memory| {
+        open(pack, direct().cache_bytes(usize::try_from(memory)?))
+    }),
+    ("io_uring + 2-grams + cache", |pack, memory| {
+        let resident = Resident::Bytes(memory / 2);
+        open(
+            pack,
+            direct()
+                .resident(resident)
+                .cache_bytes(usize::try_from(memory / 2)?),
+        )
+    }),
+    ("io_uring", |pack, _| open(pack, direct())),
+    ("mmap", |pack, _| {
+        open(pack, Config::new().reader(Reader::Mmap))
+    }),
+    ("pread", |pack, _| {
+        open(pack, Config::new().reader(Reader::Pread))
+    }),
+];
+
+fn direct() -> Config {
+    Config::new().reader(Reader::Direct)
+}
+
+struct Ours(Store);
+
+fn open(pack: &Path, config: Config) -> Result<Box<dyn Contender>> {
+    Ok(Box::new(Ours(Store::open(pack, config)?)))
+}
+
+impl Contender for Ours {
+    fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {
+        Ok(self.0.lookup(Batch { layer, rows }, out)?)
+    }
+}
