@@ -1,6 +1,14 @@
 //! Whatever lies in memory, in the cache or on the drive: the rows are the same, and counted.
 
-use engram::{Batch, Config, OpenError, Reader, Resident, RowId, Store};
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use engram::{Batch, Config, LookupError, OpenError, Reader, Resident, RowId, Store};
 use engram_checkpoint::Checkpoint;
 use engram_pack::attach;
 use engram_tests::{Fixture, all_rows, look_up, open, small_families};
@@ -126,6 +134,109 @@ fn processes_share_a_cache_by_its_folder() {
     let expected = look_up(&one, 0, &rows).unwrap();
     assert!(look_up(&other, 0, &rows).unwrap() == expected);
     assert_eq!(other.metrics().tables[0].reads, 0);
+}
+
+#[test]
+fn processes_share_resident_columns_by_their_folder() {
+    let fixture = Fixture::new("deepseek");
+    let folder = fixture.folder().join("shm");
+    let config = Config::new()
+        .resident(Resident::Orders(2))
+        .resident_folder(&folder);
+    let expected = look_up_all(&open(&fixture.pack(), Reader::Memory));
+    // A process that was killed while it copied.
+    std::fs::create_dir(&folder).unwrap();
+    let digest = open(&fixture.pack(), Reader::Mmap).manifest().tables[0].shards[0].data;
+    let copy = folder.join(format!("engram-{digest}.shard"));
+    std::fs::write(copy.with_extension("shard.partial"), b"half").unwrap();
+    let stores: Vec<Store> = std::thread::scope(|scope| {
+        let opened: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| Store::open(fixture.pack(), config.clone()).unwrap()))
+            .collect();
+        opened
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    for store in &stores {
+        assert!(look_up_all(store) == expected);
+    }
+    let copies = std::fs::read_dir(&folder).unwrap().filter(|entry| {
+        let name = entry.as_ref().unwrap().file_name();
+        name.to_string_lossy().ends_with(".shard")
+    });
+    assert_eq!(copies.count(), 4, "two columns of two tables");
+    // Rows of a damaged copy are refused like any others.
+    let mut bytes = std::fs::read(&copy).unwrap();
+    bytes[4_096] ^= 1;
+    std::fs::write(&copy, bytes).unwrap();
+    let store = Store::open(fixture.pack(), config).unwrap();
+    let refused = look_up(&store, 1, &[RowId(0)]).unwrap_err();
+    assert!(matches!(refused, LookupError::Damaged { .. }), "{refused}");
+}
+
+fn look_up_all(store: &Store) -> Vec<u8> {
+    look_up(store, 1, &all_rows(store, 0)).unwrap()
+}
+
+const CHILD_PACK: &str = "ENGRAM_TEST_CHILD_PACK";
+const CHILD_FOLDER: &str = "ENGRAM_TEST_CHILD_FOLDER";
+
+fn shared_cache(pack: &Path, folder: &Path) -> Store {
+    // Too small for the table, so that rows are always being replaced.
+    let config = Config::new().reader(Reader::DirectThreads).io(2, 1);
+    Store::open(pack, config.cache_bytes(20_000).cache_folder(folder)).unwrap()
+}
+
+/// No test: the process that the next one kills.
+#[test]
+#[ignore = "runs for ever, in a process of its own"]
+fn child_that_fills_the_cache() {
+    let variable = |name| std::env::var_os(name).map(PathBuf::from);
+    let (Some(pack), Some(folder)) = (variable(CHILD_PACK), variable(CHILD_FOLDER)) else {
+        return;
+    };
+    let store = shared_cache(&pack, &folder);
+    println!("begun");
+    loop {
+        look_up_all(&store);
+    }
+}
+
+#[test]
+fn a_killed_process_leaves_the_shared_cache_right() {
+    let fixture = Fixture::new("deepseek");
+    let expected = look_up_all(&open(&fixture.pack(), Reader::Memory));
+    let store = shared_cache(&fixture.pack(), fixture.folder());
+    for round in 0..10 {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--ignored",
+                "--exact",
+                "child_that_fills_the_cache",
+                "--nocapture",
+            ])
+            .env(CHILD_PACK, fixture.pack())
+            .env(CHILD_FOLDER, fixture.folder())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("begun")));
+        for _ in 0..20 {
+            assert!(look_up_all(&store) == expected, "round {round}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        for _ in 0..20 {
+            assert!(look_up_all(&store) == expected, "round {round}");
+        }
+    }
+    let table = &store.metrics().tables[0];
+    assert!(
+        table.columns.iter().any(|column| column.cached > 0),
+        "{table:?}"
+    );
 }
 
 #[test]

@@ -53,6 +53,9 @@ pub struct Config {
     pub checkpoint: Option<PathBuf>,
     /// Columns that are loaded into memory, whatever the reader. Only packed packs have columns.
     pub resident: Resident,
+    /// Folder, best on a memory file system, for one copy of the resident columns that all processes with
+    /// this pack map; if not given, each process has its own.
+    pub resident_folder: Option<PathBuf>,
     /// Bytes for rows read before, for all tables together; only direct readers use it, and only
     /// where a row is one read.
     pub cache_bytes: usize,
@@ -73,6 +76,7 @@ impl Default for Config {
             check_seals: true,
             checkpoint: None,
             resident: Resident::None,
+            resident_folder: None,
             cache_bytes: 0,
             cache_folder: None,
             io_threads: 0,
@@ -105,6 +109,13 @@ impl Config {
     #[must_use]
     pub fn resident(mut self, resident: Resident) -> Self {
         self.resident = resident;
+        self
+    }
+
+    /// Shares the resident columns through files in `folder`, which stay there.
+    #[must_use]
+    pub fn resident_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.resident_folder = Some(folder.into());
         self
     }
 

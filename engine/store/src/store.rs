@@ -63,7 +63,10 @@ impl Store {
     /// # Errors
     /// A missing, damaged, foreign or newer file; see [`OpenError`].
     pub fn open(path: impl AsRef<Path>, config: Config) -> Result<Self, OpenError> {
-        let parts = open::open(path.as_ref(), &config)?;
+        let path = path.as_ref();
+        let _span = tracing::debug_span!("open", pack = %path.display()).entered();
+        let parts = open::open(path, &config)?;
+        tracing::debug!(backend = %parts.backend, "opened");
         let scheme = &parts.manifest.scheme;
         let tables = parts.manifest.tables.iter().zip(parts.rows).enumerate();
         let tables = tables.map(|(index, (table, (rows, disk)))| {
@@ -139,6 +142,7 @@ impl Store {
     /// A layer or row that is not there, an `out` of another size than the rows, a failed read, or a
     /// damaged record. Then `out` is all zero.
     pub fn lookup(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {
+        let _span = tracing::trace_span!("lookup", batch.layer, rows = batch.rows.len()).entered();
         // No byte of a bad row may be mistaken for a good one.
         self.look_up(batch, out).inspect_err(|_| out.fill(0))
     }
@@ -166,6 +170,7 @@ impl Store {
         reason = "a fetch from the pool has one holder"
     )]
     pub fn submit(&self, batch: Batch<'_>, destination: Buffer) -> Result<Ticket, LookupError> {
+        let _span = tracing::trace_span!("submit", batch.layer, rows = batch.rows.len()).entered();
         let table = self.table(batch.layer)?;
         table.check(batch.rows, destination.len())?;
         let mut buffer = destination.into_rows();

@@ -91,6 +91,7 @@ impl Ticket {
         reason = "a ticket holds its fetch until here"
     )]
     pub fn wait(mut self) -> Result<Buffer, LookupError> {
+        let _span = tracing::trace_span!("wait").entered();
         let mut fetch = self.fetch.take().expect("held until waited for");
         let result = Fetch::finish(&mut fetch).take_result();
         self.pool.put_fetch(fetch);

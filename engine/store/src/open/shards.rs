@@ -1,6 +1,7 @@
 //! The shards of a packed pack.
 
 use std::{
+    fs::File,
     path::Path,
     sync::{
         Mutex, PoisonError,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use engram_format::{Column, HEADER_BYTES, Manifest, Table, shard_path};
-use engram_io::{MemoryReader, ReadAt};
+use engram_io::{IoError, MemoryReader, MmapReader, NewFile, PreadReader, ReadAt, create_folder};
 
 use super::{check_size, in_file, open_reader};
 use crate::{
@@ -21,6 +22,9 @@ use crate::{
 
 /// Threads that load columns.
 const LOADERS: usize = 8;
+
+/// Bytes copied at a time.
+const COPY_BYTES: usize = 4 << 20;
 
 /// One shard to be opened.
 struct Job<'a> {
@@ -112,9 +116,18 @@ fn open_shard(pack: &Path, job: &Job<'_>, config: &Config) -> Result<Shard, Open
     check_size(&path, table.layout().shard_bytes(column.row_count))?;
     let mut block = [0; HEADER_BYTES];
     let reader = if job.resident {
-        let memory = MemoryReader::open(&path)?;
-        memory.read_at(0, &mut block)?;
-        ShardReader::Memory(memory)
+        match &config.resident_folder {
+            None => {
+                let memory = MemoryReader::open(&path)?;
+                memory.read_at(0, &mut block)?;
+                ShardReader::Memory(memory)
+            }
+            Some(folder) => {
+                let shared = share(&path, folder, job)?;
+                shared.read_at(0, &mut block)?;
+                ShardReader::Other(Box::new(shared))
+            }
+        }
     } else {
         let opened = open_reader(&path, config.reader)?;
         opened.read_at(0, &mut block)?;
@@ -129,4 +142,37 @@ fn open_shard(pack: &Path, job: &Job<'_>, config: &Config) -> Result<Shard, Open
         .check(&block)
         .map_err(in_file(&path))?;
     Ok(Shard { path, reader })
+}
+
+/// Maps the copy of a shard in `folder`, which is made if no process has done so.
+fn share(path: &Path, folder: &Path, job: &Job<'_>) -> Result<MmapReader, OpenError> {
+    let Job { table, column, .. } = job;
+    let bytes = table.layout().shard_bytes(column.row_count);
+    // The digest of its contents tells it from the shards of every other pack.
+    let digest = table.shards[column.index as usize].data;
+    let copy = folder.join(format!("engram-{digest}.shard"));
+    let locked = |source| IoError::Os {
+        action: "lock",
+        path: copy.with_extension("lock"),
+        source,
+    };
+    create_folder(folder)?;
+    let lock = File::create(copy.with_extension("lock")).map_err(locked)?;
+    lock.lock().map_err(locked)?;
+    if !copy.exists() {
+        let source = PreadReader::open_sequential(path)?;
+        let mut new = NewFile::create(&copy, bytes)?;
+        let mut chunk = vec![0; COPY_BYTES];
+        let mut offset = 0;
+        while offset < bytes {
+            let len =
+                usize::try_from(bytes - offset).map_or(COPY_BYTES, |left| left.min(COPY_BYTES));
+            source.read_at(offset, &mut chunk[..len])?;
+            new.write(&chunk[..len])?;
+            offset += len as u64;
+        }
+        new.publish()?;
+    }
+    check_size(&copy, bytes)?;
+    Ok(MmapReader::open(&copy)?)
 }

@@ -1,0 +1,107 @@
+//! Every benchmark runs on a small pack and writes what it says it writes. Figures mean nothing here.
+
+use std::{fs, path::Path, process::Command};
+
+use engram::PresetName;
+use engram_checkpoint::Checkpoint;
+use engram_pack::{BuildOptions, SynthOptions, build, synth};
+use serde_json::Value;
+
+fn engram_bench(folder: &Path, args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_engram-bench"))
+        .current_dir(folder)
+        .args(args)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn json(folder: &Path) -> Value {
+    serde_json::from_slice(&fs::read(folder.join("out.json")).unwrap()).unwrap()
+}
+
+#[test]
+fn every_benchmark() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path();
+    let options = SynthOptions {
+        preset: PresetName::DeepSeekV41Flash,
+        scale: 100_000,
+        seed: 1,
+        tokenizer: None,
+    };
+    synth(&options, &folder.join("checkpoint"), &|_| ()).unwrap();
+    let checkpoint = Checkpoint::open(&folder.join("checkpoint"), None).unwrap();
+    let pack = folder.join("pack");
+    build(&checkpoint, &pack, &BuildOptions::default(), &|_| ()).unwrap();
+    let tokens: Vec<u8> = (0..6_000_u32)
+        .flat_map(|at| (at * at % 5_000).to_le_bytes())
+        .collect();
+    fs::write(folder.join("trace_squares.u32le"), tokens).unwrap();
+
+    // Some file systems, such as memory ones, refuse direct reads, and then there is no drive to measure.
+    let refused = Command::new(env!("CARGO_BIN_EXE_engram-bench"))
+        .current_dir(folder)
+        .args([
+            "nvme", "--pack", "pack", "--rows", "500", "--rounds", "1", "--depth", "8",
+        ])
+        .args(["--json", "out.json", "--plot", "out.svg"])
+        .output()
+        .unwrap();
+    if refused.status.success() {
+        assert_eq!(json(folder).as_array().unwrap().len(), 5);
+        assert!(
+            fs::read_to_string(folder.join("out.svg"))
+                .unwrap()
+                .contains("</svg>")
+        );
+    } else {
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(
+            said.contains("O_DIRECT") || said.contains("io_uring"),
+            "{said}"
+        );
+        println!("skipped: nvme: {said}");
+    }
+
+    let dram = [
+        "dram", "--pack", "pack", "--rows", "20000", "--rounds", "1", "--json", "out.json",
+    ];
+    assert!(engram_bench(folder, &dram).contains("row cache"));
+    assert_eq!(json(folder)[0]["of_limit"], 1.0);
+
+    let mixed = [
+        "mixed",
+        "--pack",
+        "pack",
+        "--trace",
+        "trace_squares.u32le",
+        "--tokens",
+        "1024",
+        "--memory",
+        "64",
+        "--rounds",
+        "1",
+        "--json",
+        "out.json",
+    ];
+    assert!(engram_bench(folder, &mixed).contains("squares"));
+    assert!(json(folder)["mmap"][0]["traces"]["squares"]["decode_p50_us"].as_f64() > Some(0.0));
+
+    let locality = [
+        "locality",
+        "--trace",
+        "trace_squares.u32le",
+        "--json",
+        "out.json",
+        "--plot",
+        "out.svg",
+    ];
+    assert!(engram_bench(folder, &locality).contains("seen before"));
+    assert_eq!(json(folder)["squares"]["tokens"], 6_000);
+}
