@@ -49,6 +49,7 @@ pub type Open = fn(pack: &Path, memory: u64) -> Result<Box<dyn Contender>>;
 
 /// Settings of a comparison.
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// Folder of the pack, best several times larger than the memory
     #[arg(long)]

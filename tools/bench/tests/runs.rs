@@ -1,5 +1,7 @@
 //! Every benchmark runs on a small pack and writes what it says it writes. Figures mean nothing here.
 
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 use std::{fs, path::Path, process::Command};
 
 use engram::PresetName;
