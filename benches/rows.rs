@@ -55,6 +55,7 @@ fn lookup(c: &mut Criterion) {
     let mut group = c.benchmark_group("lookup");
     for (name, reader) in [
         ("memory", Reader::Memory),
+        ("row cache", Reader::Direct),
         ("mmap", Reader::Mmap),
         ("pread", Reader::Pread),
     ] {

@@ -5,16 +5,19 @@ use std::path::PathBuf;
 /// Deep enough for any drive, and for a batch of a few tokens at once.
 const DEFAULT_DEPTH: u16 = 256;
 
+/// A million rows of DeepSeek-V4.1-Flash: the short n-grams of most texts.
+const DEFAULT_CACHE_BYTES: usize = 256 << 20;
+
 /// How the files of a pack are read. All readers return the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reader {
-    /// Mapped into memory: the page cache serves what it holds, faults fetch the rest.
-    #[default]
+    /// Mapped into memory: the page cache serves what it holds, faults fetch the rest, one at a time.
     Mmap,
     /// One system call a row through the page cache, and no mapping.
     Pread,
     /// Past the page cache, many rows at a time: by `io_uring`, or by threads where the system refuses
     /// that.
+    #[default]
     Direct,
     /// As [`Self::Direct`], always by threads.
     DirectThreads,
@@ -56,8 +59,8 @@ pub struct Config {
     /// Folder, best on a memory file system, for one copy of the resident columns that all processes with
     /// this pack map; if not given, each process has its own.
     pub resident_folder: Option<PathBuf>,
-    /// Bytes for rows read before, for all tables together; only direct readers use it, and only
-    /// where a row is one read.
+    /// Bytes for rows read before, for all tables together, used up as rows come; only direct readers
+    /// use it, and only where a row is one read.
     pub cache_bytes: usize,
     /// Folder of the cache's memory, best on a memory file system, so that several processes with the
     /// same pack and size share it; if not given, the cache is the process's own.
@@ -77,7 +80,7 @@ impl Default for Config {
             checkpoint: None,
             resident: Resident::None,
             resident_folder: None,
-            cache_bytes: 0,
+            cache_bytes: DEFAULT_CACHE_BYTES,
             cache_folder: None,
             io_threads: 0,
             io_depth: DEFAULT_DEPTH,
@@ -86,7 +89,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Mapped files, seals checked.
+    /// Direct reads with a cache of 256 MiB, seals checked.
     pub fn new() -> Self {
         Self::default()
     }

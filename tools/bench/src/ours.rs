@@ -31,7 +31,7 @@ pub const READERS: [(&str, Open); 5] = [
 ];
 
 fn direct() -> Config {
-    Config::new().reader(Reader::Direct)
+    Config::new().reader(Reader::Direct).cache_bytes(0)
 }
 
 struct Ours(Store);

@@ -82,14 +82,8 @@ impl Args {
         let by_fio = fio::random_reads(&paths[0], unit, self.depth);
 
         let configs = [
-            (
-                "io_uring",
-                Config::new().reader(Reader::Direct).io(1, self.depth),
-            ),
-            (
-                "threads",
-                Config::new().reader(Reader::DirectThreads).io(32, 1),
-            ),
+            ("io_uring", direct(Reader::Direct).io(1, self.depth)),
+            ("threads", direct(Reader::DirectThreads).io(32, 1)),
         ];
         let stores: Vec<Store> = configs
             .iter()
@@ -196,7 +190,7 @@ impl Args {
             let count = (self.rows / 4).min(usize::from(depth) * 4_000);
             let reads = raw::random_reads(files, unit, count, random);
             let limit = raw::run(files, &reads, depth)?;
-            let config = Config::new().reader(Reader::Direct).io(1, depth);
+            let config = direct(Reader::Direct).io(1, depth);
             let store = Store::open(&self.pack, config)?;
             let rows = random::rows(columns, count, random);
             let ours = stream(&store, layer, &rows)?;
@@ -213,6 +207,11 @@ impl Args {
         };
         plot::lines(self.plot.as_deref(), axes, &lines)
     }
+}
+
+/// Every row from the drive.
+fn direct(reader: Reader) -> Config {
+    Config::new().reader(reader).cache_bytes(0)
 }
 
 /// Time to read `rows` with several batches in flight.

@@ -85,6 +85,7 @@ fn look_up(checkpoint: &Path, pack: &Path) -> Result<usize> {
         ("memory", Reader::Memory),
         ("mmap", Reader::Mmap),
         ("pread", Reader::Pread),
+        ("direct", Reader::Direct),
     ] {
         let start = Instant::now();
         let store = Store::open(pack, Config::new().reader(reader))?;
