@@ -1,16 +1,34 @@
 //! Waiting for the last of many.
 
+use std::sync::PoisonError;
+#[cfg(not(loom))]
 use std::sync::{
-    Condvar, Mutex, PoisonError,
+    Condvar, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+#[cfg(loom)]
+use loom::sync::{
+    Condvar, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
 /// Counts what is left to do, and wakes who waits for none.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Event {
     pending: AtomicUsize,
     lock: Mutex<()>,
     none_left: Condvar,
+}
+
+impl Default for Event {
+    fn default() -> Self {
+        Self {
+            pending: AtomicUsize::new(0),
+            lock: Mutex::new(()),
+            none_left: Condvar::new(),
+        }
+    }
 }
 
 impl Event {
@@ -45,5 +63,30 @@ impl Event {
                 .wait(guard)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod loom_tests {
+    use loom::{sync::Arc, thread};
+
+    use super::*;
+
+    #[test]
+    fn event_wakes_the_waiter_when_all_have_let_go() {
+        loom::model(|| {
+            let event = Arc::new(Event::default());
+            let mut held = Arc::new(());
+            event.begin(2);
+            for _ in 0..2 {
+                let (event, held) = (event.clone(), held.clone());
+                thread::spawn(move || {
+                    drop(held);
+                    event.done(1);
+                });
+            }
+            event.wait();
+            assert!(Arc::get_mut(&mut held).is_some(), "somebody still holds it");
+        });
     }
 }
