@@ -123,6 +123,25 @@ fn what_was_read_once_comes_from_the_cache_and_is_counted() {
 }
 
 #[test]
+fn a_warmed_cache_needs_no_reads() {
+    let fixture = Fixture::new("deepseek");
+    for reader in DIRECT {
+        let config = Config::new().reader(reader).cache_bytes(1 << 20);
+        let store = Store::open(fixture.pack(), config).unwrap();
+        let rows = all_rows(&store, 0);
+        store
+            .warm(Batch {
+                layer: 1,
+                rows: &rows,
+            })
+            .unwrap();
+        let reads = store.metrics().tables[0].reads;
+        look_up(&store, 1, &rows).unwrap();
+        assert_eq!(store.metrics().tables[0].reads, reads);
+    }
+}
+
+#[test]
 fn processes_share_a_cache_by_its_folder() {
     let fixture = Fixture::new("longcat");
     let config = || {

@@ -91,7 +91,7 @@ fn rocksdb(pack: &Path, memory: u64) -> Result<Box<dyn Contender>> {
     let share = usize::try_from(memory)? / manifest.tables.len();
     let tables = manifest.tables.iter().map(|table| {
         let path = folder(pack).join(format!("rocksdb-{}", table.layer));
-        let db = rocksdb::DB::open_for_read_only(&rocksdb_options(share), path, false)?;
+        let db = rocksdb::DB::open_cf_for_read_only(&rocksdb_options(share), path, ["default"], false)?;
         Ok((table.layer, db))
     });
     Ok(Box::new(Rocks(tables.collect::<Result<_>>()?)))

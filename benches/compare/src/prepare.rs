@@ -106,7 +106,7 @@ fn rocksdb(folder: &Path, layer: u32, copy: Copy<'_>) -> Result<()> {
 fn lmdb(folder: &Path, layer: u32, bytes: u64, copy: Copy<'_>) -> Result<()> {
     let path = folder.join(format!("lmdb-{layer}"));
     fs::create_dir(&path)?;
-    let env = peers::lmdb_open(&path, usize::try_from(bytes * 2 + (1 << 30))?)?;
+    let env = peers::lmdb_open(&path, usize::try_from((bytes * 2 + (1 << 30)).next_multiple_of(1 << 20))?)?;
     let mut txn = env.write_txn()?;
     let rows: peers::LmdbRows = env.create_database(&mut txn, None)?;
     copy("LMDB", &mut |row, bytes| {

@@ -21,6 +21,9 @@ use crate::{
 const TAGS_AHEAD: usize = 16;
 const WAYS_AHEAD: usize = 8;
 
+/// Rows read at a time to warm the cache.
+const WARM_ROWS: usize = 16_384;
+
 /// An open pack. Shared freely between threads.
 #[derive(Debug)]
 pub struct Store {
@@ -190,6 +193,20 @@ impl Store {
         let ticket = Ticket::new(fetch, self.pool.clone());
         table.gather(batch.rows, self.check_seals, &mut ticket.fetch().buffer())?;
         Ok(ticket)
+    }
+
+    /// Reads the rows of `batch` into the cache, the most wanted last, so that look-ups find them there:
+    /// for example those of a profile. Without a cache it only reads.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`].
+    pub fn warm(&self, batch: Batch<'_>) -> Result<(), LookupError> {
+        let layer = batch.layer;
+        for rows in batch.rows.chunks(WARM_ROWS) {
+            let buffer = self.buffer(layer, rows.len())?;
+            self.submit(Batch { layer, rows }, buffer)?.wait()?;
+        }
+        Ok(())
     }
 
     fn look_up(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {

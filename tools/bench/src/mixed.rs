@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use engram::{Hasher, Manifest, RowId, RowIds, Sequence, read_hasher, read_manifest};
+use engram::{
+    Batch, Config, Hasher, Manifest, Reader, RowId, RowIds, Sequence, Store, read_hasher,
+    read_manifest,
+};
 use engram_format::Column;
 use serde::{Deserialize, Serialize};
 
@@ -173,6 +176,7 @@ impl Args {
         let mut contender = open(&self.pack, self.memory << 20)?;
         let mut random = Random::new(u64::from(std::process::id()));
         let (single_cold_us, single_warm_us) = singles(&mut *contender, &manifest, &mut random)?;
+        self.check_rows(&mut *contender, &manifest, &mut random)?;
         let mut traces = BTreeMap::new();
         for path in &self.trace {
             let tokens = trace::read(path)?;
@@ -193,6 +197,30 @@ impl Args {
             traces,
         };
         println!("{}", serde_json::to_string(&figures)?);
+        Ok(())
+    }
+
+    /// Compares some rows with those that the pack's own seals vouch for.
+    fn check_rows(
+        &self,
+        contender: &mut dyn Contender,
+        manifest: &Manifest,
+        random: &mut Random,
+    ) -> Result<()> {
+        let store = Store::open(&self.pack, Config::new().reader(Reader::Pread))?;
+        for (index, table) in manifest.tables.iter().enumerate() {
+            let columns: Vec<Column> = manifest.scheme.columns(index).collect();
+            let rows = random::rows(&columns, 10 * columns.len(), random);
+            let mut out = [(); 2].map(|()| vec![0; rows.len() * table.codec.row_bytes()]);
+            let [expected, found] = &mut out;
+            let layer = table.layer;
+            store.lookup(Batch { layer, rows: &rows }, expected)?;
+            contender.gather(layer, &rows, found)?;
+            ensure!(
+                found == expected,
+                "it brings other rows of layer {layer} than the pack has"
+            );
+        }
         Ok(())
     }
 

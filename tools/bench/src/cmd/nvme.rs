@@ -55,10 +55,22 @@ struct Figures {
     rows_per_second: f64,
     of_limit: f64,
     cpu_us_per_row: f64,
-    bytes_read_per_row: f64,
+    /// Not known of what the page cache reads.
+    bytes_read_per_row: Option<f64>,
     /// Microseconds: rows of the batch, median, 99th percentile.
     latencies: Vec<(usize, f64, f64)>,
-    cold: bool,
+    cold: Cold,
+}
+
+/// Whether the rows came from the drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+enum Cold {
+    /// They went past the page cache.
+    Direct,
+    /// The same again took at least five times less.
+    Proven,
+    /// It did not: the figures mean nothing.
+    NotProven,
 }
 
 impl Args {
@@ -106,16 +118,14 @@ impl Args {
         let mut all = vec![Figures {
             name: format!("bare ring of {unit}-byte reads"),
             latencies: Vec::new(),
-            bytes_read_per_row: f64::from(unit),
-            cold: true,
+            bytes_read_per_row: Some(f64::from(unit)),
             ..figures(&limits, self.rows)
         }];
         for ((store, runs), (name, _)) in stores.iter().zip(&runs).zip(&configs) {
             let table = &store.metrics().tables[0];
             let mut figures = figures(runs, self.rows);
             figures.name = (*name).into();
-            figures.bytes_read_per_row = ratio(table.bytes_read, table.rows);
-            figures.cold = true;
+            figures.bytes_read_per_row = Some(ratio(table.bytes_read, table.rows));
             for rows in SMALL_BATCHES {
                 figures
                     .latencies
@@ -165,8 +175,11 @@ impl Args {
         Ok(Figures {
             name: format!("{name}, evicted"),
             latencies,
-            bytes_read_per_row: 4096.0,
-            cold: cold::was_cold(first.wall, again.wall),
+            cold: if cold::was_cold(first.wall, again.wall) {
+                Cold::Proven
+            } else {
+                Cold::NotProven
+            },
             ..figures(&[first], count)
         })
     }
@@ -276,9 +289,9 @@ fn figures(runs: &[Elapsed], rows: usize) -> Figures {
         rows_per_second: raw::rate(rows, median(|run| run.wall)),
         of_limit: 1.0,
         cpu_us_per_row: 1e6 / raw::rate(rows, median(|run| run.cpu)),
-        bytes_read_per_row: 0.0,
+        bytes_read_per_row: None,
         latencies: Vec::new(),
-        cold: false,
+        cold: Cold::Direct,
     }
 }
 
@@ -313,15 +326,16 @@ fn print(all: &[Figures]) -> Result<()> {
                 figure(figures.rows_per_second),
                 format!("{:.0} %", 100.0 * figures.of_limit),
                 figure(figures.cpu_us_per_row),
-                figure(figures.bytes_read_per_row),
+                figures.bytes_read_per_row.map_or("-".into(), figure),
             ];
             row.extend(latency(0));
             row.extend(latency(1));
-            row.push(if figures.cold {
-                "yes".into()
-            } else {
-                "NOT PROVEN".into()
-            });
+            let cold = match figures.cold {
+                Cold::Direct => "direct",
+                Cold::Proven => "yes",
+                Cold::NotProven => "NOT PROVEN",
+            };
+            row.push(cold.into());
             row
         })
         .collect();
