@@ -100,7 +100,7 @@ fn what_was_read_once_comes_from_the_cache_and_is_counted() {
         // Each row is read once, and the 51 of a group of 4 KiB come together.
         assert_eq!(first.columns.len(), 4);
         assert_eq!(first.reads, 4);
-        assert_eq!(first.bytes_used, 120 * 80);
+        assert_eq!(first.bytes_used, 120 * 66);
         assert!(first.bytes_read >= first.bytes_used, "{first:?}");
         look_up(&store, 1, &rows).unwrap();
         let second = store.metrics().tables[0].clone();
@@ -256,6 +256,26 @@ fn a_killed_process_leaves_the_shared_cache_right() {
         table.columns.iter().any(|column| column.cached > 0),
         "{table:?}"
     );
+}
+
+#[test]
+fn a_store_without_checks_cannot_make_others_serve_damage() {
+    let fixture = Fixture::new("deepseek");
+    let path = fixture.pack().join("layer-01/order-2-head-0.shard");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4_096 + 5] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let config = || {
+        let config = Config::new().reader(Reader::Direct).cache_bytes(1 << 20);
+        config.cache_folder(fixture.folder().join("cache"))
+    };
+    let unchecked = Store::open(fixture.pack(), config().check_seals(false)).unwrap();
+    let checked = Store::open(fixture.pack(), config()).unwrap();
+    for _ in 0..2 {
+        look_up(&unchecked, 1, &[RowId(0)]).unwrap();
+        let refused = look_up(&checked, 1, &[RowId(0)]).unwrap_err();
+        assert!(matches!(refused, LookupError::Damaged { .. }), "{refused}");
+    }
 }
 
 #[test]

@@ -2,15 +2,16 @@
 
 use std::{
     fs::{File, OpenOptions},
+    io::ErrorKind,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{AtFlags, StatxFlags, statx};
+use rustix::fs::{AtFlags, StatxFlags, fstatfs, statx};
 
 use crate::IoError;
 
-/// Alignment that every drive takes, and that of pages.
+/// Alignment that drives take whose own nobody tells, and that of pages.
 const PAGE_BYTES: u32 = 4096;
 /// The smallest sectors that drives have.
 const SECTOR_BYTES: u32 = 512;
@@ -32,31 +33,29 @@ impl DirectFile {
     /// # Errors
     /// A file that cannot be opened.
     pub fn open(path: &Path) -> Result<Self, IoError> {
-        let direct = OpenOptions::new()
+        let opened = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_DIRECT)
-            .open(path)
-            .ok();
-        let is_direct = direct.is_some();
-        let file = match direct {
-            Some(file) => file,
-            None => File::open(path).map_err(IoError::os("open", path))?,
+            .open(path);
+        let buffered = || File::open(path).map_err(IoError::os("open", path));
+        let (file, unit) = match opened {
+            Ok(file) => match alignment(&file) {
+                Some(unit) => (file, Some(unit)),
+                None => (buffered()?, None),
+            },
+            Err(e) if e.kind() == ErrorKind::InvalidInput => (buffered()?, None),
+            Err(e) => return Err(IoError::os("open", path)(e)),
         };
         let size = file
             .metadata()
             .map_err(IoError::os("read the size of", path))?
             .len();
-        let unit = if is_direct {
-            alignment(&file)
-        } else {
-            PAGE_BYTES
-        };
         Ok(Self {
             path: path.into(),
             file,
             size,
-            unit,
-            direct: is_direct,
+            unit: unit.unwrap_or(PAGE_BYTES),
+            direct: unit.is_some(),
         })
     }
 
@@ -85,19 +84,24 @@ impl DirectFile {
     }
 }
 
-/// The alignment that direct reads need, at most a page.
-fn alignment(file: &File) -> u32 {
-    let told = statx(
-        file,
-        c"",
-        AtFlags::EMPTY_PATH,
-        StatxFlags::from_bits_retain(STATX_DIOALIGN),
-    );
-    match told.map(|stat| stat.stx_dio_offset_align) {
-        Ok(unit) if unit.is_power_of_two() && unit <= PAGE_BYTES => unit.max(SECTOR_BYTES),
-        _ => PAGE_BYTES,
+/// The alignment that direct reads of `file` need; none if they would be slower or fail: memory file
+/// systems serve them from the page cache, and some files have none.
+fn alignment(file: &File) -> Option<u32> {
+    if fstatfs(file).is_ok_and(|system| system.f_type == TMPFS) {
+        return None;
+    }
+    let asked = StatxFlags::from_bits_retain(STATX_DIOALIGN);
+    match statx(file, c"", AtFlags::EMPTY_PATH, asked) {
+        Ok(told) if told.stx_mask & STATX_DIOALIGN != 0 => {
+            let unit = told.stx_dio_offset_align;
+            let usable = unit.is_power_of_two() && unit <= PAGE_BYTES;
+            usable.then_some(unit.max(SECTOR_BYTES))
+        }
+        _ => Some(PAGE_BYTES),
     }
 }
 
-/// Asks for the alignment of direct reads (Linux 6.1; older kernels leave it 0).
+/// Asks for the alignment of direct reads, which Linux tells since 6.1.
 const STATX_DIOALIGN: u32 = 0x2000;
+/// How memory file systems call themselves.
+const TMPFS: i64 = 0x0102_1994;

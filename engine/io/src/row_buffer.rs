@@ -45,8 +45,12 @@ impl RowBuffer {
     /// # Panics
     /// If they do not fit.
     pub fn reset(&mut self, rows: usize, parts: [usize; 2]) {
-        let bytes = rows * (parts[0] + parts[1]);
-        assert!(bytes <= self.capacity(), "{bytes} bytes do not fit");
+        let bytes = parts[0].checked_add(parts[1]);
+        let bytes = bytes.and_then(|row| row.checked_mul(rows));
+        assert!(
+            bytes.is_some_and(|bytes| bytes <= self.capacity()),
+            "{rows} rows of {parts:?} bytes do not fit"
+        );
         (self.rows, self.parts) = (rows, parts);
         self.claims.clear();
         self.claims.resize_with(rows, || AtomicU8::new(0));
@@ -196,6 +200,8 @@ mod tests {
             let refused = catch_unwind(AssertUnwindSafe(|| buffer.fill(row, 0, |_| ())));
             assert!(refused.is_err(), "row {row}");
         }
-        assert!(catch_unwind(AssertUnwindSafe(|| buffer.reset(13, [8, 0]))).is_err());
+        for (rows, parts) in [(13, [8, 0]), (4, [1 << 62, 0]), (1, [usize::MAX, 1])] {
+            assert!(catch_unwind(AssertUnwindSafe(|| buffer.reset(rows, parts))).is_err());
+        }
     }
 }

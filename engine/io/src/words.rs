@@ -3,6 +3,10 @@
 use std::{fs::OpenOptions, ops::Deref, path::Path, sync::atomic::AtomicU64};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
+use rustix::{
+    fs::{FallocateFlags, fallocate},
+    io::Errno,
+};
 
 use crate::{IoError, prefetch::prefetch};
 
@@ -44,9 +48,14 @@ impl Words {
             .metadata()
             .map_err(IoError::os("read the size of", path))?
             .len();
-        if found == 0 {
-            file.set_len(bytes).map_err(IoError::os("size", path))?;
-        } else if found != bytes {
+        if found == 0 || found == bytes {
+            // A hole that finds no space when it is written would end the process.
+            match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(bytes),
+                reserved => reserved.map_err(Into::into),
+            }
+            .map_err(IoError::os("reserve space for", path))?;
+        } else {
             let source = std::io::Error::other(format!("it has {found} bytes, expected {bytes}"));
             return Err(IoError::os("share", path)(source));
         }

@@ -130,11 +130,15 @@ impl RowCache {
             let word = last.load(Ordering::Relaxed).to_le_bytes();
             rest.copy_from_slice(&word[..rest.len()]);
         }
-        if seal(self.layer, row, out) != stored.load(Ordering::Relaxed) {
-            return false;
-        }
         let tag = &self.words[way.0];
         let now = tag.load(Ordering::Relaxed);
+        if seal(self.layer, row, out) != stored.load(Ordering::Relaxed) {
+            // Half written, or damaged: the tag must go, or the row could never be taken in again.
+            if now & KEY == row.0 + 1 {
+                let _ = tag.compare_exchange(now, 0, Ordering::Relaxed, Ordering::Relaxed);
+            }
+            return false;
+        }
         // Most hits find a row that has all its lives, and leave its tag's cache line alone.
         if now & KEY == row.0 + 1 && now >> KEY_BITS < MOST_LIVES {
             // Another thread may have changed it since: then it keeps what that one stored.
@@ -148,11 +152,12 @@ impl RowCache {
         true
     }
 
-    /// Takes `row` in with some lives, in the place of a row of its set that has none left.
+    /// Takes `row` in with some lives, in the place of a row of its set that has none left. If `seal` is
+    /// not that of `bytes`, it will never be a hit.
     ///
     /// # Panics
     /// If `bytes` is not a row.
-    pub(crate) fn insert(&self, row: RowId, lives: u64, bytes: &[u8]) {
+    pub(crate) fn insert(&self, row: RowId, lives: u64, bytes: &[u8], seal: u64) {
         assert_eq!(bytes.len(), self.row_bytes, "a whole row");
         let set = self.set(row);
         let tags = &self.words[set..set + WAYS];
@@ -175,7 +180,7 @@ impl RowCache {
             padded[..bytes.len()].copy_from_slice(bytes);
             word.store(u64::from_le_bytes(padded), Ordering::Relaxed);
         }
-        stored.store(seal(self.layer, row, bytes), Ordering::Relaxed);
+        stored.store(seal, Ordering::Relaxed);
         tag.store(
             (row.0 + 1) | lives.min(MOST_LIVES) << KEY_BITS,
             Ordering::Release,

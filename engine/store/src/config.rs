@@ -39,7 +39,7 @@ pub enum Resident {
     None,
     /// Those of n-grams of up to this many tokens.
     Orders(u32),
-    /// As many whole columns as fit this many bytes, short n-grams first.
+    /// Whole columns, short n-grams first, as long as the next one still fits this many bytes.
     Bytes(u64),
 }
 
@@ -66,7 +66,8 @@ pub struct Config {
     /// same pack and size share it; if not given, the cache is the process's own.
     pub cache_folder: Option<PathBuf>,
     /// Threads that read; 0 for as many as suit the reader. Each of `io_uring` holds
-    /// [`Self::io_depth`] reads in flight, each other thread one.
+    /// [`Self::io_depth`] reads in flight, each other thread one. Where `io_uring` is refused, as many
+    /// threads as suit.
     pub io_threads: usize,
     /// Reads in flight of each `io_uring` thread, at least 1.
     pub io_depth: u16,

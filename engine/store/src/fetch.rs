@@ -38,6 +38,8 @@ pub(crate) struct Fetch {
     pub(crate) buffer: Option<RowBuffer>,
     /// Where the buffer goes if nobody waits for it.
     pub(crate) pool: Option<Arc<Pool>>,
+    /// Whether the rows are for the cache.
+    pub(crate) warm: bool,
     cancelled: AtomicBool,
     failure: Mutex<Option<Failure>>,
 }
@@ -80,7 +82,7 @@ impl Fetch {
             Ok(bytes) => {
                 add(&rows.counters.bytes_read, bytes.len() as u64);
                 let mut used = 0;
-                let mut last = None;
+                let (mut last, mut last_row) = (None, None);
                 for want in wants
                     .iter()
                     .filter(|want| last.replace(want.slot) != Some(want.slot))
@@ -91,9 +93,11 @@ impl Fetch {
                     let record = &bytes[start..start + place.len];
                     let part = read.part.into();
                     let filled = self.buffer().fill(want.slot as usize, part, |out| {
-                        rows.check_out(want.row, &place, record, out)
+                        if last_row.replace(want.row) != Some(want.row) {
+                            used += out.len() as u64;
+                        }
+                        rows.check_out(want.row, &place, record, self.warm, out)
                     });
-                    used += place.len as u64;
                     if let Err(damage) = filled {
                         self.fail(damage, &[]);
                     }
@@ -158,6 +162,7 @@ impl Fetch {
     fn clear(&mut self) {
         self.plan.clear();
         self.rows = None;
+        self.warm = false;
         if let (Some(buffer), Some(pool)) = (self.buffer.take(), self.pool.take()) {
             pool.put_buffer(buffer);
         }

@@ -31,7 +31,7 @@ pub struct TableMetrics {
     pub reads: u64,
     /// Bytes they brought.
     pub bytes_read: u64,
-    /// Bytes of the rows wanted from them, each once a batch.
+    /// Bytes of the rows wanted from them, each once a batch, without seals.
     pub bytes_used: u64,
     /// Time that callers spent waiting for rows.
     pub waited: Duration,

@@ -56,7 +56,7 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
         Storage::Attached { .. } => attached::open(folder, &manifest, config)?,
     };
     let (rows, workers) = if config.reader.is_direct() {
-        let (disk, workers) = direct::open(folder, &manifest, config)?;
+        let (disk, workers) = direct::open(folder, &manifest, &rows, config)?;
         (
             rows.into_iter().zip(disk.into_iter().map(Some)).collect(),
             Some(workers),

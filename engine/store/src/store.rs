@@ -22,7 +22,7 @@ const TAGS_AHEAD: usize = 16;
 const WAYS_AHEAD: usize = 8;
 
 /// Rows read at a time to warm the cache.
-const WARM_ROWS: usize = 16_384;
+const WARM_ROWS: usize = 4_096;
 
 /// An open pack. Shared freely between threads.
 #[derive(Debug)]
@@ -168,12 +168,17 @@ impl Store {
     /// # Errors
     /// A layer or row that is not there, a `destination` of another size than the rows, or a damaged record
     /// in memory; other errors come with the ticket.
-    #[expect(
-        clippy::missing_panics_doc,
-        reason = "a fetch from the pool has one holder"
-    )]
     pub fn submit(&self, batch: Batch<'_>, destination: Buffer) -> Result<Ticket, LookupError> {
         let _span = tracing::trace_span!("submit", batch.layer, rows = batch.rows.len()).entered();
+        self.begin(batch, destination, false)
+    }
+
+    fn begin(
+        &self,
+        batch: Batch<'_>,
+        destination: Buffer,
+        warm: bool,
+    ) -> Result<Ticket, LookupError> {
         let table = self.table(batch.layer)?;
         table.check(batch.rows, destination.len())?;
         let mut buffer = destination.into_rows();
@@ -183,10 +188,14 @@ impl Store {
         mine.buffer = Some(buffer);
         if let (Some(disk), Some(workers)) = (&table.disk, &self.workers) {
             mine.rows = Some(disk.clone());
+            mine.warm = warm;
             let Fetch { plan, buffer, .. } = mine;
             let out = buffer.as_mut().expect("just put there").bytes();
             let row_bytes = table.codec.row_bytes();
             table.split(disk, batch.rows, plan, &mut Slice { out, row_bytes });
+            if !warm {
+                disk.count(&plan.counts);
+            }
             plan.make_reads(disk, workers.slot_bytes);
             workers.submit(&fetch);
         }
@@ -195,8 +204,9 @@ impl Store {
         Ok(ticket)
     }
 
-    /// Reads the rows of `batch` into the cache, the most wanted last, so that look-ups find them there:
-    /// for example those of a profile. Without a cache it only reads.
+    /// Reads the rows of `batch` into the cache, some thousands at a time in this order, so that look-ups
+    /// find them there: for example those of a profile, the most wanted last. Every column's rows are
+    /// taken in, and nothing is counted as a look. Without a cache it only reads.
     ///
     /// # Errors
     /// As [`Self::lookup`].
@@ -204,7 +214,7 @@ impl Store {
         let layer = batch.layer;
         for rows in batch.rows.chunks(WARM_ROWS) {
             let buffer = self.buffer(layer, rows.len())?;
-            self.submit(Batch { layer, rows }, buffer)?.wait()?;
+            self.begin(Batch { layer, rows }, buffer, true)?.wait()?;
         }
         Ok(())
     }
@@ -221,6 +231,7 @@ impl Store {
         let mine = Arc::get_mut(&mut fetch).expect("nobody else has it yet");
         mine.rows = Some(disk.clone());
         table.split(disk, batch.rows, &mut mine.plan, &mut out);
+        disk.count(&mine.plan.counts);
         if mine.plan.wants.is_empty() {
             self.pool.put_fetch(fetch);
             return table.gather(batch.rows, self.check_seals, &mut out);
@@ -335,7 +346,6 @@ impl Table {
                 }
             }
         }
-        disk.count(counts);
     }
 
     /// Copies the rows that are in memory to their places in `out`.

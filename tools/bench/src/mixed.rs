@@ -40,6 +40,11 @@ pub use crate::cold::evict;
 
 /// A storage that can be asked for rows.
 pub trait Contender {
+    /// What it found when it was opened, for the report.
+    fn describe(&self) -> String {
+        String::new()
+    }
+
     /// Copies the rows of the table of `layer` to `out`, one after another.
     ///
     /// # Errors
@@ -80,11 +85,20 @@ pub struct Args {
     contender: Option<String>,
     #[arg(long, hide = true, value_name = "DIR")]
     group: Option<PathBuf>,
+    /// Seed of the even rows of this round
+    #[arg(long, hide = true, default_value_t = 0)]
+    seed: u64,
 }
 
 /// What one contender did.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Figures {
+    /// What the contender said of itself.
+    about: String,
+    /// Whether its memory was limited.
+    limited: bool,
+    /// Rows of the single batches.
+    single_rows: usize,
     /// Median microseconds of a batch of even rows nobody has read, and of the same again.
     single_cold_us: f64,
     single_warm_us: f64,
@@ -124,9 +138,9 @@ impl Args {
             .filter(|name| self.only.is_empty() || self.only.iter().any(|only| only == name))
             .collect();
         let mut runs: Vec<Vec<Figures>> = vec![Vec::new(); names.len()];
-        for _ in 0..self.rounds {
+        for round in 0..self.rounds {
             for (name, runs) in names.iter().zip(&mut runs) {
-                runs.push(self.start_one(name)?);
+                runs.push(self.start_one(name, round as u64)?);
             }
         }
         self.print(&names, &runs)?;
@@ -135,7 +149,7 @@ impl Args {
     }
 
     /// Runs a contender in a process of its own.
-    fn start_one(&self, name: &str) -> Result<Figures> {
+    fn start_one(&self, name: &str, seed: u64) -> Result<Figures> {
         let limit = Limit::new(name, (self.memory << 20) + OVERHEAD);
         let mut command = Command::new(std::env::current_exe()?);
         let subcommand = std::env::args()
@@ -149,6 +163,7 @@ impl Args {
         command.arg("--memory").arg(self.memory.to_string());
         command.arg("--tokens").arg(self.tokens.to_string());
         command.arg("--contender").arg(name);
+        command.arg("--seed").arg(seed.to_string());
         match &limit {
             Ok(limit) => drop(command.arg("--group").arg(limit.folder())),
             Err(error) => eprintln!("{name}: page cache without limit: {error:#}"),
@@ -174,7 +189,7 @@ impl Args {
             cgroup::join(group)?;
         }
         let mut contender = open(&self.pack, self.memory << 20)?;
-        let mut random = Random::new(u64::from(std::process::id()));
+        let mut random = Random::new(self.seed);
         let (single_cold_us, single_warm_us) = singles(&mut *contender, &manifest, &mut random)?;
         self.check_rows(&mut *contender, &manifest, &mut random)?;
         let mut traces = BTreeMap::new();
@@ -192,6 +207,9 @@ impl Args {
         let found = on_trace(&mut *contender, &manifest, &hasher, &even, self.tokens / 4)?;
         traces.insert("even".into(), found);
         let figures = Figures {
+            about: contender.describe(),
+            limited: self.group.is_some(),
+            single_rows: SINGLE_TOKENS * manifest.scheme.column_count(),
             single_cold_us,
             single_warm_us,
             traces,
@@ -242,12 +260,21 @@ impl Args {
                 Duration::from_secs_f64(cold / 1e6),
                 Duration::from_secs_f64(warm / 1e6),
             );
-            let mark = if proven { "" } else { " (not proven cold)" };
+            let mark = if proven { "" } else { " *" };
             rows.push(vec![(*name).to_owned(), figure(cold) + mark, figure(warm)]);
+            for run in runs.iter().take(1) {
+                let limit = if run.limited {
+                    ""
+                } else {
+                    " MEMORY WITHOUT LIMIT"
+                };
+                println!("{name}: {}{limit}", run.about);
+            }
         }
-        let rows_each = SINGLE_TOKENS * 24;
-        println!("\nbatches of {rows_each} even rows, us");
+        let single_rows = runs.iter().flatten().map(|run| run.single_rows).max();
+        println!("\nbatches of {} even rows, us", single_rows.unwrap_or(0));
         report::table(&["", "cold", "again"], &rows)?;
+        println!("* again took more than a fifth: it keeps nothing, or the first was not cold");
         let Some(traces) = runs
             .first()
             .and_then(|runs| runs.first())

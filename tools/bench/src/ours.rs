@@ -3,16 +3,16 @@
 use std::path::Path;
 
 use anyhow::Result;
-use engram::{Batch, Config, Reader, Resident, RowId, Store};
+use engram::{Backend, Batch, Config, Reader, Resident, RowId, Store};
 
 use crate::mixed::{Contender, Open};
 
 /// Our readers.
 pub const READERS: [(&str, Open); 5] = [
-    ("io_uring + cache", |pack, memory| {
+    ("direct + cache", |pack, memory| {
         open(pack, direct().cache_bytes(usize::try_from(memory)?))
     }),
-    ("io_uring + 2-grams + cache", |pack, memory| {
+    ("direct + columns + cache", |pack, memory| {
         let resident = Resident::Bytes(memory / 2);
         open(
             pack,
@@ -21,7 +21,7 @@ pub const READERS: [(&str, Open); 5] = [
                 .cache_bytes(usize::try_from(memory / 2)?),
         )
     }),
-    ("io_uring", |pack, _| open(pack, direct())),
+    ("direct", |pack, _| open(pack, direct())),
     ("mmap", |pack, _| {
         open(pack, Config::new().reader(Reader::Mmap))
     }),
@@ -41,6 +41,27 @@ fn open(pack: &Path, config: Config) -> Result<Box<dyn Contender>> {
 }
 
 impl Contender for Ours {
+    fn describe(&self) -> String {
+        let columns: usize = self
+            .0
+            .metrics()
+            .tables
+            .iter()
+            .map(|t| t.columns.len())
+            .sum();
+        let all: usize = self.0.scheme().layers.iter().map(|l| l.buckets.len()).sum();
+        match self.0.backend() {
+            Backend::Direct { .. } => {
+                format!(
+                    "{}; {} of {all} columns in memory",
+                    self.0.backend(),
+                    all - columns
+                )
+            }
+            other => other.to_string(),
+        }
+    }
+
     fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {
         Ok(self.0.lookup(Batch { layer, rows }, out)?)
     }

@@ -56,7 +56,7 @@ fn every_benchmark() {
         .output()
         .unwrap();
     if refused.status.success() {
-        assert_eq!(json(folder).as_array().unwrap().len(), 5);
+        assert!(json(folder).as_array().unwrap().len() >= 5);
         assert!(
             fs::read_to_string(folder.join("out.svg"))
                 .unwrap()

@@ -21,9 +21,11 @@ fn files(folder: &tempfile::TempDir) -> Arc<[DirectFile]> {
 fn queues(files: &Arc<[DirectFile]>) -> Vec<Box<dyn ReadQueue>> {
     let mut queues: Vec<Box<dyn ReadQueue>> =
         vec![Box::new(BlockingQueue::new(files.clone(), 16_384).unwrap())];
-    match UringQueue::new(files.clone(), 8, 16_384) {
-        Ok(queue) => queues.push(Box::new(queue)),
-        Err(error) => println!("skipped: {error}"),
+    for register in [true, false] {
+        match UringQueue::with_registration(files.clone(), 8, 16_384, register) {
+            Ok(queue) => queues.push(Box::new(queue)),
+            Err(error) => println!("skipped: {error}"),
+        }
     }
     queues
 }

@@ -28,13 +28,25 @@ impl UringQueue {
     /// # Errors
     /// A system that refuses `io_uring`, as containers often do, or has no memory.
     pub fn new(files: Arc<[DirectFile]>, depth: u16, slot_bytes: usize) -> Result<Self, IoError> {
+        Self::with_registration(files, depth, slot_bytes, true)
+    }
+
+    pub(super) fn with_registration(
+        files: Arc<[DirectFile]>,
+        depth: u16,
+        slot_bytes: usize,
+        register: bool,
+    ) -> Result<Self, IoError> {
         let refused = IoError::os("set up", "io_uring");
         let (ring, deferred) = build(depth).map_err(refused)?;
         let handles: Vec<_> = files.iter().map(|file| file.file().as_raw_fd()).collect();
         ring.submitter()
             .register_files(&handles)
             .map_err(IoError::os("register files with", "io_uring"))?;
-        let bytes = usize::from(depth) * slot_bytes;
+        let bytes = usize::from(depth)
+            .checked_mul(slot_bytes)
+            .ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+            .map_err(IoError::os("get memory for", "reads"))?;
         let slots = memmap2::MmapOptions::new()
             .len(bytes)
             .map_anon()
@@ -46,8 +58,8 @@ impl UringQueue {
         };
         // SAFETY: the memory is ours and stays mapped until after the ring is gone, see `drop`.
         // Refused where little memory may be locked; then each read names its slot's address.
-        let registered = unsafe { ring.submitter().register_buffers(&[whole]) };
-        let registered_buffers = registered.is_ok();
+        let registered_buffers =
+            register && unsafe { ring.submitter().register_buffers(&[whole]) }.is_ok();
         Ok(Self {
             files,
             ring: ManuallyDrop::new(ring),

@@ -13,8 +13,9 @@ pub(crate) struct TableCache {
 }
 
 impl TableCache {
-    pub(crate) fn new(rows: RowCache, columns: &[Column]) -> Self {
-        let share = rows.capacity() / columns.len().max(1);
+    /// `on_disk` of the `columns` share the cache.
+    pub(crate) fn new(rows: RowCache, columns: &[Column], on_disk: usize) -> Self {
+        let share = rows.capacity() / on_disk.max(1);
         let columns = columns.iter();
         Self {
             columns: columns
@@ -25,10 +26,10 @@ impl TableCache {
     }
 
     /// Takes `row` in, where its column's rows are worth keeping.
-    pub(crate) fn offer(&self, row: RowId, bytes: &[u8]) {
+    pub(crate) fn offer(&self, row: RowId, bytes: &[u8], seal: u64) {
         let next = self.columns.partition_point(|&(first, _)| first <= row.0);
         if let Some(lives) = self.columns[next - 1].1.lives(row.0) {
-            self.rows.insert(row, lives, bytes);
+            self.rows.insert(row, lives, bytes, seal);
         }
     }
 

@@ -11,6 +11,9 @@ use crate::{
     metrics::{Counters, add},
 };
 
+/// Lives of a row that was put into the cache on purpose.
+const WARM_LIVES: u64 = 1;
+
 /// The rows of one table in files that are read past the page cache.
 #[derive(Debug)]
 pub(crate) struct DiskRows {
@@ -101,19 +104,22 @@ impl DiskRows {
     }
 
     /// Copies the bytes of a part from its `record`, where its seal is right, and offers them to the
-    /// cache.
+    /// cache, which takes them in any case if `warm`.
     pub(crate) fn check_out(
         &self,
         row: RowId,
         place: &Place,
         record: &[u8],
+        warm: bool,
         out: &mut [u8],
     ) -> Result<(), LookupError> {
         let (bytes, rest) = record.split_at(out.len());
+        let stored = rest.last_chunk::<SEAL_BYTES>();
+        let stored = stored.map(|stored| u64::from_le_bytes(*stored));
         if self.check_seals
-            && let Some(stored) = rest.last_chunk::<SEAL_BYTES>()
+            && let Some(expected) = stored
         {
-            let (found, expected) = (seal(self.layer, row, bytes), u64::from_le_bytes(*stored));
+            let found = seal(self.layer, row, bytes);
             if found != expected {
                 return Err(LookupError::Damaged {
                     path: self.files[place.file as usize].path().into(),
@@ -127,7 +133,13 @@ impl DiskRows {
         }
         out.copy_from_slice(bytes);
         if let Some(cache) = &self.cache {
-            cache.offer(row, bytes);
+            // The record's own seal, so that a damaged row which nobody checked is no hit of anybody.
+            let seal = stored.unwrap_or_else(|| seal(self.layer, row, bytes));
+            if warm {
+                cache.rows.insert(row, WARM_LIVES, bytes, seal);
+            } else {
+                cache.offer(row, bytes, seal);
+            }
         }
         Ok(())
     }

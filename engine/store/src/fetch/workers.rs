@@ -75,12 +75,12 @@ impl Workers {
         for index in 0..threads {
             let (jobs, files, report) = (workers.jobs.clone(), files.clone(), report.clone());
             let run = move || {
+                let _guard = StopOnPanic(&jobs);
                 // A ring belongs to the thread that made it.
                 match new_queue(kind, &files, slot_bytes) {
                     Ok((queue, kind)) => {
                         let _ = report.send(Ok(kind));
                         drop(report);
-                        let _guard = StopOnPanic(&jobs);
                         Worker::new(queue, &files, slot_bytes).run(&jobs);
                     }
                     Err(error) => drop(report.send(Err(error))),
@@ -95,8 +95,13 @@ impl Workers {
             workers.threads.push(spawned);
         }
         drop(report);
-        for reported in reports {
-            workers.queue = reported?;
+        for _ in 0..threads {
+            let ended = || IoError::Os {
+                action: "start",
+                path: "a reading thread".into(),
+                source: std::io::Error::other("it ended at once"),
+            };
+            workers.queue = reports.recv().map_err(|_| ended())??;
         }
         Ok(workers)
     }
@@ -206,14 +211,20 @@ impl<'a> Worker<'a> {
     fn run(&mut self, jobs: &Jobs) {
         let mut taken = Vec::with_capacity(TAKEN_AT_ONCE);
         loop {
-            let in_flight = self.queue.in_flight();
-            let room = (self.queue.depth() - in_flight).min(TAKEN_AT_ONCE);
-            if room > 0 && !jobs.take(room, in_flight == 0, &mut taken) {
-                return;
-            }
-            for (outstanding, read) in taken.drain(..) {
-                let slot = self.queue.begin(outstanding.fetch().plan.reads[read].block);
-                self.slots[slot as usize] = Some((outstanding, read));
+            loop {
+                let in_flight = self.queue.in_flight();
+                let room = (self.queue.depth() - in_flight).min(TAKEN_AT_ONCE);
+                if room > 0 && !jobs.take(room, in_flight == 0, &mut taken) {
+                    return;
+                }
+                let no_more = taken.len() < TAKEN_AT_ONCE;
+                for (outstanding, read) in taken.drain(..) {
+                    let slot = self.queue.begin(outstanding.fetch().plan.reads[read].block);
+                    self.slots[slot as usize] = Some((outstanding, read));
+                }
+                if no_more {
+                    break;
+                }
             }
             let slots = &mut self.slots;
             let finished = self.queue.finish(&mut |slot, bytes| {
@@ -228,6 +239,7 @@ impl<'a> Worker<'a> {
 
     /// Fails what is in flight on a queue that the system no longer serves, and goes on by `pread`.
     fn replace_queue(&mut self, error: &IoError) {
+        tracing::warn!(%error, "io_uring has failed; this thread goes on by pread");
         for (outstanding, read) in self.slots.drain(..).flatten() {
             let lost = IoError::Os {
                 action: "read through",

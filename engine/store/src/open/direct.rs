@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use engram_format::{Column, Digest, Manifest, Storage, Table, shard_path};
-use engram_io::{DirectFile, IoError, Words};
+use engram_io::{DirectFile, IoError, Words, create_folder};
 
 use crate::{
     cache::{RowCache, TableCache},
@@ -11,6 +11,7 @@ use crate::{
     error::OpenError,
     fetch::{DiskRows, DiskSource, WorkerKind, Workers},
     metrics::Counters,
+    rows::Rows,
 };
 
 /// Most bytes of one read: neighbouring rows come together up to this.
@@ -21,10 +22,11 @@ const BLOCKING_THREADS: usize = 32;
 /// Bytes that all slots of a ring may have.
 const RING_BYTES: usize = 256 << 20;
 
-/// The rows on disk of each table of the pack whose files lie in `folder`.
+/// The rows on disk of each table of the pack whose files lie in `folder`, beside those that are `near`.
 pub(super) fn open(
     folder: &Path,
     manifest: &Manifest,
+    near: &[Rows],
     config: &Config,
 ) -> Result<(Vec<Arc<DiskRows>>, Workers), OpenError> {
     let mut files = Vec::new();
@@ -56,15 +58,15 @@ pub(super) fn open(
         }
     }
     let files: Arc<[DirectFile]> = files.into();
-    let tables = manifest.tables.iter().enumerate().zip(sources);
-    let rows = tables.map(|((index, table), source)| {
+    let tables = manifest.tables.iter().enumerate().zip(near).zip(sources);
+    let rows = tables.map(|(((index, table), near), source)| {
         let columns: Vec<Column> = manifest.scheme.columns(index).collect();
         Ok(Arc::new(DiskRows {
             layer: table.layer,
             check_seals: config.check_seals,
             source,
             files: files.clone(),
-            cache: open_cache(manifest, table, &columns, config)?,
+            cache: open_cache(manifest, table, &columns, near, config)?,
             counters: Counters::new(columns.len()),
         }))
     });
@@ -78,6 +80,7 @@ fn open_cache(
     manifest: &Manifest,
     table: &Table,
     columns: &[Column],
+    near: &Rows,
     config: &Config,
 ) -> Result<Option<TableCache>, IoError> {
     if matches!(manifest.storage, Storage::Attached { .. }) && table.planes.len() > 1 {
@@ -87,6 +90,7 @@ fn open_cache(
     let words = |count| match &config.cache_folder {
         None => Words::new(count),
         Some(folder) => {
+            create_folder(folder)?;
             // Another pack, or another size, is another file.
             let pack = Digest::of(manifest.to_text().as_bytes());
             let name = format!("engram-{pack}-layer-{}-{count}.cache", table.layer);
@@ -94,7 +98,8 @@ fn open_cache(
         }
     };
     let rows = RowCache::new(table.layer, table.codec.row_bytes(), bytes, words)?;
-    Ok(rows.map(|rows| TableCache::new(rows, columns)))
+    let on_disk = columns.iter().filter(|column| !near.holds(column)).count();
+    Ok(rows.map(|rows| TableCache::new(rows, columns, on_disk)))
 }
 
 fn start(
@@ -113,14 +118,15 @@ fn start(
         let depth = config.io_depth.clamp(1, most);
         let threads = config.io_threads.max(1);
         let kind = WorkerKind::Uring { depth };
-        // Refused, as containers often do: threads do the same.
-        if let Ok(workers) = Workers::start(kind, threads, files, slot_bytes) {
-            return Ok(workers);
+        match Workers::start(kind, threads, files, slot_bytes) {
+            Ok(workers) => return Ok(workers),
+            // As containers often do: threads do the same.
+            Err(error) => tracing::warn!(%error, "io_uring is refused; reading by threads"),
         }
     }
-    let threads = match config.io_threads {
-        0 => BLOCKING_THREADS,
-        threads => threads,
+    let threads = match (config.reader, config.io_threads) {
+        (Reader::DirectThreads, 1..) => config.io_threads,
+        _ => BLOCKING_THREADS,
     };
     Workers::start(WorkerKind::Blocking, threads, files, slot_bytes)
 }

@@ -1,4 +1,7 @@
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result};
 use engram::{Batch, Config, Reader, RowId, Store, read_manifest};
@@ -20,7 +23,7 @@ const STREAM_ROWS: usize = 1_024;
 const STREAM_TICKETS: usize = 8;
 /// Rows of one token of DeepSeek-V4.1-Flash for one layer, and of eighteen.
 const SMALL_BATCHES: [usize; 2] = [24, 432];
-const SMALL_CALLS: usize = 200;
+const SMALL_CALLS: usize = 150;
 
 /// Read random rows from the drive, beside its limit in the same run
 #[derive(clap::Args)]
@@ -97,22 +100,25 @@ impl Args {
             ("io_uring", direct(Reader::Direct).io(1, self.depth)),
             ("threads", direct(Reader::DirectThreads).io(32, 1)),
         ];
-        let stores: Vec<Store> = configs
-            .iter()
-            .map(|(_, config)| Store::open(&self.pack, config.clone()))
-            .collect::<Result<_, _>>()?;
-        for store in &stores {
-            println!("opened: {}", store.backend());
+        let mut stores = Vec::new();
+        for (_, config) in &configs {
+            let start = Instant::now();
+            let store = Store::open(&self.pack, config.clone())?;
+            let opened = 1e3 * start.elapsed().as_secs_f64();
+            println!("opened in {} ms: {}", figure(opened), store.backend());
+            stores.push(store);
         }
         // In turns, so that a slow minute of the drive slows all.
         let mut limits = Vec::new();
         let mut runs: Vec<Vec<Elapsed>> = vec![Vec::new(); stores.len()];
-        for _ in 0..self.rounds {
+        for round in 0..self.rounds {
             let reads = raw::random_reads(&files, unit, self.rows, &mut random);
             limits.push(raw::run(&files, &reads, self.depth)?);
-            let rows = random::rows(&columns, self.rows, &mut random);
-            for (store, runs) in stores.iter().zip(&mut runs) {
-                runs.push(stream(store, layer, &rows)?);
+            // Fresh rows for each, and another first each time: the host may have a cache too.
+            for turn in 0..stores.len() {
+                let which = (round + turn) % stores.len();
+                let rows = random::rows(&columns, self.rows, &mut random);
+                runs[which].push(stream(&stores[which], layer, &rows)?);
             }
         }
         let mut all = vec![Figures {
@@ -136,15 +142,20 @@ impl Args {
         for (name, reader) in [("mmap", Reader::Mmap), ("pread", Reader::Pread)] {
             all.push(self.buffered(name, reader, &paths, layer, &columns, &mut random)?);
         }
+        if let Some(iops) = by_fio {
+            all.push(Figures {
+                name: format!("fio, {unit}-byte reads of one file"),
+                rows_per_second: iops,
+                of_limit: 0.0,
+                cpu_us_per_row: f64::NAN,
+                bytes_read_per_row: Some(f64::from(unit)),
+                latencies: Vec::new(),
+                cold: Cold::Direct,
+            });
+        }
         let limit = all[0].rows_per_second;
         for figures in &mut all {
             figures.of_limit = figures.rows_per_second / limit;
-        }
-        if let Some(iops) = by_fio {
-            println!(
-                "fio: {} reads/s of {unit} bytes from one file",
-                figure(iops)
-            );
         }
         print(&all)?;
         report::json(self.json.as_deref(), &all)?;
@@ -216,7 +227,7 @@ impl Args {
             title: "Random rows from the drive",
             x: "reads in flight",
             y: "rows a second",
-            y_log: true,
+            y_log: false,
         };
         plot::lines(self.plot.as_deref(), axes, &lines)
     }
@@ -267,12 +278,7 @@ fn latency(
 ) -> Result<(usize, f64, f64)> {
     let mut latencies = Latencies::default();
     let mut out = vec![0; count * store.codec(layer)?.row_bytes()];
-    let calls = if matches!(store.backend(), engram::Backend::Direct { .. }) {
-        SMALL_CALLS
-    } else {
-        SMALL_CALLS / 10
-    };
-    for _ in 0..calls {
+    for _ in 0..SMALL_CALLS {
         let rows = random::rows(columns, count, random);
         latencies.time(|| store.lookup(Batch { layer, rows: &rows }, &mut out))?;
     }
