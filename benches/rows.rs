@@ -1,6 +1,6 @@
 //! Sealing, decoding and looking up rows of DeepSeek-V4.1's shape.
 
-use std::hint::black_box;
+use std::{hint::black_box, path::Path};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use engram::{Batch, Config, Reader, RowIds, Sequence, Store, bf16};
@@ -79,6 +79,36 @@ fn lookup(c: &mut Criterion) {
                 });
             });
         }
+    }
+    group.finish();
+    ring(c, &pack);
+}
+
+/// The rows of eighteen tokens, each time from the drive.
+fn ring(c: &mut Criterion, pack: &Path) {
+    let mut group = c.benchmark_group("432 rows from the drive");
+    group.sample_size(20);
+    for (name, reader) in [
+        ("io_uring", Reader::Direct),
+        ("threads", Reader::DirectThreads),
+    ] {
+        let store = Store::open(pack, Config::new().reader(reader).cache_bytes(0));
+        let store = store.expect("a sound pack");
+        let mut rows = RowIds::new();
+        let hashed = store
+            .hasher()
+            .extend(&mut Sequence::new(), &tokens(18), &mut rows);
+        hashed.expect("the tokens are in the vocabulary");
+        let rows = rows.layer(0);
+        let mut out = vec![0; rows.len() * CODEC.row_bytes()];
+        group.throughput(Throughput::Elements(rows.len() as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                store
+                    .lookup(Batch { layer: 1, rows }, &mut out)
+                    .expect("sound rows")
+            });
+        });
     }
     group.finish();
 }

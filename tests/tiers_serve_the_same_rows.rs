@@ -109,6 +109,7 @@ fn what_was_read_once_comes_from_the_cache_and_is_counted() {
             assert_eq!(column.rows, 3 * column.cached, "{column:?}");
         }
         let text = store.metrics().to_prometheus();
+        assert!(text.contains("engram_reads_in_flight 0\n"), "{text}");
         assert!(
             text.contains("engram_rows_total{layer=\"1\"} 360\n"),
             "{text}"

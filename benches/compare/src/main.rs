@@ -31,7 +31,9 @@ fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Prepare(args) => args.run(),
         Command::Run(args) => {
-            let ours = ours::READERS.into_iter().filter(|(name, _)| name.contains("cache"));
+            let ours = ours::READERS
+                .into_iter()
+                .filter(|(name, _)| name.contains("cache"));
             args.run(&ours.chain(peers::PEERS).collect::<Vec<_>>())
         }
     }

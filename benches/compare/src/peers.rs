@@ -13,7 +13,10 @@ use engram_bench::mixed::{Contender, Open, evict};
 use engram_format::{Column, RecordLayout, shard_path};
 use engramdb_core::layout::Layout;
 use engramdb_io::batch::{BadgeGather, DEFAULT_GATHER_THREADS};
-use heed::{byteorder::BigEndian, types::{Bytes, U64}};
+use heed::{
+    byteorder::BigEndian,
+    types::{Bytes, U64},
+};
 use memmap2::{Advice, Mmap};
 use rayon::prelude::*;
 
@@ -26,8 +29,12 @@ pub const PEERS: [(&str, Open); 5] = [
     ("EngramDB, 32 threads", engramdb),
     ("RocksDB MultiGet", rocksdb),
     ("LMDB", lmdb),
-    ("plain mmap, random", |pack, _| Ok(Box::new(Plain::open(pack)?))),
-    ("pread pool, 32 threads", |pack, _| Ok(Box::new(Pool::open(pack)?))),
+    ("plain mmap, random", |pack, _| {
+        Ok(Box::new(Plain::open(pack)?))
+    }),
+    ("pread pool, 32 threads", |pack, _| {
+        Ok(Box::new(Pool::open(pack)?))
+    }),
 ];
 
 /// Where the storages made from `pack` lie.
@@ -50,7 +57,12 @@ fn engramdb(pack: &Path, _memory: u64) -> Result<Box<dyn Contender>> {
     let tables = tables.map(|(table, layer)| {
         let rows: u64 = layer.buckets.iter().sum();
         let row_bytes = table.codec.row_bytes() as u64;
-        let layout = Layout::new(ENGRAMDB_SHARDS, rows.div_ceil(ENGRAMDB_SHARDS), row_bytes, 1);
+        let layout = Layout::new(
+            ENGRAMDB_SHARDS,
+            rows.div_ceil(ENGRAMDB_SHARDS),
+            row_bytes,
+            1,
+        );
         let folder = folder(pack).join(format!("engramdb-{}", table.layer));
         evict_folder(&folder)?;
         // It borrows its layout for as long as the process runs.
@@ -91,7 +103,8 @@ fn rocksdb(pack: &Path, memory: u64) -> Result<Box<dyn Contender>> {
     let share = usize::try_from(memory)? / manifest.tables.len();
     let tables = manifest.tables.iter().map(|table| {
         let path = folder(pack).join(format!("rocksdb-{}", table.layer));
-        let db = rocksdb::DB::open_cf_for_read_only(&rocksdb_options(share), path, ["default"], false)?;
+        let db =
+            rocksdb::DB::open_cf_for_read_only(&rocksdb_options(share), path, ["default"], false)?;
         Ok((table.layer, db))
     });
     Ok(Box::new(Rocks(tables.collect::<Result<_>>()?)))
@@ -100,10 +113,15 @@ fn rocksdb(pack: &Path, memory: u64) -> Result<Box<dyn Contender>> {
 impl Contender for Rocks {
     fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {
         let db = &self.0[&layer];
-        let cf = db.cf_handle("default").context("the default column family")?;
+        let cf = db
+            .cf_handle("default")
+            .context("the default column family")?;
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_unstable_by_key(|&index| rows[index]);
-        let keys: Vec<[u8; 8]> = order.iter().map(|&index| rows[index].0.to_be_bytes()).collect();
+        let keys: Vec<[u8; 8]> = order
+            .iter()
+            .map(|&index| rows[index].0.to_be_bytes())
+            .collect();
         let mut options = rocksdb::ReadOptions::default();
         options.set_async_io(true);
         options.set_verify_checksums(true);
@@ -124,7 +142,9 @@ pub fn lmdb_open(path: &Path, map_size: usize) -> Result<heed::Env> {
     // SAFETY: nobody else changes the files while this process runs.
     unsafe {
         let mut options = heed::EnvOpenOptions::new();
-        options.map_size(map_size).flags(heed::EnvFlags::NO_READ_AHEAD);
+        options
+            .map_size(map_size)
+            .flags(heed::EnvFlags::NO_READ_AHEAD);
         Ok(options.open(path)?)
     }
 }
@@ -150,7 +170,10 @@ impl Contender for Lmdb {
     fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {
         let (env, table) = &self.0[&layer];
         let txn = env.read_txn()?;
-        for (row, out) in rows.iter().zip(out.chunks_exact_mut(out.len() / rows.len())) {
+        for (row, out) in rows
+            .iter()
+            .zip(out.chunks_exact_mut(out.len() / rows.len()))
+        {
             out.copy_from_slice(table.get(&txn, &row.0)?.context("a missing row")?);
         }
         Ok(())
@@ -167,10 +190,12 @@ impl<T> Places<T> {
         let manifest: Manifest = read_manifest(pack)?;
         let tables = manifest.tables.iter().enumerate().map(|(index, table)| {
             let columns = manifest.scheme.columns(index);
-            let columns = columns.map(|column| {
-                Ok((column, open(&pack.join(shard_path(table.layer, &column)))?))
-            });
-            Ok((table.layer, (table.layout(), columns.collect::<Result<_>>()?)))
+            let columns = columns
+                .map(|column| Ok((column, open(&pack.join(shard_path(table.layer, &column)))?)));
+            Ok((
+                table.layer,
+                (table.layout(), columns.collect::<Result<_>>()?),
+            ))
         });
         Ok(Self {
             tables: tables.collect::<Result<_>>()?,
@@ -201,7 +226,10 @@ impl Plain {
 
 impl Contender for Plain {
     fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {
-        for (row, out) in rows.iter().zip(out.chunks_exact_mut(out.len() / rows.len())) {
+        for (row, out) in rows
+            .iter()
+            .zip(out.chunks_exact_mut(out.len() / rows.len()))
+        {
             let (map, offset) = self.0.find(layer, *row);
             let start = usize::try_from(offset)?;
             out.copy_from_slice(&map[start..start + out.len()]);

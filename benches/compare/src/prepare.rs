@@ -36,7 +36,12 @@ impl Args {
             };
             engramdb(&folder, table.layer, rows, &copy)?;
             rocksdb(&folder, table.layer, &copy)?;
-            lmdb(&folder, table.layer, rows * table.codec.row_bytes() as u64, &copy)?;
+            lmdb(
+                &folder,
+                table.layer,
+                rows * table.codec.row_bytes() as u64,
+                &copy,
+            )?;
         }
         Ok(())
     }
@@ -69,7 +74,11 @@ fn engramdb(folder: &Path, layer: u32, rows: u64, copy: Copy<'_>) -> Result<()> 
     fs::create_dir(&folder)?;
     let per_shard = rows.div_ceil(ENGRAMDB_SHARDS);
     let mut files = (0..ENGRAMDB_SHARDS)
-        .map(|shard| Ok(BufWriter::new(File::create(folder.join(format!("shard_{shard:03}.bin")))?)))
+        .map(|shard| {
+            Ok(BufWriter::new(File::create(
+                folder.join(format!("shard_{shard:03}.bin")),
+            )?))
+        })
         .collect::<Result<Vec<_>>>()?;
     copy("EngramDB", &mut |row, bytes| {
         Ok(files[usize::try_from(row / per_shard)?].write_all(bytes)?)
@@ -106,7 +115,10 @@ fn rocksdb(folder: &Path, layer: u32, copy: Copy<'_>) -> Result<()> {
 fn lmdb(folder: &Path, layer: u32, bytes: u64, copy: Copy<'_>) -> Result<()> {
     let path = folder.join(format!("lmdb-{layer}"));
     fs::create_dir(&path)?;
-    let env = peers::lmdb_open(&path, usize::try_from((bytes * 2 + (1 << 30)).next_multiple_of(1 << 20))?)?;
+    let env = peers::lmdb_open(
+        &path,
+        usize::try_from((bytes * 2 + (1 << 30)).next_multiple_of(1 << 20))?,
+    )?;
     let mut txn = env.write_txn()?;
     let rows: peers::LmdbRows = env.create_database(&mut txn, None)?;
     copy("LMDB", &mut |row, bytes| {

@@ -7,12 +7,14 @@ use std::{
 
 use engram_format::Column;
 
-/// Counts of one open pack. All of them only grow.
+/// Counts of one open pack. All but [`Self::in_flight`] only grow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Metrics {
     /// One for each table.
     pub tables: Vec<TableMetrics>,
+    /// Reads that are at the drive now.
+    pub in_flight: u64,
 }
 
 /// Counts of one table.
@@ -149,7 +151,12 @@ const OF_COLUMNS: [Count<ColumnMetrics>; 2] = [
 impl Metrics {
     /// The counts in the text format of Prometheus.
     pub fn to_prometheus(&self) -> String {
-        let mut text = String::new();
+        let mut text = format!(
+            "# HELP engram_reads_in_flight Reads that are at the drive now.\n\
+             # TYPE engram_reads_in_flight gauge\n\
+             engram_reads_in_flight {}\n",
+            self.in_flight
+        );
         for (name, help, count) in OF_TABLES {
             let values = self.tables.iter();
             let values = values.map(|t| (format!("layer=\"{}\"", t.layer), count(t)));

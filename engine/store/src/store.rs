@@ -125,6 +125,7 @@ impl Store {
         });
         Metrics {
             tables: tables.collect(),
+            in_flight: self.workers.as_ref().map_or(0, Workers::in_flight),
         }
     }
 

@@ -2,7 +2,11 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
 };
 
@@ -35,6 +39,7 @@ pub(crate) struct Workers {
 struct Jobs {
     waiting: Mutex<Waiting>,
     changed: Condvar,
+    in_flight: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -109,6 +114,11 @@ impl Workers {
     /// Threads that read.
     pub(crate) fn threads(&self) -> usize {
         self.threads.len()
+    }
+
+    /// Reads that are at the drive now.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.jobs.in_flight.load(Ordering::Relaxed)
     }
 
     /// Hands `fetch` to the threads.
@@ -221,6 +231,7 @@ impl<'a> Worker<'a> {
                 for (outstanding, read) in taken.drain(..) {
                     let slot = self.queue.begin(outstanding.fetch().plan.reads[read].block);
                     self.slots[slot as usize] = Some((outstanding, read));
+                    jobs.in_flight.fetch_add(1, Ordering::Relaxed);
                 }
                 if no_more {
                     break;
@@ -229,18 +240,20 @@ impl<'a> Worker<'a> {
             let slots = &mut self.slots;
             let finished = self.queue.finish(&mut |slot, bytes| {
                 let (outstanding, read) = slots[slot as usize].take().expect("it was in flight");
+                jobs.in_flight.fetch_sub(1, Ordering::Relaxed);
                 outstanding.fetch().arrived(read, bytes);
             });
             if let Err(error) = finished {
-                self.replace_queue(&error);
+                self.replace_queue(&error, jobs);
             }
         }
     }
 
     /// Fails what is in flight on a queue that the system no longer serves, and goes on by `pread`.
-    fn replace_queue(&mut self, error: &IoError) {
+    fn replace_queue(&mut self, error: &IoError, jobs: &Jobs) {
         tracing::warn!(%error, "io_uring has failed; this thread goes on by pread");
         for (outstanding, read) in self.slots.drain(..).flatten() {
+            jobs.in_flight.fetch_sub(1, Ordering::Relaxed);
             let lost = IoError::Os {
                 action: "read through",
                 path: "io_uring".into(),
