@@ -3,7 +3,7 @@
 //! Pure functions between bytes and typed values: nothing here opens a file. `format-spec/FORMAT.md`
 //! is the text on the layout; the modules name its sections.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod address;
 mod codec;
@@ -29,7 +29,7 @@ pub use manifest::{
     MANIFEST_FILE, MAX_SEGMENTS, Manifest, Plane, Sample, Segment, ShardDigests, SourceFile,
     Storage, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
 };
-pub use seal::seal;
+pub use seal::{copy_and_seal, seal};
 
 /// The format version that this release writes, and the newest that it reads.
 pub const FORMAT_VERSION: u32 = 1;

@@ -19,6 +19,7 @@ pub use error::IoError;
 pub use memory::MemoryReader;
 pub use mmap::MmapReader;
 pub use pread::PreadReader;
+pub use prefetch::prefetch;
 pub use publish::{NewFile, create_folder, publish_bytes, sync_entry};
 pub use queue::{BlockRead, BlockingQueue, OnRead, QueueKind, ReadQueue, UringQueue};
 pub use read_at::ReadAt;

@@ -8,7 +8,7 @@ use std::{
 
 use memmap2::{Advice, Mmap, MmapMut};
 
-use crate::{IoError, ReadAt, prefetch::prefetch};
+use crate::{IoError, ReadAt, prefetch::prefetch_at};
 
 /// The whole file in memory of this process, in huge pages where the system has them: with small ones,
 /// half the time of a scattered read goes into finding the page.
@@ -79,7 +79,7 @@ impl ReadAt for MemoryReader {
     fn prefetch(&self, offset: u64, len: usize) {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let left = self.bytes().len().saturating_sub(start);
-        prefetch(self.bytes().as_ptr().wrapping_add(start), len.min(left));
+        prefetch_at(self.bytes().as_ptr().wrapping_add(start), len.min(left));
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 
-use crate::{IoError, ReadAt, prefetch::prefetch};
+use crate::{IoError, ReadAt, prefetch::prefetch_at};
 
 /// A file read through a shared mapping, without read-ahead.
 pub struct MmapReader {
@@ -75,7 +75,7 @@ impl ReadAt for MmapReader {
     fn prefetch(&self, offset: u64, len: usize) {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let left = self.map.len().saturating_sub(start);
-        prefetch(self.map.as_ptr().wrapping_add(start), len.min(left));
+        prefetch_at(self.map.as_ptr().wrapping_add(start), len.min(left));
     }
 }
 

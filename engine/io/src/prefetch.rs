@@ -7,11 +7,16 @@ const LINE_BYTES: usize = 64;
 #[cfg(target_arch = "x86_64")]
 const LINES: usize = 8;
 
-/// Begins to load the first of the `len` bytes at `start` into the caches, where the processor has
-/// such an instruction. Any address may be given: a hint neither faults nor reads.
+/// Begins to load the first of `bytes` into the caches, where the processor has such an instruction.
+#[inline]
+pub fn prefetch(bytes: &[u8]) {
+    prefetch_at(bytes.as_ptr(), bytes.len());
+}
+
+/// [`prefetch`] of the `len` bytes at `start`. Any address may be given: a hint neither faults nor reads.
 #[cfg(target_arch = "x86_64")]
 #[inline]
-pub(crate) fn prefetch(start: *const u8, len: usize) {
+pub(crate) fn prefetch_at(start: *const u8, len: usize) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     let misaligned = start.addr() % LINE_BYTES;
     let end = misaligned.saturating_add(len);
@@ -25,4 +30,4 @@ pub(crate) fn prefetch(start: *const u8, len: usize) {
 
 /// Other processors look ahead by themselves.
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) fn prefetch(_start: *const u8, _len: usize) {}
+pub(crate) fn prefetch_at(_start: *const u8, _len: usize) {}

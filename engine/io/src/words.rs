@@ -8,7 +8,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::{IoError, prefetch::prefetch};
+use crate::{IoError, prefetch::prefetch_at};
 
 const WORD_BYTES: usize = size_of::<AtomicU64>();
 
@@ -73,7 +73,7 @@ impl Words {
     #[inline]
     pub fn prefetch(&self, index: usize, words: usize) {
         let start = self.map.as_ptr().wrapping_add(index * WORD_BYTES);
-        prefetch(start, words * WORD_BYTES);
+        prefetch_at(start, words * WORD_BYTES);
     }
 }
 

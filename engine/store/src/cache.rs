@@ -97,7 +97,7 @@ impl RowCache {
         self.words.prefetch(self.set(row), WAYS);
     }
 
-    /// Where `row` seems to lie; its bytes are then on their way.
+    /// Where `row` seems to lie.
     #[inline]
     pub(crate) fn find(&self, row: RowId) -> Option<Way> {
         let set = self.set(row);
@@ -110,14 +110,18 @@ impl RowCache {
         if found == 0 {
             return None;
         }
-        let way = Way(set + found.trailing_zeros() as usize);
-        self.words.prefetch(self.first_word(way), self.row_words);
-        Some(way)
+        Some(Way(set + found.trailing_zeros() as usize))
     }
 
-    /// Copies `row` from `way` to `out` and gives it a life more, unless it is no longer there.
+    /// Hints that the row at `way` is copied soon.
     #[inline]
-    pub(crate) fn read(&self, row: RowId, way: Way, out: &mut [u8]) -> bool {
+    pub(crate) fn prefetch_row(&self, way: Way) {
+        self.words.prefetch(self.first_word(way), self.row_words);
+    }
+
+    /// Copies what lies at `way` to `out` and returns its seal, both to be [confirmed](Self::confirm).
+    #[inline]
+    pub(crate) fn copy(&self, way: Way, out: &mut [u8]) -> u64 {
         let first = self.first_word(way);
         let words = &self.words[first..first + self.row_words];
         let (stored, words) = words.split_last().expect("a row has words");
@@ -130,9 +134,16 @@ impl RowCache {
             let word = last.load(Ordering::Relaxed).to_le_bytes();
             rest.copy_from_slice(&word[..rest.len()]);
         }
+        stored.load(Ordering::Relaxed)
+    }
+
+    /// Whether the `bytes` and the seal that were copied from `way` are those of `row`, which then has a
+    /// life more.
+    #[inline]
+    pub(crate) fn confirm(&self, row: RowId, way: Way, bytes: &[u8], stored: u64) -> bool {
         let tag = &self.words[way.0];
         let now = tag.load(Ordering::Relaxed);
-        if seal(self.layer, row, out) != stored.load(Ordering::Relaxed) {
+        if seal(self.layer, row, bytes) != stored {
             // Half written, or damaged: the tag must go, or the row could never be taken in again.
             if now & KEY == row.0 + 1 {
                 let _ = tag.compare_exchange(now, 0, Ordering::Relaxed, Ordering::Relaxed);

@@ -3,17 +3,12 @@
 use engram_format::{Column, RowId};
 use engram_io::RowBuffer;
 
-use crate::{ahead::Ahead, error::LookupError, rows::Rows};
-
-/// Rows whose memory is on its way while another is copied and checked.
-const ROWS_AHEAD: usize = 8;
-
-/// A row and its column.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
-    pub(crate) column: &'a Column,
-    pub(crate) row: RowId,
-}
+use crate::{
+    ahead::{Left, turns},
+    columns::{self, InTurn},
+    error::LookupError,
+    rows::{Located, Rows},
+};
 
 /// Where rows are copied to.
 pub(crate) trait Destination {
@@ -43,22 +38,32 @@ impl Destination for &RowBuffer {
     }
 }
 
-/// Copies the rows at `places` of a batch, all of them in memory, to `out`.
-pub(crate) fn gather<'a>(
+/// Copies the rows of a batch that are in memory to `out`.
+pub(crate) fn gather(
     rows: &Rows,
-    places: impl Iterator<Item = (usize, Place<'a>)>,
+    columns: &[Column],
+    batch: &[RowId],
     check: bool,
     out: &mut impl Destination,
 ) -> Result<(), LookupError> {
-    let places = places.map(|(index, place)| {
-        let offset = rows.offset(place.column, place.row);
-        rows.prefetch(place.column, offset);
-        (index, place, offset)
-    });
-    for (index, place, offset) in Ahead::<_, ROWS_AHEAD>::new(places) {
-        out.row(index, |out| {
-            rows.read(place.column, place.row, offset, check, out)
-        })?;
+    let mut in_turn = InTurn::new(columns);
+    let mut located = Left::new(Located::Elsewhere);
+    for [next, now] in turns(batch.len()) {
+        for place in next.clone() {
+            let row = batch[place];
+            located[place] = rows.locate(in_turn.of(row), row);
+        }
+        for place in next {
+            located[place].prefetch();
+        }
+        for place in now {
+            let (row, located) = (batch[place], located[place]);
+            if matches!(located, Located::Elsewhere) {
+                continue;
+            }
+            out.row(place, |out| located.read(row, check, out))
+                .map_err(|error| error.of(rows, columns::find(columns, row), row))?;
+        }
     }
     Ok(())
 }

@@ -14,6 +14,7 @@
 
 mod ahead;
 mod cache;
+mod columns;
 mod config;
 mod error;
 mod fetch;

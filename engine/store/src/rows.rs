@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use engram_format::{Column, Plane, RecordLayout, RowId, SEAL_BYTES, seal};
-use engram_io::{IoError, MemoryReader, ReadAt};
+use engram_format::{Column, Plane, RecordLayout, RowId, SEAL_BYTES, copy_and_seal, seal};
+use engram_io::{IoError, MemoryReader, ReadAt, prefetch};
 
 use crate::error::LookupError;
 
@@ -50,7 +50,7 @@ pub(crate) struct AttachedRows {
 }
 
 impl Rows {
-    /// Whether the rows of `column` can be had by [`Self::read`].
+    /// Whether the rows of `column` are in memory, or can be read as if they were.
     #[inline]
     pub(crate) fn holds(&self, column: &Column) -> bool {
         match self {
@@ -61,93 +61,130 @@ impl Rows {
         }
     }
 
-    /// Where `row` of `column` lies in the column's shard; nothing of meaning in an attached pack.
+    /// Where `row` of `column` lies.
     #[inline]
-    pub(crate) fn offset(&self, column: &Column, row: RowId) -> u64 {
+    pub(crate) fn locate(&self, column: &Column, row: RowId) -> Located<'_> {
         match self {
-            Self::Sealed(rows) => rows.layout.record_offset(row.0 - column.first_row),
-            Self::Attached(_) => 0,
+            Self::Sealed(rows) => rows.locate(column, row),
+            Self::Attached(rows) if rows.sources.is_empty() => Located::Elsewhere,
+            Self::Attached(rows) => Located::Parts(rows),
+        }
+    }
+}
+
+/// Where a row lies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Located<'a> {
+    /// Not in memory.
+    Elsewhere,
+    /// In this record.
+    Record(&'a SealedRows, &'a [u8]),
+    /// In the record at an offset of a shard.
+    Offset(&'a SealedRows, &'a dyn ReadAt, u64),
+    /// In tensors.
+    Parts(&'a AttachedRows),
+}
+
+impl Located<'_> {
+    /// Hints that the row is read soon.
+    #[inline]
+    pub(crate) fn prefetch(self) {
+        match self {
+            Self::Record(_, record) => prefetch(record),
+            Self::Offset(rows, reader, offset) => reader.prefetch(offset, rows.layout.stride()),
+            Self::Elsewhere | Self::Parts(_) => {}
         }
     }
 
-    /// Hints that `row` of `column`, which lies at `offset`, is read soon.
+    /// Copies the row, which is `row` of its table, to `out`, if it is in memory.
     #[inline]
-    pub(crate) fn prefetch(&self, column: &Column, offset: u64) {
-        if let Self::Sealed(rows) = self {
-            let stride = rows.layout.stride();
-            match &rows.shards[column.index as usize].reader {
-                ShardReader::Memory(memory) => memory.prefetch(offset, stride),
-                ShardReader::Other(reader) => reader.prefetch(offset, stride),
-                ShardReader::Disk => {}
+    pub(crate) fn read(self, row: RowId, check: bool, out: &mut [u8]) -> Result<(), ReadError> {
+        match self {
+            Self::Elsewhere => Ok(()),
+            Self::Record(rows, record) => {
+                let (bytes, rest) = record.split_at(out.len());
+                if !check {
+                    out.copy_from_slice(bytes);
+                    return Ok(());
+                }
+                let stored = rest.last_chunk().expect("a seal ends the record");
+                let found = copy_and_seal(rows.layer, row, bytes, out);
+                compare(found, *stored)
             }
+            Self::Offset(_, reader, offset) if !check => Ok(reader.read_at(offset, out)?),
+            Self::Offset(rows, reader, offset) => {
+                let mut stored = [0; SEAL_BYTES];
+                let padding = rows.layout.stride() - SEAL_BYTES - out.len();
+                reader.read_split_at(offset, out, padding, &mut stored)?;
+                compare(seal(rows.layer, row, out), stored)
+            }
+            Self::Parts(rows) => Ok(rows.read(row, out)?),
         }
     }
+}
 
-    /// Copies `row` of `column`, which [`Self::holds`] and which lies at `offset`, to `out`.
-    #[inline]
-    pub(crate) fn read(
-        &self,
-        column: &Column,
-        row: RowId,
-        offset: u64,
-        check: bool,
-        out: &mut [u8],
-    ) -> Result<(), LookupError> {
-        match self {
-            Self::Sealed(rows) => rows.read(column, row, offset, check, out),
-            Self::Attached(rows) => Ok(rows.read(row, out)?),
+#[inline]
+fn compare(found: u64, stored: [u8; SEAL_BYTES]) -> Result<(), ReadError> {
+    let expected = u64::from_le_bytes(stored);
+    if found == expected {
+        Ok(())
+    } else {
+        Err(ReadError::Damaged { found, expected })
+    }
+}
+
+/// Why a row in memory could not be copied.
+#[derive(Debug)]
+pub(crate) enum ReadError {
+    /// Its seal is not that of its bytes.
+    Damaged { found: u64, expected: u64 },
+    /// Its file could not be read.
+    Io(IoError),
+}
+
+impl From<IoError> for ReadError {
+    fn from(error: IoError) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl ReadError {
+    /// The error for the caller, of `row` in `column` of `rows`.
+    #[cold]
+    pub(crate) fn of(self, rows: &Rows, column: &Column, row: RowId) -> LookupError {
+        match (self, rows) {
+            (Self::Io(error), _) => error.into(),
+            (Self::Damaged { found, expected }, Rows::Sealed(rows)) => LookupError::Damaged {
+                path: rows.shards[column.index as usize].path.clone(),
+                layer: rows.layer,
+                row,
+                offset: rows.offset(column, row),
+                found,
+                expected,
+            },
+            (Self::Damaged { .. }, Rows::Attached(_)) => unreachable!("nothing is sealed there"),
         }
     }
 }
 
 impl SealedRows {
+    /// Where `row` of `column` lies in the column's shard.
     #[inline]
-    fn read(
-        &self,
-        column: &Column,
-        row: RowId,
-        offset: u64,
-        check: bool,
-        out: &mut [u8],
-    ) -> Result<(), LookupError> {
-        let shard = &self.shards[column.index as usize];
-        let stride = self.layout.stride();
-        let mut stored = [0; SEAL_BYTES];
-        let found = match &shard.reader {
+    fn offset(&self, column: &Column, row: RowId) -> u64 {
+        self.layout.record_offset(row.0 - column.first_row)
+    }
+
+    #[inline]
+    fn locate(&self, column: &Column, row: RowId) -> Located<'_> {
+        let offset = self.offset(column, row);
+        match &self.shards[column.index as usize].reader {
             ShardReader::Memory(memory) => {
                 let start = usize::try_from(offset).expect("it is in memory");
-                let record = &memory.bytes()[start..start + stride];
-                let (bytes, rest) = record.split_at(out.len());
-                out.copy_from_slice(bytes);
-                if !check {
-                    return Ok(());
-                }
-                stored.copy_from_slice(&rest[rest.len() - SEAL_BYTES..]);
-                // From where it lies: what was just written would have to be waited for.
-                seal(self.layer, row, bytes)
+                Located::Record(self, &memory.bytes()[start..start + self.layout.stride()])
             }
-            ShardReader::Other(reader) => {
-                if !check {
-                    return Ok(reader.read_at(offset, out)?);
-                }
-                let padding = stride - SEAL_BYTES - out.len();
-                reader.read_split_at(offset, out, padding, &mut stored)?;
-                seal(self.layer, row, out)
-            }
-            ShardReader::Disk => unreachable!("its rows are fetched"),
-        };
-        let expected = u64::from_le_bytes(stored);
-        if found == expected {
-            return Ok(());
+            ShardReader::Other(reader) => Located::Offset(self, &**reader, offset),
+            ShardReader::Disk => Located::Elsewhere,
         }
-        Err(LookupError::Damaged {
-            path: shard.path.clone(),
-            layer: self.layer,
-            row,
-            offset,
-            found,
-            expected,
-        })
     }
 }
 

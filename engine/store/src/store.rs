@@ -5,21 +5,17 @@ use std::{path::Path, sync::Arc};
 use engram_format::{Column, Hasher, Manifest, RowCodec, RowId, Scheme};
 
 use crate::{
-    ahead::Ahead,
+    ahead::{Left, turns},
+    columns::InTurn,
     config::Config,
     error::{LookupError, OpenError},
     fetch::{DiskRows, Fetch, Plan, Pool, Want, Workers},
-    gather::{Destination, Place, Slice, gather},
+    gather::{Destination, Slice, gather},
     metrics::{Counters, Metrics, add},
     open::{self, Backend},
     rows::Rows,
     ticket::{Buffer, Ticket},
 };
-
-/// Rows whose tags in the cache are on their way, and rows that are on their way themselves, while
-/// another is copied and checked.
-const TAGS_AHEAD: usize = 16;
-const WAYS_AHEAD: usize = 8;
 
 /// Rows read at a time to warm the cache.
 const WARM_ROWS: usize = 4_096;
@@ -322,28 +318,56 @@ impl Table {
                 slot: index,
             });
         };
-        let places = self.places(rows).enumerate();
-        let places = places.filter(|(_, place)| !self.rows.holds(place.column));
-        match disk.cache.as_ref().map(|cache| &cache.rows) {
-            None => {
-                for (index, place) in places {
-                    counts[place.column.index as usize][0] += 1;
-                    want(index, place.row);
+        let mut in_turn = InTurn::new(&self.columns);
+        let mut column_of_missing = |row| {
+            let column = in_turn.of(row);
+            (!self.rows.holds(column)).then_some(column.index as usize)
+        };
+        let Some(cache) = disk.cache.as_ref().map(|cache| &cache.rows) else {
+            for (place, &row) in rows.iter().enumerate() {
+                if let Some(column) = column_of_missing(row) {
+                    counts[column][0] += 1;
+                    want(place, row);
                 }
             }
-            Some(cache) => {
-                let tags = places.inspect(|(_, place)| cache.prefetch(place.row));
-                let ways = Ahead::<_, TAGS_AHEAD>::new(tags)
-                    .map(|(index, place)| (index, place, cache.find(place.row)));
-                for (index, place, way) in Ahead::<_, WAYS_AHEAD>::new(ways) {
-                    let hit = way
-                        .is_some_and(|way| out.row(index, |out| cache.read(place.row, way, out)));
-                    let [looks, hits] = &mut counts[place.column.index as usize];
-                    *looks += 1;
-                    *hits += u32::from(hit);
-                    if !hit {
-                        want(index, place.row);
-                    }
+            return;
+        };
+        let mut columns = Left::new(None);
+        let mut found = Left::new(None);
+        let mut copied = Left::new(None);
+        for [later, next, now] in turns(rows.len()) {
+            for place in later.clone() {
+                columns[place] = column_of_missing(rows[place]);
+            }
+            for place in later.filter(|&place| columns[place].is_some()) {
+                cache.prefetch(rows[place]);
+            }
+            for place in next.clone() {
+                found[place] = columns[place].and_then(|_| cache.find(rows[place]));
+            }
+            for way in next.filter_map(|place| found[place]) {
+                cache.prefetch_row(way);
+            }
+            for place in now.clone() {
+                copied[place] = found[place].map(|way| {
+                    let stored = out.row(place, |out| cache.copy(way, out));
+                    (way, stored)
+                });
+            }
+            // Some time after they were copied: the processor would wait for what it has just written.
+            for place in now {
+                let Some(column) = columns[place] else {
+                    continue;
+                };
+                let row = rows[place];
+                let hit = copied[place].is_some_and(|(way, stored)| {
+                    out.row(place, |out| cache.confirm(row, way, out, stored))
+                });
+                let [looks, hits] = &mut counts[column];
+                *looks += 1;
+                *hits += u32::from(hit);
+                if !hit {
+                    want(place, row);
                 }
             }
         }
@@ -356,33 +380,6 @@ impl Table {
         check: bool,
         out: &mut impl Destination,
     ) -> Result<(), LookupError> {
-        let places = self.places(rows).enumerate();
-        if self.disk.is_some() {
-            let here = places.filter(|(_, place)| self.rows.holds(place.column));
-            gather(&self.rows, here, check, out)
-        } else {
-            gather(&self.rows, places, check, out)
-        }
-    }
-
-    fn places<'a>(&'a self, rows: &'a [RowId]) -> impl Iterator<Item = Place<'a>> {
-        let likely_columns = (0..self.columns.len()).cycle();
-        rows.iter().zip(likely_columns).map(|(&row, likely)| Place {
-            column: self.column_of(row, likely),
-            row,
-        })
-    }
-
-    /// The column of `row`, which is in range; hashed batches have it at index `likely`.
-    #[inline]
-    fn column_of(&self, row: RowId, likely: usize) -> &Column {
-        let column = &self.columns[likely];
-        if row.0.wrapping_sub(column.first_row) < column.row_count {
-            return column;
-        }
-        let next = self
-            .columns
-            .partition_point(|column| column.first_row <= row.0);
-        &self.columns[next - 1]
+        gather(&self.rows, &self.columns, rows, check, out)
     }
 }

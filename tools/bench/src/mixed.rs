@@ -17,11 +17,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cgroup::{self, Limit},
-    cold,
+    cold, plot,
     random::{self, Random},
     raw, report,
     report::figure,
-    timing::{Latencies, Stopwatch},
+    timing::{self, Latencies, Stopwatch},
     trace,
 };
 
@@ -80,6 +80,9 @@ pub struct Args {
     /// Write the figures here as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw the prefill's tokens a second here, as SVG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
     /// Runs one contender and prints its figures; for the processes that this command starts
     #[arg(long, hide = true, value_name = "NAME")]
     contender: Option<String>,
@@ -144,6 +147,7 @@ impl Args {
             }
         }
         self.print(&names, &runs)?;
+        self.draw(&names, &runs)?;
         let all: BTreeMap<&str, Vec<Figures>> = names.into_iter().zip(runs).collect();
         report::json(self.json.as_deref(), &all)
     }
@@ -242,6 +246,25 @@ impl Args {
         Ok(())
     }
 
+    fn draw(&self, names: &[&str], runs: &[Vec<Figures>]) -> Result<()> {
+        let groups = traces(runs).map(|trace| {
+            let of = |run: &Figures| run.traces[trace].prefill_tokens_per_second;
+            (
+                trace.clone(),
+                runs.iter().map(|runs| median(runs, &of)).collect(),
+            )
+        });
+        let title = format!("Prefill, {} MiB of memory", self.memory);
+        let groups: Vec<_> = groups.collect();
+        plot::bars(
+            self.plot.as_deref(),
+            &title,
+            "tokens a second",
+            names,
+            &groups,
+        )
+    }
+
     fn print(&self, names: &[&str], runs: &[Vec<Figures>]) -> Result<()> {
         println!(
             "{}: {} MiB of memory each, median of {} rounds in turns",
@@ -249,9 +272,6 @@ impl Args {
             self.memory,
             self.rounds
         );
-        let median = |runs: &[Figures], of: &dyn Fn(&Figures) -> f64| {
-            crate::timing::median(runs.iter().map(of).collect())
-        };
         let mut rows = Vec::new();
         for (name, runs) in names.iter().zip(runs) {
             let cold = median(runs, &|run| run.single_cold_us);
@@ -275,14 +295,7 @@ impl Args {
         println!("\nbatches of {} even rows, us", single_rows.unwrap_or(0));
         report::table(&["", "cold", "again"], &rows)?;
         println!("* again took more than a fifth: it keeps nothing, or the first was not cold");
-        let Some(traces) = runs
-            .first()
-            .and_then(|runs| runs.first())
-            .map(|run| &run.traces)
-        else {
-            return Ok(());
-        };
-        for trace in traces.keys() {
+        for trace in traces(runs) {
             println!("\n{trace}");
             let mut rows = Vec::new();
             for (name, runs) in names.iter().zip(runs) {
@@ -302,6 +315,17 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// Names of the traces.
+fn traces(runs: &[Vec<Figures>]) -> impl Iterator<Item = &String> {
+    let run = runs.first().and_then(|runs| runs.first());
+    run.into_iter().flat_map(|run| run.traces.keys())
+}
+
+/// A median of the rounds.
+fn median(runs: &[Figures], of: &dyn Fn(&Figures) -> f64) -> f64 {
+    timing::median(runs.iter().map(of).collect())
 }
 
 /// Microseconds of batches of rows that nobody has read, and of the same again.

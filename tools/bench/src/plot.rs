@@ -42,6 +42,81 @@ pub(crate) fn lines(path: Option<&Path>, axes: Axes<'_>, lines: &[Line]) -> Resu
     draw(path, axes, lines).map_err(|error| anyhow!("cannot draw {}: {error}", path.display()))
 }
 
+/// Draws a group of bars for each of `groups`, whose values are those of `names` in order, to the SVG file at
+/// `path`, where one is named.
+pub(crate) fn bars(
+    path: Option<&Path>,
+    title: &str,
+    y: &str,
+    names: &[&str],
+    groups: &[(String, Vec<f64>)],
+) -> Result<()> {
+    let Some(path) = path else {
+        return Ok(());
+    };
+    draw_bars(path, title, y, names, groups)
+        .map_err(|error| anyhow!("cannot draw {}: {error}", path.display()))
+}
+
+fn draw_bars(
+    path: &Path,
+    title: &str,
+    y: &str,
+    names: &[&str],
+    groups: &[(String, Vec<f64>)],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let high = groups.iter().flat_map(|(_, values)| values);
+    let high = high.copied().fold(0.0, f64::max);
+    // A place for each bar, and one between groups.
+    let per_group = names.len() + 1;
+    let root = SVGBackend::new(path, SIZE).into_drawing_area();
+    root.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&root)
+        .margin(16)
+        .caption(title, ("sans-serif", 20))
+        .x_label_area_size(44)
+        .y_label_area_size(72)
+        .build_cartesian_2d(
+            (0..groups.len() * per_group).into_segmented(),
+            0.0..high * 1.3,
+        )?;
+    chart
+        .configure_mesh()
+        .disable_x_mesh()
+        .x_labels(groups.len() * per_group)
+        .x_label_formatter(&|place| match place {
+            SegmentValue::CenterOf(place) if place % per_group == names.len() / 2 => {
+                groups[place / per_group].0.clone()
+            }
+            _ => String::new(),
+        })
+        .y_desc(y)
+        .light_line_style(WHITE)
+        .draw()?;
+    for (index, (name, &color)) in names.iter().zip(COLORS.iter().cycle()).enumerate() {
+        let bars = groups.iter().enumerate().map(|(group, (_, values))| {
+            let place = group * per_group + index;
+            let corners = [
+                (SegmentValue::Exact(place), 0.0),
+                (SegmentValue::Exact(place + 1), values[index]),
+            ];
+            Rectangle::new(corners, color.filled())
+        });
+        chart
+            .draw_series(bars)?
+            .label(*name)
+            .legend(move |(x, y)| Rectangle::new([(x, y - 5), (x + 12, y + 5)], color.filled()));
+    }
+    chart
+        .configure_series_labels()
+        .position(SeriesLabelPosition::UpperRight)
+        .background_style(WHITE.mix(0.8))
+        .border_style(BLACK.mix(0.3))
+        .draw()?;
+    root.present()?;
+    Ok(())
+}
+
 fn draw(path: &Path, axes: Axes<'_>, lines: &[Line]) -> Result<(), Box<dyn std::error::Error>> {
     let points = || lines.iter().flat_map(|line| &line.points);
     let low_x = points().map(|point| point.0).fold(f64::INFINITY, f64::min);

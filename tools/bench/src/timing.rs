@@ -41,7 +41,7 @@ fn cpu() -> Duration {
 }
 
 /// Durations of single calls.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Latencies(Vec<Duration>);
 
 impl Latencies {
@@ -50,6 +50,11 @@ impl Latencies {
         let result = call();
         self.0.push(start.elapsed());
         result
+    }
+
+    /// All of them together.
+    pub(crate) fn total(&self) -> Duration {
+        self.0.iter().sum()
     }
 
     /// The duration that `percent` percent of the calls did not exceed, in microseconds.

@@ -27,6 +27,12 @@ fn json(folder: &Path) -> Value {
     serde_json::from_slice(&fs::read(folder.join("out.json")).unwrap()).unwrap()
 }
 
+/// Whether the picture is whole and has `word` in its legend.
+fn drawn(folder: &Path, name: &str, word: &str) -> bool {
+    let picture = fs::read_to_string(folder.join(name)).unwrap();
+    picture.ends_with("</svg>\n") && picture.contains(word)
+}
+
 #[test]
 fn every_benchmark() {
     let temporary = tempfile::tempdir().unwrap();
@@ -52,16 +58,12 @@ fn every_benchmark() {
         .args([
             "nvme", "--pack", "pack", "--rows", "500", "--rounds", "1", "--depth", "8",
         ])
-        .args(["--json", "out.json", "--plot", "out.svg"])
+        .args(["--json", "out.json", "--plot", "nvme.svg"])
         .output()
         .unwrap();
     if refused.status.success() {
         assert!(json(folder).as_array().unwrap().len() >= 5);
-        assert!(
-            fs::read_to_string(folder.join("out.svg"))
-                .unwrap()
-                .contains("</svg>")
-        );
+        assert!(drawn(folder, "nvme.svg", "bare ring"));
     } else {
         let said = String::from_utf8_lossy(&refused.stderr);
         assert!(
@@ -73,9 +75,11 @@ fn every_benchmark() {
 
     let dram = [
         "dram", "--pack", "pack", "--rows", "20000", "--rounds", "1", "--json", "out.json",
+        "--plot", "dram.svg",
     ];
     assert!(engram_bench(folder, &dram).contains("row cache"));
     assert_eq!(json(folder)[0]["of_limit"], 1.0);
+    assert!(drawn(folder, "dram.svg", "row cache"));
 
     let mixed = [
         "mixed",
@@ -91,8 +95,11 @@ fn every_benchmark() {
         "1",
         "--json",
         "out.json",
+        "--plot",
+        "mixed.svg",
     ];
     assert!(engram_bench(folder, &mixed).contains("squares"));
+    assert!(drawn(folder, "mixed.svg", "squares"));
     assert!(json(folder)["mmap"][0]["traces"]["squares"]["decode_p50_us"].as_f64() > Some(0.0));
 
     let locality = [
@@ -102,8 +109,9 @@ fn every_benchmark() {
         "--json",
         "out.json",
         "--plot",
-        "out.svg",
+        "locality.svg",
     ];
     assert!(engram_bench(folder, &locality).contains("seen before"));
+    assert!(drawn(folder, "locality.svg", "squares"));
     assert_eq!(json(folder)["squares"]["tokens"], 6_000);
 }

@@ -24,7 +24,9 @@ fn get(cache: &RowCache, row: RowId) -> Option<[u8; ROW_BYTES]> {
     let mut out = [0; ROW_BYTES];
     cache.prefetch(row);
     let way = cache.find(row)?;
-    cache.read(row, way, &mut out).then_some(out)
+    cache.prefetch_row(way);
+    let stored = cache.copy(way, &mut out);
+    cache.confirm(row, way, &out, stored).then_some(out)
 }
 
 #[test]
