@@ -1,13 +1,14 @@
 //! Rows read before, in a fixed amount of memory.
 //!
-//! Eight ways a set, one cache line of tags each. A tag holds a row id and how many lives the row has;
+//! Eight ways a set, one cache line of tags each, and two sets that a row may be in, so that one is rarely full
+//! while there is room in others. A tag holds a row id and how many lives the row has;
 //! the row's seal lies beside its bytes and is checked on every hit. So readers and writers need no
 //! locks: what was half written, by a thread or by a process that was killed, is no hit.
 
 mod admission;
 mod table;
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use engram_format::{RowId, seal};
 use engram_io::{IoError, Words};
@@ -21,7 +22,7 @@ const WORD_BYTES: usize = 8;
 const KEY_BITS: u32 = 56;
 const KEY: u64 = (1 << KEY_BITS) - 1;
 const ONE_LIFE: u64 = 1 << KEY_BITS;
-/// A row that is hit has up to so many lives; one is taken each time that no row of its set has none.
+/// A row that is hit has up to so many lives; one is taken each time that no row of either set has none.
 const MOST_LIVES: u64 = 3;
 
 /// A set-associative cache of the rows of one table.
@@ -77,13 +78,35 @@ impl RowCache {
         self.sets * WAYS
     }
 
-    /// The first tag of the row's set.
+    /// The first tags of the two sets that the row may be in.
     #[inline]
-    fn set(&self, row: RowId) -> usize {
+    fn sets(&self, row: RowId) -> [usize; 2] {
         // Fibonacci hashing spreads neighbours, and the upper half of a product is a fair remainder.
         let hash = row.0.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let set = (u128::from(hash) * self.sets as u128) >> 64;
-        usize::try_from(set).expect("below the number of sets") * WAYS
+        [
+            hash,
+            hash.rotate_right(29).wrapping_mul(0xD1B5_4A32_D192_ED03),
+        ]
+        .map(|hash| {
+            let set = (u128::from(hash) * self.sets as u128) >> 64;
+            usize::try_from(set).expect("below the number of sets") * WAYS
+        })
+    }
+
+    #[inline]
+    fn tags(&self, set: usize) -> &[AtomicU64; WAYS] {
+        let tags = self.words[set..].first_chunk();
+        tags.expect("all tags of a set")
+    }
+
+    /// A bit for each way of `set` whose tag is `wanted`.
+    #[inline]
+    fn ways(&self, set: usize, wanted: impl Fn(u64) -> bool) -> u32 {
+        // All of them, without a branch that depends on where it is.
+        let tags = self.tags(set).iter().enumerate();
+        tags.fold(0, |found, (way, tag)| {
+            found | u32::from(wanted(tag.load(Ordering::Acquire))) << way
+        })
     }
 
     #[inline]
@@ -94,23 +117,18 @@ impl RowCache {
     /// Hints that the tags of `row` are looked at soon.
     #[inline]
     pub(crate) fn prefetch(&self, row: RowId) {
-        self.words.prefetch(self.set(row), WAYS);
+        for set in self.sets(row) {
+            self.words.prefetch(set, WAYS);
+        }
     }
 
     /// Where `row` seems to lie.
     #[inline]
     pub(crate) fn find(&self, row: RowId) -> Option<Way> {
-        let set = self.set(row);
-        let tags = &self.words[set..set + WAYS];
-        // All of them, without a branch that depends on where it is.
-        let found = tags.iter().enumerate().fold(0_u32, |found, (way, tag)| {
-            let here = tag.load(Ordering::Acquire) & KEY == row.0 + 1;
-            found | u32::from(here) << way
-        });
-        if found == 0 {
-            return None;
-        }
-        Some(Way(set + found.trailing_zeros() as usize))
+        self.sets(row).into_iter().find_map(|set| {
+            let found = self.ways(set, |tag| tag & KEY == row.0 + 1);
+            (found != 0).then(|| Way(set + found.trailing_zeros() as usize))
+        })
     }
 
     /// Hints that the row at `way` is copied soon.
@@ -170,15 +188,10 @@ impl RowCache {
     /// If `bytes` is not a row.
     pub(crate) fn insert(&self, row: RowId, lives: u64, bytes: &[u8], seal: u64) {
         assert_eq!(bytes.len(), self.row_bytes, "a whole row");
-        let set = self.set(row);
-        let tags = &self.words[set..set + WAYS];
-        if tags
-            .iter()
-            .any(|tag| tag.load(Ordering::Relaxed) & KEY == row.0 + 1)
-        {
+        if self.find(row).is_some() {
             return;
         }
-        let way = self.victim(set, row);
+        let way = self.victim(row);
         let tag = &self.words[way.0];
         tag.store(0, Ordering::Relaxed);
         // The empty tag is seen before any of the new words.
@@ -198,20 +211,30 @@ impl RowCache {
         );
     }
 
-    /// The way to use next: an empty one, else the first without lives from a place that `row` picks.
-    fn victim(&self, set: usize, row: RowId) -> Way {
-        let tags = &self.words[set..set + WAYS];
-        if let Some(empty) = tags.iter().position(|tag| tag.load(Ordering::Relaxed) == 0) {
-            return Way(set + empty);
+    /// The way to use next: an empty one of the set that has more of them, else one without lives.
+    fn victim(&self, row: RowId) -> Way {
+        let sets = self.sets(row);
+        let [first, second] = sets.map(|set| self.ways(set, |tag| tag == 0));
+        if first | second != 0 {
+            let (set, empty) = if first.count_ones() >= second.count_ones() {
+                (sets[0], first)
+            } else {
+                (sets[1], second)
+            };
+            return Way(set + empty.trailing_zeros() as usize);
         }
-        let start = usize::try_from(row.0 % WAYS as u64).expect("below the ways");
+        // From a place that the row picks, or the first ways would never grow old.
+        let start = u32::try_from(row.0 % WAYS as u64).expect("below the ways");
         for _ in 0..MOST_LIVES {
-            for way in (start..start + WAYS).map(|way| way % WAYS) {
-                if tags[way].load(Ordering::Relaxed) < ONE_LIFE {
-                    return Way(set + way);
+            for set in sets {
+                let lifeless = self.ways(set, |tag| tag < ONE_LIFE);
+                if lifeless != 0 {
+                    let turned = lifeless | lifeless << WAYS;
+                    let way = (turned >> start).trailing_zeros() + start;
+                    return Way(set + way as usize % WAYS);
                 }
             }
-            for tag in tags {
+            for tag in self.tags(sets[0]) {
                 let now = tag.load(Ordering::Relaxed);
                 if now >= ONE_LIFE {
                     let _ = tag.compare_exchange(
@@ -223,7 +246,7 @@ impl RowCache {
                 }
             }
         }
-        Way(set + start)
+        Way(sets[0] + start as usize)
     }
 }
 

@@ -47,6 +47,20 @@ fn rows_that_fit_stay() {
 }
 
 #[test]
+fn four_fifths_are_full_before_rows_are_lost() {
+    let cache = cache(32_768);
+    // Scattered as hashes are; neighbours would spread more evenly than that.
+    let scatter = |row: u64| {
+        let mixed = row.wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB) >> 20
+    };
+    let rows = || (0..26_200).map(scatter).map(RowId);
+    rows().for_each(|row| insert(&cache, row, 0));
+    let lost = rows().filter(|&row| get(&cache, row).is_none()).count();
+    assert!(lost < 26, "{lost} of 26,200 are lost");
+}
+
+#[test]
 fn memory_is_what_was_granted() {
     for bytes in [0, 100, 1_000, 12_345, 1 << 20] {
         let made = RowCache::new(1, 264, bytes, Words::new).unwrap();
