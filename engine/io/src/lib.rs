@@ -21,7 +21,7 @@ pub use mmap::MmapReader;
 pub use pread::PreadReader;
 pub use prefetch::prefetch;
 pub use publish::{NewFile, create_folder, publish_bytes, sync_entry};
-pub use queue::{BlockRead, BlockingQueue, OnRead, QueueKind, ReadQueue, UringQueue};
+pub use queue::{Bell, BlockRead, BlockingQueue, OnRead, QueueKind, ReadQueue, UringQueue};
 pub use read_at::ReadAt;
 pub use row_buffer::{FilledRows, RowBuffer};
 pub use words::Words;

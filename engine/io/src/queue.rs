@@ -1,5 +1,6 @@
 //! Many reads in flight from one thread.
 
+mod bell;
 mod threads;
 mod uring;
 
@@ -7,6 +8,7 @@ use std::{fmt, io, sync::Arc};
 
 use crate::{DirectFile, IoError};
 
+pub use bell::Bell;
 pub use threads::BlockingQueue;
 pub use uring::UringQueue;
 
@@ -40,7 +42,13 @@ pub trait ReadQueue {
     /// If all slots are taken, or the read does not fit one.
     fn begin(&mut self, read: BlockRead) -> u32;
 
-    /// Waits until a read has ended, if any is in flight, and calls `done` with the slot and the bytes
+    /// What ends a wait in [`Self::finish`] before a read has ended; none where reads are waited for one
+    /// by one.
+    fn bell(&self) -> Option<Bell> {
+        None
+    }
+
+    /// Waits until a read has ended or the bell has rung, if any is in flight, and calls `done` with the slot and the bytes
     /// (at least those needed) of each that has. A slot is free again when `done` returns.
     ///
     /// # Errors

@@ -106,6 +106,67 @@ fn a_queue_dropped_in_flight_waits_for_the_kernel() {
 }
 
 #[test]
+fn a_bell_ends_the_wait() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("pipe");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &path,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .unwrap();
+    // A read from a pipe ends when somebody writes.
+    let mut writer = fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&path)
+        .unwrap();
+    let files: Arc<[DirectFile]> = [DirectFile::open(&path).unwrap()].into();
+    let (send, bells) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut queue = match UringQueue::new(files, 1, 4_096) {
+            Ok(queue) => queue,
+            Err(error) => return println!("skipped: {error}"),
+        };
+        queue.begin(BlockRead {
+            file: 0,
+            offset: 0,
+            len: 4_096,
+            needed: 5,
+        });
+        let bell = queue.bell().unwrap();
+        for _ in 0..3 {
+            bell.listen(true);
+            send.send(Some(bell.clone())).unwrap();
+            queue
+                .finish(&mut |_, _| panic!("nothing was written"))
+                .unwrap();
+            assert_eq!(queue.in_flight(), 1);
+        }
+        send.send(None).unwrap();
+        let mut seen = Vec::new();
+        while queue.in_flight() > 0 {
+            let finished = queue.finish(&mut |_, bytes| seen.extend_from_slice(bytes.unwrap()));
+            finished.unwrap();
+        }
+        assert_eq!(seen, b"hello");
+    });
+    for bell in &bells {
+        match bell {
+            Some(bell) => {
+                bell.ring();
+                // Nobody listens any more.
+                bell.ring();
+            }
+            None => writer.write_all(b"hello").unwrap(),
+        }
+    }
+    reader.join().unwrap();
+}
+
+#[test]
 fn misaligned_reads_are_a_bug() {
     let folder = tempfile::tempdir().unwrap();
     let files = files(&folder);

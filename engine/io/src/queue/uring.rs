@@ -2,11 +2,17 @@
 
 use std::{io, mem::ManuallyDrop, os::fd::AsRawFd, sync::Arc};
 
-use io_uring::{IoUring, cqueue, opcode, types::Fixed};
+use io_uring::{
+    IoUring, cqueue, opcode,
+    types::{Fd, Fixed},
+};
 use memmap2::MmapRaw;
 
-use super::{BlockRead, OnRead, Progress, QueueKind, ReadQueue, Step, check};
+use super::{Bell, BlockRead, OnRead, Progress, QueueKind, ReadQueue, Step, check};
 use crate::{DirectFile, IoError};
+
+/// What stands for the bell among the numbers of slots.
+const BELL: u64 = u64::MAX;
 
 /// A queue of reads by `io_uring`. It must stay with the thread that made it.
 pub struct UringQueue {
@@ -18,6 +24,7 @@ pub struct UringQueue {
     /// What is in flight in each slot.
     reads: Vec<Option<Progress>>,
     free: Vec<u32>,
+    bell: Bell,
     kind: QueueKind,
     registered_buffers: bool,
 }
@@ -60,19 +67,31 @@ impl UringQueue {
         // Refused where little memory may be locked; then each read names its slot's address.
         let registered_buffers =
             register && unsafe { ring.submitter().register_buffers(&[whole]) }.is_ok();
-        Ok(Self {
+        let mut queue = Self {
             files,
             ring: ManuallyDrop::new(ring),
             slots: ManuallyDrop::new(slots),
             slot_bytes,
             reads: vec![None; depth.into()],
             free: (0..u32::from(depth)).rev().collect(),
+            bell: Bell::new()?,
             kind: QueueKind::Uring {
                 registered_buffers,
                 deferred,
             },
             registered_buffers,
-        })
+        };
+        queue.hear_bell();
+        Ok(queue)
+    }
+
+    /// Asks the ring to end a wait once the bell rings.
+    fn hear_bell(&mut self) {
+        let events = u32::from(libc::POLLIN.cast_unsigned());
+        let entry = opcode::PollAdd::new(Fd(self.bell.as_raw_fd()), events).build();
+        // SAFETY: the entry names no memory, and the kernel keeps what it polls.
+        let pushed = unsafe { self.ring.submission().push(&entry.user_data(BELL)) };
+        pushed.expect("the ring has an entry for the bell");
     }
 
     /// What the system granted.
@@ -118,18 +137,17 @@ impl UringQueue {
     }
 }
 
-/// A ring for `depth` reads, and whether its completions are deferred.
+/// A ring for `depth` reads and a bell, and whether its completions are deferred.
 fn build(depth: u16) -> io::Result<(IoUring, bool)> {
+    let entries = u32::from(depth) + 1;
     let deferred = IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
-        .build(depth.into());
+        .build(entries);
     match deferred {
         Ok(ring) => Ok((ring, true)),
         // Kernels before 6.1 know no deferral.
-        Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
-            Ok((IoUring::new(depth.into())?, false))
-        }
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok((IoUring::new(entries)?, false)),
         Err(e) => Err(e),
     }
 }
@@ -151,6 +169,10 @@ impl ReadQueue for UringQueue {
         slot
     }
 
+    fn bell(&self) -> Option<Bell> {
+        Some(self.bell.clone())
+    }
+
     fn finish(&mut self, done: OnRead<'_>) -> Result<(), IoError> {
         if self.in_flight() == 0 {
             return Ok(());
@@ -163,6 +185,11 @@ impl ReadQueue for UringQueue {
             }
         }
         while let Some(entry) = self.next_completion() {
+            if entry.user_data() == BELL {
+                self.bell.silence();
+                self.hear_bell();
+                continue;
+            }
             let slot = u32::try_from(entry.user_data()).expect("we numbered it");
             let progress = self.reads[slot as usize].as_mut();
             let progress = progress.expect("it was in flight");

@@ -10,7 +10,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use engram_io::{BlockingQueue, DirectFile, IoError, QueueKind, ReadQueue, UringQueue};
+use engram_io::{Bell, BlockingQueue, DirectFile, IoError, QueueKind, ReadQueue, UringQueue};
 
 use super::{Fetch, Outstanding};
 use crate::error::LookupError;
@@ -30,6 +30,8 @@ pub(crate) enum WorkerKind {
 pub(crate) struct Workers {
     jobs: Arc<Jobs>,
     threads: Vec<JoinHandle<()>>,
+    /// Of the threads that wait for several reads at a time.
+    bells: Vec<Bell>,
     pub(crate) queue: QueueKind,
     pub(crate) slot_bytes: usize,
     pub(crate) past_page_cache: bool,
@@ -72,6 +74,7 @@ impl Workers {
         let mut workers = Self {
             jobs: Arc::default(),
             threads: Vec::with_capacity(threads),
+            bells: Vec::new(),
             queue: QueueKind::Blocking,
             slot_bytes,
             past_page_cache: files.iter().all(DirectFile::is_direct),
@@ -84,7 +87,7 @@ impl Workers {
                 // A ring belongs to the thread that made it.
                 match new_queue(kind, &files, slot_bytes) {
                     Ok((queue, kind)) => {
-                        let _ = report.send(Ok(kind));
+                        let _ = report.send(Ok((kind, queue.bell())));
                         drop(report);
                         Worker::new(queue, &files, slot_bytes).run(&jobs);
                     }
@@ -106,7 +109,9 @@ impl Workers {
                 path: "a reading thread".into(),
                 source: std::io::Error::other("it ended at once"),
             };
-            workers.queue = reports.recv().map_err(|_| ended())??;
+            let (queue, bell) = reports.recv().map_err(|_| ended())??;
+            workers.queue = queue;
+            workers.bells.extend(bell);
         }
         Ok(workers)
     }
@@ -142,6 +147,7 @@ impl Workers {
         } else {
             self.jobs.changed.notify_one();
         }
+        self.bells.iter().for_each(Bell::ring);
     }
 }
 
@@ -171,8 +177,9 @@ impl Drop for StopOnPanic<'_> {
 }
 
 impl Jobs {
-    /// Takes up to `room` reads; waits for some if `idle`. False at the end of all work.
-    fn take(&self, room: usize, idle: bool, taken: &mut Vec<Taken>) -> bool {
+    /// Takes up to `room` reads; waits for some if `idle`, and listens to `bell` if there are fewer. False
+    /// at the end of all work.
+    fn take(&self, room: usize, idle: bool, bell: Option<&Bell>, taken: &mut Vec<Taken>) -> bool {
         let mut waiting = lock(&self.waiting);
         loop {
             while taken.len() < room
@@ -187,6 +194,9 @@ impl Jobs {
                 }
             }
             if !taken.is_empty() || !idle {
+                // While no job can be added.
+                bell.into_iter()
+                    .for_each(|bell| bell.listen(taken.len() < room));
                 return true;
             }
             if waiting.stop {
@@ -202,6 +212,7 @@ impl Jobs {
 
 struct Worker<'a> {
     queue: Box<dyn ReadQueue>,
+    bell: Option<Bell>,
     files: &'a Arc<[DirectFile]>,
     slot_bytes: usize,
     /// What is read in each slot.
@@ -212,6 +223,7 @@ impl<'a> Worker<'a> {
     fn new(queue: Box<dyn ReadQueue>, files: &'a Arc<[DirectFile]>, slot_bytes: usize) -> Self {
         Self {
             slots: (0..queue.depth()).map(|_| None).collect(),
+            bell: queue.bell(),
             queue,
             files,
             slot_bytes,
@@ -224,7 +236,7 @@ impl<'a> Worker<'a> {
             loop {
                 let in_flight = self.queue.in_flight();
                 let room = (self.queue.depth() - in_flight).min(TAKEN_AT_ONCE);
-                if room > 0 && !jobs.take(room, in_flight == 0, &mut taken) {
+                if room > 0 && !jobs.take(room, in_flight == 0, self.bell.as_ref(), &mut taken) {
                     return;
                 }
                 let no_more = taken.len() < TAKEN_AT_ONCE;
@@ -243,6 +255,9 @@ impl<'a> Worker<'a> {
                 jobs.in_flight.fetch_sub(1, Ordering::Relaxed);
                 outstanding.fetch().arrived(read, bytes);
             });
+            if let Some(bell) = &self.bell {
+                bell.listen(false);
+            }
             if let Err(error) = finished {
                 self.replace_queue(&error, jobs);
             }
@@ -263,6 +278,7 @@ impl<'a> Worker<'a> {
         }
         let queue = BlockingQueue::new(self.files.clone(), self.slot_bytes);
         self.queue = Box::new(queue.expect("memory for one slot"));
+        self.bell = None;
         self.slots.push(None);
     }
 }

@@ -1,0 +1,61 @@
+//! Waking a thread that waits for its reads.
+
+use std::{
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::IoError;
+
+/// Wakes the thread that waits in a queue's [`finish`](super::ReadQueue::finish), if it listens.
+#[derive(Debug, Clone)]
+pub struct Bell(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    event: OwnedFd,
+    listening: AtomicBool,
+}
+
+impl Bell {
+    pub(super) fn new() -> Result<Self, IoError> {
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let event = event.map_err(|e| IoError::os("make", "an eventfd")(e.into()))?;
+        Ok(Self(Arc::new(Inner {
+            event,
+            listening: AtomicBool::new(false),
+        })))
+    }
+
+    /// Says whether the queue's thread wants to be woken. A thread that says so before it lets go of what
+    /// guards its work misses nothing that is added afterwards.
+    pub fn listen(&self, listening: bool) {
+        self.0.listening.store(listening, Ordering::Relaxed);
+    }
+
+    /// Wakes the thread, if it listens; then it no longer does.
+    pub fn ring(&self) {
+        if self.0.listening.swap(false, Ordering::Relaxed) {
+            #[expect(clippy::host_endian_bytes, reason = "the kernel reads a number")]
+            let once = 1_u64.to_ne_bytes();
+            // It fails only where it has been rung 2^64 times without being heard.
+            let _ = rustix::io::write(&self.0.event, &once);
+        }
+    }
+
+    /// Forgets that it was rung.
+    pub(super) fn silence(&self) {
+        let _ = rustix::io::read(&self.0.event, &mut [0; 8]);
+    }
+}
+
+impl AsRawFd for Bell {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.event.as_raw_fd()
+    }
+}
