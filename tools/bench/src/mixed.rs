@@ -33,10 +33,12 @@ const CHUNK: usize = 512;
 /// Sequences that decode at the same time.
 const SEQUENCES: usize = 8;
 const DECODE_STEPS: usize = 300;
+/// Tokens that are decoded.
+pub const DECODED: usize = SEQUENCES * DECODE_STEPS;
 /// Memory of a process beside what it keeps of the pack.
 const OVERHEAD: u64 = 96 << 20;
 
-pub use crate::cold::evict;
+pub use crate::{cold::evict, trace::read as read_trace};
 
 /// A storage that can be asked for rows.
 pub trait Contender {
@@ -205,7 +207,7 @@ impl Args {
             traces.insert(name, found);
         }
         let vocabulary = hasher.vocab_size();
-        let even: Vec<u32> = (0..self.tokens / 4 + SEQUENCES * DECODE_STEPS)
+        let even: Vec<u32> = (0..self.tokens / 4 + DECODED)
             .map(|_| u32::try_from(random.below(vocabulary as u64)).expect("a token"))
             .collect();
         let found = on_trace(&mut *contender, &manifest, &hasher, &even, self.tokens / 4)?;
@@ -355,36 +357,19 @@ fn on_trace(
     tokens: &[u32],
     prefill: usize,
 ) -> Result<OnTrace> {
-    let decoded = SEQUENCES * DECODE_STEPS;
-    ensure!(
-        tokens.len() >= prefill + decoded,
-        "a trace of {} tokens, expected {prefill} to prefill and {decoded} to decode",
-        tokens.len()
-    );
-    let (text, rest) = tokens.split_at(prefill);
-    let mut ask = Ask::new(manifest);
-    let mut sequence = Sequence::new();
-    let watch = Stopwatch::start();
-    for chunk in text.chunks(CHUNK) {
-        hasher.extend(&mut sequence, chunk, &mut ask.rows)?;
-        ask.gather(contender)?;
-    }
-    let elapsed = watch.stop();
-    let rows = prefill * manifest.scheme.column_count() * manifest.tables.len();
-
-    let mut sequences = [(); SEQUENCES].map(|()| Sequence::new());
+    let mut out = Vec::new();
     let mut latencies = Latencies::default();
-    for step in 0..DECODE_STEPS {
-        let next = sequences.iter_mut().zip(rest.chunks_exact(DECODE_STEPS));
-        let mut requests: Vec<_> = next
-            .map(|(sequence, tokens)| engram::Request {
-                sequence,
-                tokens: &tokens[step..=step],
-            })
-            .collect();
-        hasher.extend_batch(&mut requests, &mut ask.rows)?;
-        latencies.time(|| ask.gather(contender))?;
-    }
+    let watch = Stopwatch::start();
+    let mut prefilled = None;
+    replay(hasher, tokens, prefill, |phase, rows| match phase {
+        Phase::Prefill => gather_all(contender, manifest, rows, &mut out),
+        Phase::Decode => {
+            prefilled.get_or_insert_with(|| watch.stop());
+            latencies.time(|| gather_all(contender, manifest, rows, &mut out))
+        }
+    })?;
+    let elapsed = prefilled.context("decoding follows the prefill")?;
+    let rows = prefill * manifest.scheme.column_count() * manifest.tables.len();
     Ok(OnTrace {
         prefill_tokens_per_second: raw::rate(prefill, elapsed.wall),
         cpu_us_per_row: 1e6 / raw::rate(rows, elapsed.cpu),
@@ -393,28 +378,64 @@ fn on_trace(
     })
 }
 
-/// The rows of some tokens in all layers.
-struct Ask<'a> {
-    manifest: &'a Manifest,
-    rows: RowIds,
-    out: Vec<u8>,
+/// What a model does with tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// A chunk of one text.
+    Prefill,
+    /// One token of each of several sequences.
+    Decode,
 }
 
-impl<'a> Ask<'a> {
-    fn new(manifest: &'a Manifest) -> Self {
-        Self {
-            manifest,
-            rows: RowIds::new(),
-            out: Vec::new(),
-        }
+/// Calls `each` with the rows of every call of a run: `prefill` of the `tokens` in chunks, then steps of
+/// several sequences of those that follow.
+///
+/// # Errors
+/// Too few tokens, a token beyond the vocabulary, or what `each` returns.
+pub fn replay(
+    hasher: &Hasher,
+    tokens: &[u32],
+    prefill: usize,
+    mut each: impl FnMut(Phase, &RowIds) -> Result<()>,
+) -> Result<()> {
+    ensure!(
+        tokens.len() >= prefill + DECODED,
+        "a trace of {} tokens, expected {prefill} to prefill and {DECODED} to decode",
+        tokens.len()
+    );
+    let (text, rest) = tokens.split_at(prefill);
+    let mut rows = RowIds::new();
+    let mut sequence = Sequence::new();
+    for chunk in text.chunks(CHUNK) {
+        hasher.extend(&mut sequence, chunk, &mut rows)?;
+        each(Phase::Prefill, &rows)?;
     }
+    let mut sequences = [(); SEQUENCES].map(|()| Sequence::new());
+    for step in 0..DECODE_STEPS {
+        let next = sequences.iter_mut().zip(rest.chunks_exact(DECODE_STEPS));
+        let mut requests: Vec<_> = next
+            .map(|(sequence, tokens)| engram::Request {
+                sequence,
+                tokens: &tokens[step..=step],
+            })
+            .collect();
+        hasher.extend_batch(&mut requests, &mut rows)?;
+        each(Phase::Decode, &rows)?;
+    }
+    Ok(())
+}
 
-    fn gather(&mut self, contender: &mut dyn Contender) -> Result<()> {
-        for (index, table) in self.manifest.tables.iter().enumerate() {
-            let rows = self.rows.layer(index);
-            self.out.resize(rows.len() * table.codec.row_bytes(), 0);
-            contender.gather(table.layer, rows, &mut self.out)?;
-        }
-        Ok(())
+/// Gathers the rows of some tokens in all layers, one layer after another.
+fn gather_all(
+    contender: &mut dyn Contender,
+    manifest: &Manifest,
+    rows: &RowIds,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    for (index, table) in manifest.tables.iter().enumerate() {
+        let rows = rows.layer(index);
+        out.resize(rows.len() * table.codec.row_bytes(), 0);
+        contender.gather(table.layer, rows, out)?;
     }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (900, 520);
-const COLORS: [RGBColor; 9] = [
+const COLORS: [RGBColor; 14] = [
     RGBColor(0, 90, 181),
     RGBColor(220, 50, 32),
     RGBColor(0, 120, 80),
@@ -16,6 +16,11 @@ const COLORS: [RGBColor; 9] = [
     RGBColor(0, 150, 200),
     RGBColor(180, 0, 100),
     RGBColor(120, 160, 0),
+    RGBColor(160, 200, 240),
+    RGBColor(250, 170, 160),
+    RGBColor(110, 60, 20),
+    RGBColor(170, 170, 170),
+    RGBColor(240, 210, 60),
 ];
 
 /// A line of a chart.
@@ -42,8 +47,8 @@ pub(crate) fn lines(path: Option<&Path>, axes: Axes<'_>, lines: &[Line]) -> Resu
     draw(path, axes, lines).map_err(|error| anyhow!("cannot draw {}: {error}", path.display()))
 }
 
-/// Draws a group of bars for each of `groups`, whose values are those of `names` in order, to the SVG file at
-/// `path`, where one is named.
+/// Draws a group of bars over a logarithmic axis for each of `groups`, whose values are those of `names` in
+/// order, to the SVG file at `path`, where one is named.
 pub(crate) fn bars(
     path: Option<&Path>,
     title: &str,
@@ -65,8 +70,10 @@ fn draw_bars(
     names: &[&str],
     groups: &[(String, Vec<f64>)],
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let high = groups.iter().flat_map(|(_, values)| values);
-    let high = high.copied().fold(0.0, f64::max);
+    let values = || groups.iter().flat_map(|(_, values)| values).copied();
+    let low = values().fold(f64::INFINITY, f64::min) * 0.7;
+    // Room for the legend.
+    let high = values().fold(0.0, f64::max) * 10.0;
     // A place for each bar, and one between groups.
     let per_group = names.len() + 1;
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
@@ -78,7 +85,7 @@ fn draw_bars(
         .y_label_area_size(72)
         .build_cartesian_2d(
             (0..groups.len() * per_group).into_segmented(),
-            0.0..high * 1.3,
+            (low..high).log_scale(),
         )?;
     chart
         .configure_mesh()
@@ -91,13 +98,14 @@ fn draw_bars(
             _ => String::new(),
         })
         .y_desc(y)
+        .y_label_formatter(&|value| format!("{value:.0}"))
         .light_line_style(WHITE)
         .draw()?;
     for (index, (name, &color)) in names.iter().zip(COLORS.iter().cycle()).enumerate() {
         let bars = groups.iter().enumerate().map(|(group, (_, values))| {
             let place = group * per_group + index;
             let corners = [
-                (SegmentValue::Exact(place), 0.0),
+                (SegmentValue::Exact(place), low),
                 (SegmentValue::Exact(place + 1), values[index]),
             ];
             Rectangle::new(corners, color.filled())
@@ -138,6 +146,8 @@ fn draw(path: &Path, axes: Axes<'_>, lines: &[Line]) -> Result<(), Box<dyn std::
             chart
                 .configure_mesh()
                 .x_desc(axes.x)
+                .x_labels(4)
+                .x_label_formatter(&|value| format!("{value:.0}"))
                 .y_desc(axes.y)
                 .light_line_style(WHITE)
                 .draw()?;
@@ -160,7 +170,8 @@ fn draw(path: &Path, axes: Axes<'_>, lines: &[Line]) -> Result<(), Box<dyn std::
     if axes.y_log {
         chart!((low_y * 0.8..high_y * 1.25).log_scale());
     } else {
-        chart!(0.0..high_y * 1.1);
+        // Room for the legend.
+        chart!(0.0..high_y * 1.4);
     }
     root.present()?;
     Ok(())

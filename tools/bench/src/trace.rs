@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use anyhow::{Context, Result, ensure};
 
 /// Reads a file of little-endian u32 token ids.
-pub(crate) fn read(path: &Path) -> Result<Vec<u32>> {
+///
+/// # Errors
+/// A file that cannot be read, or is no such file.
+pub fn read(path: &Path) -> Result<Vec<u32>> {
     let bytes = fs::read(path).with_context(|| path.display().to_string())?;
     let (words, rest) = bytes.as_chunks();
     ensure!(
