@@ -5,6 +5,7 @@ use engram_io::RowBuffer;
 
 use crate::{
     ahead::{Left, turns},
+    cache::RowCache,
     columns::{self, InTurn},
     error::LookupError,
     rows::{Located, Rows},
@@ -66,4 +67,57 @@ pub(crate) fn gather(
         }
     }
     Ok(())
+}
+
+/// Copies the rows of a batch that are in the `cache` to `out`. `column_of_missing` is asked for the column of
+/// every row in order, none where the row is not looked for; `looked` hears of each of the others, in
+/// order, its place in the batch, its column and whether it was there.
+pub(crate) fn copy_hits(
+    cache: Option<&RowCache>,
+    batch: &[RowId],
+    mut column_of_missing: impl FnMut(RowId) -> Option<usize>,
+    out: &mut impl Destination,
+    mut looked: impl FnMut(usize, usize, bool),
+) {
+    let Some(cache) = cache else {
+        for (place, &row) in batch.iter().enumerate() {
+            if let Some(column) = column_of_missing(row) {
+                looked(place, column, false);
+            }
+        }
+        return;
+    };
+    let mut columns = Left::new(None);
+    let mut found = Left::new(None);
+    let mut copied = Left::new(None);
+    for [later, next, now] in turns(batch.len()) {
+        for place in later.clone() {
+            columns[place] = column_of_missing(batch[place]);
+        }
+        for place in later.filter(|&place| columns[place].is_some()) {
+            cache.prefetch(batch[place]);
+        }
+        for place in next.clone() {
+            found[place] = columns[place].and_then(|_| cache.find(batch[place]));
+        }
+        for way in next.filter_map(|place| found[place]) {
+            cache.prefetch_row(way);
+        }
+        for place in now.clone() {
+            copied[place] = found[place].map(|way| {
+                let stored = out.row(place, |out| cache.copy(way, out));
+                (way, stored)
+            });
+        }
+        // Some time after they were copied: the processor would wait for what it has just written.
+        for place in now {
+            let Some(column) = columns[place] else {
+                continue;
+            };
+            let hit = copied[place].is_some_and(|(way, stored)| {
+                out.row(place, |out| cache.confirm(batch[place], way, out, stored))
+            });
+            looked(place, column, hit);
+        }
+    }
 }

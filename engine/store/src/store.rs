@@ -5,12 +5,11 @@ use std::{path::Path, sync::Arc};
 use engram_format::{Column, Hasher, Manifest, RowCodec, RowId, Scheme};
 
 use crate::{
-    ahead::{Left, turns},
     columns::InTurn,
     config::Config,
     error::{LookupError, OpenError},
     fetch::{DiskRows, Fetch, Plan, Pool, Want, Workers},
-    gather::{Destination, Slice, gather},
+    gather::{Destination, Slice, copy_hits, gather},
     metrics::{Counters, Metrics, add},
     open::{self, Backend},
     rows::Rows,
@@ -310,67 +309,26 @@ impl Table {
     fn split(&self, disk: &DiskRows, rows: &[RowId], plan: &mut Plan, out: &mut Slice<'_>) {
         let Plan { wants, counts, .. } = plan;
         counts.resize(self.columns.len(), [0; 2]);
-        let mut want = |index: usize, row| {
-            let index = u32::try_from(index).expect("a batch of less than 2^32 rows");
-            wants.push(Want {
-                row,
-                index,
-                slot: index,
-            });
-        };
         let mut in_turn = InTurn::new(&self.columns);
-        let mut column_of_missing = |row| {
+        let column_of_missing = |row| {
             let column = in_turn.of(row);
             (!self.rows.holds(column)).then_some(column.index as usize)
         };
-        let Some(cache) = disk.cache.as_ref().map(|cache| &cache.rows) else {
-            for (place, &row) in rows.iter().enumerate() {
-                if let Some(column) = column_of_missing(row) {
-                    counts[column][0] += 1;
-                    want(place, row);
-                }
+        let looked = |place: usize, column: usize, hit: bool| {
+            let [looks, hits] = &mut counts[column];
+            *looks += 1;
+            *hits += u32::from(hit);
+            if !hit {
+                let index = u32::try_from(place).expect("a batch of less than 2^32 rows");
+                wants.push(Want {
+                    row: rows[place],
+                    index,
+                    slot: index,
+                });
             }
-            return;
         };
-        let mut columns = Left::new(None);
-        let mut found = Left::new(None);
-        let mut copied = Left::new(None);
-        for [later, next, now] in turns(rows.len()) {
-            for place in later.clone() {
-                columns[place] = column_of_missing(rows[place]);
-            }
-            for place in later.filter(|&place| columns[place].is_some()) {
-                cache.prefetch(rows[place]);
-            }
-            for place in next.clone() {
-                found[place] = columns[place].and_then(|_| cache.find(rows[place]));
-            }
-            for way in next.filter_map(|place| found[place]) {
-                cache.prefetch_row(way);
-            }
-            for place in now.clone() {
-                copied[place] = found[place].map(|way| {
-                    let stored = out.row(place, |out| cache.copy(way, out));
-                    (way, stored)
-                });
-            }
-            // Some time after they were copied: the processor would wait for what it has just written.
-            for place in now {
-                let Some(column) = columns[place] else {
-                    continue;
-                };
-                let row = rows[place];
-                let hit = copied[place].is_some_and(|(way, stored)| {
-                    out.row(place, |out| cache.confirm(row, way, out, stored))
-                });
-                let [looks, hits] = &mut counts[column];
-                *looks += 1;
-                *hits += u32::from(hit);
-                if !hit {
-                    want(place, row);
-                }
-            }
-        }
+        let cache = disk.cache.as_ref().map(|cache| &cache.rows);
+        copy_hits(cache, rows, column_of_missing, out, looked);
     }
 
     /// Copies the rows that are in memory to their places in `out`.
