@@ -1,12 +1,15 @@
 //! Other storages of rows under the traffic of `engram-bench mixed`.
 //!
 //! ```text
-//! engram-compare prepare --pack PACK      # copies the rows into each storage, in PACK.peers
-//! engram-compare run --pack PACK --memory 256 --trace FILE
+//! engram-compare prepare --pack PACK --trace FILE --tokens 6144   # each storage's files, in PACK.peers
+//! engram-compare run --pack PACK --trace FILE --tokens 6144 --memory 256
 //! ```
 
 mod peers;
 mod prepare;
+mod profile;
+mod python;
+mod view;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -34,7 +37,15 @@ fn main() -> Result<()> {
             let ours = ours::READERS
                 .into_iter()
                 .filter(|(name, _)| name.contains("cache"));
-            args.run(&ours.chain(peers::PEERS).collect::<Vec<_>>())
+            let peers = peers::PEERS.into_iter().filter(|(name, _)| {
+                let needs = peers::WITH_PYTHON.iter().find(|(with, _)| with == name);
+                let missing = needs.filter(|(_, module)| !python::has(module));
+                if let Some((_, module)) = missing {
+                    eprintln!("left out: {name}: no module {module} for $PYTHON");
+                }
+                missing.is_none()
+            });
+            args.run(&ours.chain(peers).collect::<Vec<_>>())
         }
     }
 }

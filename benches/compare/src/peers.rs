@@ -20,13 +20,39 @@ use heed::{
 use memmap2::{Advice, Mmap};
 use rayon::prelude::*;
 
+use crate::{
+    profile::{Known, Warmed},
+    python::Take,
+    view::View,
+};
+
 /// Files of each EngramDB table: one for each of its threads, which is its best case.
 pub const ENGRAMDB_SHARDS: u64 = DEFAULT_GATHER_THREADS as u64;
 /// Threads of the pool of plain reads.
 const POOL: usize = 32;
 
-pub const PEERS: [(&str, Open); 5] = [
-    ("EngramDB, 32 threads", engramdb),
+/// Names of those that need Python with a package.
+pub const WITH_PYTHON: [(&str, &str); 2] = [
+    ("numpy memmap take", "numpy"),
+    ("torch index_select", "torch"),
+];
+
+pub const PEERS: [(&str, Open); 11] = [
+    ("warmed, other text", |pack, memory| {
+        Ok(Box::new(Warmed::open(pack, memory, Known::Other)?))
+    }),
+    ("warmed, this text", |pack, memory| {
+        Ok(Box::new(Warmed::open(pack, memory, Known::All)?))
+    }),
+    ("EngramDB, 32 threads", |pack, _| {
+        Ok(Box::new(EngramDb::open(pack)?))
+    }),
+    ("EngramDB, view of other text", |pack, _| {
+        Ok(Box::new(View::open(pack, Known::Other)?))
+    }),
+    ("EngramDB, view of this text", |pack, _| {
+        Ok(Box::new(View::open(pack, Known::All)?))
+    }),
     ("RocksDB MultiGet", rocksdb),
     ("LMDB", lmdb),
     ("plain mmap, random", |pack, _| {
@@ -34,6 +60,12 @@ pub const PEERS: [(&str, Open); 5] = [
     }),
     ("pread pool, 32 threads", |pack, _| {
         Ok(Box::new(Pool::open(pack)?))
+    }),
+    (WITH_PYTHON[0].0, |pack, _| {
+        Ok(Box::new(Take::open(pack, WITH_PYTHON[0].1)?))
+    }),
+    (WITH_PYTHON[1].0, |pack, _| {
+        Ok(Box::new(Take::open(pack, WITH_PYTHON[1].1)?))
     }),
 ];
 
@@ -49,27 +81,30 @@ fn evict_folder(folder: &Path) -> Result<()> {
     evict(&files.collect::<Result<Vec<_>>>()?)
 }
 
-struct EngramDb(HashMap<u32, BadgeGather<'static>>);
+/// Its raw rows, asked for as it recommends.
+pub struct EngramDb(HashMap<u32, BadgeGather<'static>>);
 
-fn engramdb(pack: &Path, _memory: u64) -> Result<Box<dyn Contender>> {
-    let manifest = read_manifest(pack)?;
-    let tables = manifest.tables.iter().zip(&manifest.scheme.layers);
-    let tables = tables.map(|(table, layer)| {
-        let rows: u64 = layer.buckets.iter().sum();
-        let row_bytes = table.codec.row_bytes() as u64;
-        let layout = Layout::new(
-            ENGRAMDB_SHARDS,
-            rows.div_ceil(ENGRAMDB_SHARDS),
-            row_bytes,
-            1,
-        );
-        let folder = folder(pack).join(format!("engramdb-{}", table.layer));
-        evict_folder(&folder)?;
-        // It borrows its layout for as long as the process runs.
-        let gather = BadgeGather::open(&folder, Box::leak(Box::new(layout)))?;
-        Ok((table.layer, gather))
-    });
-    Ok(Box::new(EngramDb(tables.collect::<Result<_>>()?)))
+impl EngramDb {
+    pub fn open(pack: &Path) -> Result<Self> {
+        let manifest = read_manifest(pack)?;
+        let tables = manifest.tables.iter().zip(&manifest.scheme.layers);
+        let tables = tables.map(|(table, layer)| {
+            let rows: u64 = layer.buckets.iter().sum();
+            let row_bytes = table.codec.row_bytes() as u64;
+            let layout = Layout::new(
+                ENGRAMDB_SHARDS,
+                rows.div_ceil(ENGRAMDB_SHARDS),
+                row_bytes,
+                1,
+            );
+            let folder = folder(pack).join(format!("engramdb-{}", table.layer));
+            evict_folder(&folder)?;
+            // It borrows its layout for as long as the process runs.
+            let gather = BadgeGather::open(&folder, Box::leak(Box::new(layout)))?;
+            Ok((table.layer, gather))
+        });
+        Ok(EngramDb(tables.collect::<Result<_>>()?))
+    }
 }
 
 impl Contender for EngramDb {

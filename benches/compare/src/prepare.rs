@@ -9,7 +9,13 @@ use std::{
 use anyhow::{Result, ensure};
 use engram::{Batch, Config, Reader, RowId, Store};
 
-use crate::peers::{self, ENGRAMDB_SHARDS};
+use engram_bench::mixed::read_trace;
+
+use crate::{
+    peers::{self, ENGRAMDB_SHARDS},
+    profile,
+    python::flat_path,
+};
 
 /// Rows copied at a time.
 const CHUNK: u64 = 100_000;
@@ -19,6 +25,12 @@ pub struct Args {
     /// Folder of the pack
     #[arg(long)]
     pack: PathBuf,
+    /// Token ids of the texts that will be run, to know in advance
+    #[arg(long, value_name = "FILE")]
+    trace: Vec<PathBuf>,
+    /// Tokens of each that will be prefilled
+    #[arg(long, default_value_t = 40_960)]
+    tokens: usize,
 }
 
 impl Args {
@@ -35,6 +47,7 @@ impl Args {
                 each_row(&store, table.layer, rows, take)
             };
             engramdb(&folder, table.layer, rows, &copy)?;
+            flat(&flat_path(&self.pack, table.layer), &copy)?;
             rocksdb(&folder, table.layer, &copy)?;
             lmdb(
                 &folder,
@@ -43,7 +56,9 @@ impl Args {
                 &copy,
             )?;
         }
-        Ok(())
+        let texts = self.trace.iter().map(|path| read_trace(path));
+        let texts = texts.collect::<Result<Vec<_>>>()?;
+        profile::prepare(&self.pack, &store, &texts, self.tokens)
     }
 }
 
@@ -87,6 +102,12 @@ fn engramdb(folder: &Path, layer: u32, rows: u64, copy: Copy<'_>) -> Result<()> 
         file.into_inner()?.sync_all()?;
     }
     Ok(())
+}
+
+fn flat(path: &Path, copy: Copy<'_>) -> Result<()> {
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    copy("one file", &mut |_, bytes| Ok(file.write_all(bytes)?))?;
+    Ok(file.into_inner()?.sync_all()?)
 }
 
 fn rocksdb(folder: &Path, layer: u32, copy: Copy<'_>) -> Result<()> {
