@@ -1,0 +1,389 @@
+//! What `config.json` says, checked.
+
+mod raw;
+
+use std::path::Path;
+
+use crate::{
+    Error,
+    rope::{RopeConfig, Yarn},
+    routing::{Method, Routing},
+};
+
+use raw::{Raw, RawRope};
+
+/// The most a size can be: no product of sizes overflows.
+const MOST: usize = 1 << 24;
+
+/// The sizes and choices of a DeepSeek-V2 or -V3 model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    pub(crate) vocab_size: usize,
+    pub(crate) hidden_size: usize,
+    /// Of dense layers.
+    pub(crate) inner: usize,
+    pub(crate) layers: usize,
+    pub(crate) heads: usize,
+    /// `None` where queries are made in one step.
+    pub(crate) query_rank: Option<usize>,
+    pub(crate) latent_rank: usize,
+    /// Values of a head's queries and keys that are not rotated.
+    pub(crate) plain_dim: usize,
+    /// Values of a head's queries and keys that are.
+    pub(crate) rotated_dim: usize,
+    pub(crate) value_dim: usize,
+    pub(crate) attention_bias: bool,
+    pub(crate) norm_eps: f64,
+    /// Whether the head is the embedding.
+    pub(crate) tied: bool,
+    pub(crate) rope: RopeConfig,
+    /// `None` where all layers are dense.
+    pub(crate) moe: Option<MoeConfig>,
+}
+
+/// The layers of experts.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct MoeConfig {
+    pub(crate) first_layer: usize,
+    pub(crate) experts: usize,
+    /// Of an expert.
+    pub(crate) inner: usize,
+    /// How many experts' size the shared one has; none for zero.
+    pub(crate) shared: usize,
+    pub(crate) routing: Routing,
+}
+
+impl Config {
+    /// Reads `path`, the `config.json` of a model whose `model_type` is `deepseek_v3` or `deepseek_v2`.
+    ///
+    /// Absent choices are those of transformers; absent sizes are errors.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no JSON, a missing size, a field that contradicts another, and all that
+    /// changes the computation but is not known here: another activation, routing or rotary scaling,
+    /// quantised weights, experts in some of the layers only.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let text = std::fs::read(path).map_err(|source| Error::Io {
+            path: path.into(),
+            source,
+        })?;
+        let raw: Raw = serde_json::from_slice(&text).map_err(|source| Error::Json {
+            path: path.into(),
+            source,
+        })?;
+        Checked { path, raw: &raw }.config()
+    }
+
+    /// Tokens in the vocabulary.
+    pub fn vocab_size(&self) -> usize {
+        self.vocab_size
+    }
+
+    /// Values of a token in the residual stream.
+    pub fn hidden_size(&self) -> usize {
+        self.hidden_size
+    }
+
+    /// Decoder layers.
+    pub fn layers(&self) -> usize {
+        self.layers
+    }
+
+    /// What the products of queries and keys are multiplied by.
+    #[expect(clippy::cast_precision_loss, reason = "sizes are below 2^24")]
+    pub(crate) fn attention_scale(&self) -> f64 {
+        let yarn = self.rope.yarn.as_ref().map_or(1.0, Yarn::score_scale);
+        yarn / ((self.plain_dim + self.rotated_dim) as f64).sqrt()
+    }
+}
+
+/// A configuration that is being checked.
+struct Checked<'a> {
+    path: &'a Path,
+    raw: &'a Raw,
+}
+
+impl Checked<'_> {
+    fn config(&self) -> Result<Config, Error> {
+        let raw = self.raw;
+        self.known_model()?;
+        let config = Config {
+            vocab_size: self.size("vocab_size", raw.vocab_size)?,
+            hidden_size: self.size("hidden_size", raw.hidden_size)?,
+            inner: self.size("intermediate_size", raw.intermediate_size)?,
+            layers: self.size("num_hidden_layers", raw.num_hidden_layers)?,
+            heads: self.size("num_attention_heads", raw.num_attention_heads)?,
+            query_rank: raw
+                .q_lora_rank
+                .map(|rank| self.size("q_lora_rank", rank))
+                .transpose()?,
+            latent_rank: self.size("kv_lora_rank", raw.kv_lora_rank)?,
+            plain_dim: self.size("qk_nope_head_dim", raw.qk_nope_head_dim)?,
+            rotated_dim: self.size("qk_rope_head_dim", raw.qk_rope_head_dim)?,
+            value_dim: self.size("v_head_dim", raw.v_head_dim)?,
+            attention_bias: raw.attention_bias,
+            norm_eps: self.number("rms_norm_eps", raw.rms_norm_eps, 0.0)?,
+            tied: raw.tie_word_embeddings,
+            rope: self.rope()?,
+            moe: self.moe()?,
+        };
+        let pairs = raw.qk_rope_head_dim;
+        self.expect(
+            pairs.is_multiple_of(2),
+            "qk_rope_head_dim",
+            pairs,
+            "an even number",
+        )?;
+        let (heads, keys) = (raw.num_attention_heads, raw.num_key_value_heads);
+        self.expect(
+            keys.is_none_or(|keys| keys == heads),
+            "num_key_value_heads",
+            keys.unwrap_or_default(),
+            format!("{heads}, as num_attention_heads: every head has keys of its own"),
+        )?;
+        Ok(config)
+    }
+
+    /// Whether anything asks for a computation that is not known here.
+    fn known_model(&self) -> Result<(), Error> {
+        let raw = self.raw;
+        let known = matches!(raw.model_type.as_str(), "deepseek_v2" | "deepseek_v3");
+        self.expect(
+            known,
+            "model_type",
+            &raw.model_type,
+            "deepseek_v2 or deepseek_v3",
+        )?;
+        self.expect(
+            raw.hidden_act == "silu",
+            "hidden_act",
+            &raw.hidden_act,
+            "silu",
+        )?;
+        self.expect(!raw.mlp_bias, "mlp_bias", raw.mlp_bias, "false")?;
+        let every = raw.moe_layer_freq;
+        self.expect(
+            every == 1,
+            "moe_layer_freq",
+            every,
+            "1: experts in every later layer",
+        )?;
+        let quantized = raw.quantization_config.is_some();
+        self.expect(
+            !quantized,
+            "quantization_config",
+            "set",
+            "none: weights of F32, BF16, F16 or F64",
+        )
+    }
+
+    fn is_v3(&self) -> bool {
+        self.raw.model_type == "deepseek_v3"
+    }
+
+    fn moe(&self) -> Result<Option<MoeConfig>, Error> {
+        let raw = self.raw;
+        let first_layer = raw.first_k_dense_replace;
+        if first_layer >= raw.num_hidden_layers {
+            return Ok(None);
+        }
+        let inner = self.given("moe_intermediate_size", raw.moe_intermediate_size)?;
+        let shared = raw.n_shared_experts.unwrap_or(0);
+        self.expect(
+            shared <= MOST,
+            "n_shared_experts",
+            shared,
+            format!("at most {MOST}"),
+        )?;
+        let experts = self.given("n_routed_experts", raw.n_routed_experts)?;
+        Ok(Some(MoeConfig {
+            first_layer,
+            experts,
+            inner,
+            shared,
+            routing: self.routing(experts)?,
+        }))
+    }
+
+    fn routing(&self, experts: usize) -> Result<Routing, Error> {
+        let raw = self.raw;
+        let method = self.method()?;
+        let (groups, best_groups) = match method {
+            Method::Greedy => (1, 1),
+            Method::Corrected | Method::GroupLimited => (
+                self.given("n_group", raw.n_group)?,
+                self.given("topk_group", raw.topk_group)?,
+            ),
+        };
+        // Of DeepSeek-V3 a group counts by two experts.
+        let least = if method == Method::Corrected { 2 } else { 1 };
+        let fits = experts.is_multiple_of(groups) && experts / groups >= least;
+        let expected =
+            format!("a divisor of the {experts} experts, with {least} or more in a group");
+        self.expect(fits, "n_group", groups, expected)?;
+        self.expect(
+            best_groups <= groups,
+            "topk_group",
+            best_groups,
+            format!("at most {groups}"),
+        )?;
+        let chosen = self.given("num_experts_per_tok", raw.num_experts_per_tok)?;
+        let eligible = experts / groups * best_groups;
+        let expected = format!("at most {eligible}, the experts of {best_groups} groups");
+        self.expect(chosen <= eligible, "num_experts_per_tok", chosen, expected)?;
+        let scale = raw.routed_scaling_factor;
+        self.number("routed_scaling_factor", scale, f64::MIN_POSITIVE)?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "weights are f32, as in the models"
+        )]
+        let scale = scale as f32;
+        Ok(Routing {
+            method,
+            groups,
+            best_groups,
+            chosen,
+            normalize: raw.norm_topk_prob.unwrap_or(self.is_v3()),
+            scale,
+        })
+    }
+
+    fn method(&self) -> Result<Method, Error> {
+        let defaults = if self.is_v3() {
+            ("sigmoid", "noaux_tc")
+        } else {
+            ("softmax", "greedy")
+        };
+        let scoring = self.raw.scoring_func.as_deref().unwrap_or(defaults.0);
+        let topk = self.raw.topk_method.as_deref().unwrap_or(defaults.1);
+        let (method, topk_methods) = match (scoring, topk) {
+            ("sigmoid", "noaux_tc") => (Some(Method::Corrected), "noaux_tc"),
+            ("sigmoid", _) => (None, "noaux_tc, as scores are of sigmoid"),
+            ("softmax", "greedy") => (Some(Method::Greedy), "greedy"),
+            ("softmax", "group_limited_greedy") => (Some(Method::GroupLimited), "greedy"),
+            ("softmax", _) => (
+                None,
+                "greedy or group_limited_greedy, as scores are of softmax",
+            ),
+            _ => return Err(self.fault("scoring_func", scoring, "sigmoid or softmax")),
+        };
+        let method = method.ok_or_else(|| self.fault("topk_method", topk, topk_methods))?;
+        // DeepSeek's code then leaves the scale out, transformers ignores it, and no known model asks for it.
+        let normalized = self.raw.norm_topk_prob == Some(true);
+        let fits = method == Method::Corrected || !normalized;
+        self.expect(
+            fits,
+            "norm_topk_prob",
+            true,
+            "false, as scores are of softmax",
+        )?;
+        Ok(method)
+    }
+
+    fn rope(&self) -> Result<RopeConfig, Error> {
+        let raw = self.raw;
+        let none = RawRope::default();
+        let scaling = raw
+            .rope_scaling
+            .as_ref()
+            .or(raw.rope_parameters.as_ref())
+            .unwrap_or(&none);
+        let partial = scaling
+            .partial_rotary_factor
+            .or(raw.partial_rotary_factor)
+            .unwrap_or(1.0);
+        self.expect(partial == 1.0, "partial_rotary_factor", partial, "1")?;
+        let theta = scaling.rope_theta.or(raw.rope_theta).unwrap_or(1e4);
+        let kind = scaling.rope_type.as_deref().or(scaling.kind.as_deref());
+        let yarn = match kind.unwrap_or("default") {
+            "default" => None,
+            "yarn" => Some(self.yarn(scaling)?),
+            other => return Err(self.fault("rope_type", other, "default or yarn")),
+        };
+        Ok(RopeConfig {
+            // One would make every pair turn alike, and bounds between them infinite.
+            theta: self.number("rope_theta", theta, 1.0 + f64::EPSILON)?,
+            interleave: raw.rope_interleave.unwrap_or(true),
+            yarn,
+        })
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "lengths of contexts are small")]
+    fn yarn(&self, raw: &RawRope) -> Result<Yarn, Error> {
+        let factor = raw
+            .factor
+            .ok_or_else(|| self.fault("factor", "absent", "a number"))?;
+        let len = raw
+            .original_max_position_embeddings
+            .or(self.raw.max_position_embeddings);
+        let len = self.given("original_max_position_embeddings", len)?;
+        // As in transformers, zero is the same as none.
+        let or = |beta: Option<f64>, default| beta.filter(|&beta| beta != 0.0).unwrap_or(default);
+        let positive = |field, value| self.number(field, value, f64::MIN_POSITIVE);
+        let optional = |field, value: Option<f64>, least| {
+            value
+                .map(|value| self.number(field, value, least))
+                .transpose()
+        };
+        Ok(Yarn {
+            factor: self.number("factor", factor, 1.0)?,
+            original_len: len as f64,
+            beta_fast: positive("beta_fast", or(raw.beta_fast, 32.0))?,
+            beta_slow: positive("beta_slow", or(raw.beta_slow, 1.0))?,
+            truncate: raw.truncate.unwrap_or(true),
+            attention_factor: optional(
+                "attention_factor",
+                raw.attention_factor,
+                f64::MIN_POSITIVE,
+            )?,
+            mscale: optional("mscale", raw.mscale, 0.0)?,
+            mscale_all_dim: optional("mscale_all_dim", raw.mscale_all_dim, 0.0)?,
+        })
+    }
+
+    /// A size that this model cannot do without.
+    fn given(&self, field: &'static str, value: Option<usize>) -> Result<usize, Error> {
+        let value = value.ok_or_else(|| self.fault(field, "absent", "a number"))?;
+        self.size(field, value)
+    }
+
+    fn size(&self, field: &'static str, value: usize) -> Result<usize, Error> {
+        self.expect(
+            (1..=MOST).contains(&value),
+            field,
+            value,
+            format!("1 to {MOST}"),
+        )?;
+        Ok(value)
+    }
+
+    fn number(&self, field: &'static str, value: f64, least: f64) -> Result<f64, Error> {
+        let fits = value >= least && value.is_finite();
+        self.expect(fits, field, value, format!("a number from {least} on"))?;
+        Ok(value)
+    }
+
+    fn expect(
+        &self,
+        fits: bool,
+        field: &'static str,
+        found: impl ToString,
+        expected: impl ToString,
+    ) -> Result<(), Error> {
+        if fits {
+            Ok(())
+        } else {
+            Err(self.fault(field, found, expected))
+        }
+    }
+
+    fn fault(&self, field: &'static str, found: impl ToString, expected: impl ToString) -> Error {
+        Error::Config {
+            path: self.path.into(),
+            field,
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
+    }
+}

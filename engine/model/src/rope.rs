@@ -1,0 +1,102 @@
+//! Rotary position embedding.
+
+mod yarn;
+
+use candle_core::{Device, Result, Tensor};
+use candle_nn::rotary_emb;
+
+pub(crate) use yarn::Yarn;
+
+/// How positions are told.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct RopeConfig {
+    pub(crate) theta: f64,
+    /// Whether pairs lie side by side, or half the dimensions apart.
+    pub(crate) interleave: bool,
+    pub(crate) yarn: Option<Yarn>,
+}
+
+/// The rotation of all positions.
+#[derive(Debug, Clone)]
+pub(crate) struct Rotary {
+    /// Angle from one position to the next, for each pair.
+    frequencies: Vec<f32>,
+    /// Of what has been rotated.
+    scale: f64,
+    interleave: bool,
+}
+
+impl Rotary {
+    /// Of vectors of `dim` values, an even number.
+    pub(crate) fn new(config: &RopeConfig, dim: usize) -> Self {
+        let plain = frequencies(config.theta, dim);
+        let (frequencies, scale) = match &config.yarn {
+            Some(yarn) => (
+                yarn.frequencies(&plain, config.theta),
+                yarn.rotation_scale(),
+            ),
+            None => (plain, 1.0),
+        };
+        Self {
+            frequencies,
+            scale,
+            interleave: config.interleave,
+        }
+    }
+
+    /// Of the positions from `start` on.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "positions below 2^24 are exact, as in the models"
+    )]
+    pub(crate) fn rotation(
+        &self,
+        start: usize,
+        tokens: usize,
+        device: &Device,
+    ) -> Result<Rotation> {
+        let angles = (start..start + tokens)
+            .flat_map(|position| self.frequencies.iter().map(move |f| position as f32 * f))
+            .collect();
+        let angles = Tensor::from_vec(angles, (tokens, self.frequencies.len()), device)?;
+        Ok(Rotation {
+            cos: (angles.cos()? * self.scale)?,
+            sin: (angles.sin()? * self.scale)?,
+            interleave: self.interleave,
+        })
+    }
+}
+
+/// `theta` to the power of minus an even index over `dim`, in the f32 steps of the models.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "dimensions of heads are small"
+)]
+fn frequencies(theta: f64, dim: usize) -> Vec<f32> {
+    let power = |index: usize| (theta as f32).powf(index as f32 / dim as f32);
+    (0..dim)
+        .step_by(2)
+        .map(|index| 1.0 / power(index))
+        .collect()
+}
+
+/// The rotation of some positions, `[tokens, pairs]` each.
+#[derive(Debug)]
+pub(crate) struct Rotation {
+    cos: Tensor,
+    sin: Tensor,
+    interleave: bool,
+}
+
+impl Rotation {
+    /// Rotates `x`, `[batch, heads, tokens, 2 * pairs]`.
+    pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
+        let rotate = if self.interleave {
+            rotary_emb::rope_i
+        } else {
+            rotary_emb::rope
+        };
+        rotate(&x.contiguous()?, &self.cos, &self.sin)
+    }
+}
