@@ -10,7 +10,7 @@ use std::{
 
 use engram::{Batch, Config, LookupError, Manifest, Reader, RowId, Store};
 use engram_checkpoint::Checkpoint;
-use engram_format::HEADER_BYTES;
+use engram_format::{HEADER_BYTES, shard_path};
 use engram_pack::{VerifyOptions, VerifyReport, attach, verify};
 use engram_tests::{
     Fixture, READERS, all_rows, files, look_up, make_checkpoint, make_pack, open, small_family,
@@ -140,6 +140,37 @@ fn a_damaged_record_is_named_with_its_place() {
         (SHARD, Some(3), 1)
     );
     assert_eq!(damage.offset, (HEADER_BYTES + 3 * STRIDE) as u64);
+}
+
+#[test]
+fn a_damaged_long_record_is_named_wherever_it_is_in_a_batch() {
+    let fixture = Fixture::new("long-rows");
+    let manifest = open(&fixture.pack(), Reader::Pread).manifest().clone();
+    let table = &manifest.tables[0];
+    assert!(table.codec.row_bytes() > 240, "long for a hash");
+    let column = manifest.scheme.columns(0).last().unwrap();
+    let row = RowId(column.first_row + column.row_count - 1);
+    let shard = shard_path(table.layer, &column);
+    let offset = table.layout().record_offset(column.row_count - 1);
+    for bit in [0, 8 * 100, 8 * (table.codec.row_bytes() - 1)] {
+        let at = usize::try_from(offset).unwrap() + bit / 8;
+        flip(&fixture.pack().join(&shard), at, 3);
+        for reader in READERS {
+            let store = open(&fixture.pack(), reader);
+            // Last in the batch, and where another column is likely.
+            let mut rows = all_rows(&store, 0);
+            rows.reverse();
+            rows.rotate_left(1);
+            assert_eq!(rows.last(), Some(&row));
+            let refused = look_up(&store, table.layer, &rows).unwrap_err().to_string();
+            let place = format!(
+                "{shard}: row {row} of layer {} at offset {offset}",
+                table.layer
+            );
+            assert!(refused.contains(&place), "{refused}, expected {place}");
+        }
+        flip(&fixture.pack().join(&shard), at, 3);
+    }
 }
 
 #[test]

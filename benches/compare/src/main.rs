@@ -37,9 +37,11 @@ fn main() -> Result<()> {
             let ours = ours::READERS
                 .into_iter()
                 .filter(|(name, _)| name.contains("cache"));
+            // A process that runs one storage is asked for it by one that has looked.
+            let asks = !args.runs_one();
             let peers = peers::PEERS.into_iter().filter(|(name, _)| {
                 let needs = peers::WITH_PYTHON.iter().find(|(with, _)| with == name);
-                let missing = needs.filter(|(_, module)| !python::has(module));
+                let missing = needs.filter(|(_, module)| asks && !python::has(module));
                 if let Some((_, module)) = missing {
                     eprintln!("left out: {name}: no module {module} for $PYTHON");
                 }

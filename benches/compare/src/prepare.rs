@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, ensure};
 use engram::{Batch, Config, Reader, RowId, Store};
 
-use engram_bench::mixed::read_trace;
+use engram_bench::mixed::{DECODED, read_trace};
 
 use crate::{
     peers::{self, ENGRAMDB_SHARDS},
@@ -26,7 +26,7 @@ pub struct Args {
     #[arg(long)]
     pack: PathBuf,
     /// Token ids of the texts that will be run, to know in advance
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", required = true)]
     trace: Vec<PathBuf>,
     /// Tokens of each that will be prefilled
     #[arg(long, default_value_t = 40_960)]
@@ -37,6 +37,15 @@ impl Args {
     pub fn run(self) -> Result<()> {
         let folder = peers::folder(&self.pack);
         ensure!(!folder.exists(), "{} is there already", folder.display());
+        let texts = self.trace.iter().map(|path| read_trace(path));
+        let texts = texts.collect::<Result<Vec<_>>>()?;
+        ensure!(
+            texts
+                .iter()
+                .all(|tokens| tokens.len() > self.tokens + DECODED),
+            "each text must go on after the {} tokens of a run",
+            self.tokens + DECODED
+        );
         fs::create_dir_all(&folder)?;
         let store = Store::open(&self.pack, Config::new().reader(Reader::Mmap))?;
         for (index, table) in store.manifest().tables.iter().enumerate() {
@@ -56,8 +65,6 @@ impl Args {
                 &copy,
             )?;
         }
-        let texts = self.trace.iter().map(|path| read_trace(path));
-        let texts = texts.collect::<Result<Vec<_>>>()?;
         profile::prepare(&self.pack, &store, &texts, self.tokens)
     }
 }

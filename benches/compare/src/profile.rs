@@ -124,7 +124,10 @@ impl Contender for Warmed {
         let columns = tables.iter().flat_map(|table| &table.columns);
         let cached: u64 = columns.map(|column| column.cached).sum();
         let rows: u64 = tables.iter().map(|table| table.rows).sum();
-        format!("{}; {cached} of {rows} rows from the cache", self.0.backend())
+        format!(
+            "{}; {cached} of {rows} rows from the cache",
+            self.0.backend()
+        )
     }
 
     fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {

@@ -30,7 +30,7 @@ fn interpreter() -> String {
 pub fn has(module: &str) -> bool {
     let mut python = Command::new(interpreter());
     python.args(["-c", &format!("import {module}")]);
-    python.stderr(Stdio::null());
+    python.stdout(Stdio::null()).stderr(Stdio::null());
     python.status().is_ok_and(|status| status.success())
 }
 
@@ -115,7 +115,9 @@ impl Contender for Take {
         for (id, row) in self.ids.chunks_exact_mut(8).zip(rows) {
             id.copy_from_slice(&row.0.to_le_bytes());
         }
-        writeln!(self.orders, "{layer} {}", rows.len())?;
+        // In one piece, or its first would wake the other side.
+        let order = format!("{layer} {}\n", rows.len());
+        self.orders.write_all(order.as_bytes())?;
         self.answer()?;
         out.copy_from_slice(&self.rows[..out.len()]);
         Ok(())

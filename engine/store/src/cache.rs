@@ -22,7 +22,8 @@ const WORD_BYTES: usize = 8;
 const KEY_BITS: u32 = 56;
 const KEY: u64 = (1 << KEY_BITS) - 1;
 const ONE_LIFE: u64 = 1 << KEY_BITS;
-/// A row that is hit has up to so many lives; one is taken each time that no row of either set has none.
+/// A row that is hit has up to so many lives; each of a row's first set loses one when no row of either set has
+/// none.
 const MOST_LIVES: u64 = 3;
 
 /// A set-associative cache of the rows of one table.
@@ -181,7 +182,7 @@ impl RowCache {
         true
     }
 
-    /// Takes `row` in with some lives, in the place of a row of its set that has none left. If `seal` is
+    /// Takes `row` in with some lives, in the place of a row of its sets that has none left. If `seal` is
     /// not that of `bytes`, it will never be a hit.
     ///
     /// # Panics

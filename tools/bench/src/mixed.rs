@@ -119,6 +119,11 @@ struct OnTrace {
 }
 
 impl Args {
+    /// Whether this process runs one contender for another that compares them.
+    pub fn runs_one(&self) -> bool {
+        self.contender.is_some()
+    }
+
     /// Runs the comparison between the contenders of `registry`.
     ///
     /// # Errors
@@ -149,9 +154,9 @@ impl Args {
             }
         }
         self.print(&names, &runs)?;
-        self.draw(&names, &runs)?;
-        let all: BTreeMap<&str, Vec<Figures>> = names.into_iter().zip(runs).collect();
-        report::json(self.json.as_deref(), &all)
+        let all: BTreeMap<&str, &Vec<Figures>> = names.iter().copied().zip(&runs).collect();
+        report::json(self.json.as_deref(), &all)?;
+        self.draw(&names, &runs)
     }
 
     /// Runs a contender in a process of its own.

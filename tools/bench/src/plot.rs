@@ -84,7 +84,7 @@ fn draw_bars(
         .x_label_area_size(44)
         .y_label_area_size(72)
         .build_cartesian_2d(
-            (0..groups.len() * per_group).into_segmented(),
+            (0..groups.len() * per_group - 1).into_segmented(),
             (low..high).log_scale(),
         )?;
     chart
@@ -92,9 +92,9 @@ fn draw_bars(
         .disable_x_mesh()
         .x_labels(groups.len() * per_group)
         .x_label_formatter(&|place| match place {
-            SegmentValue::CenterOf(place) if place % per_group == names.len() / 2 => {
-                groups[place / per_group].0.clone()
-            }
+            SegmentValue::CenterOf(place) if place % per_group == names.len() / 2 => groups
+                .get(place / per_group)
+                .map_or_else(String::new, |group| group.0.clone()),
             _ => String::new(),
         })
         .y_desc(y)

@@ -102,6 +102,13 @@ fn every_benchmark() {
     assert!(drawn(folder, "mixed.svg", "squares"));
     assert!(json(folder)["mmap"][0]["traces"]["squares"]["decode_p50_us"].as_f64() > Some(0.0));
 
+    let one = [
+        "mixed", "--pack", "pack", "--tokens", "1024", "--memory", "64", "--rounds", "1",
+    ];
+    let one = [&one[..], &["--only", "mmap", "--plot", "one.svg"]].concat();
+    assert!(engram_bench(folder, &one).contains("even"));
+    assert!(drawn(folder, "one.svg", "mmap"));
+
     let locality = [
         "locality",
         "--trace",

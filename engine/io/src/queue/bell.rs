@@ -40,7 +40,9 @@ impl Bell {
 
     /// Wakes the thread, if it listens; then it no longer does.
     pub fn ring(&self) {
-        if self.0.listening.swap(false, Ordering::Relaxed) {
+        // Most often nobody does, and then the cache line is left alone.
+        let listening = &self.0.listening;
+        if listening.load(Ordering::Relaxed) && listening.swap(false, Ordering::Relaxed) {
             #[expect(clippy::host_endian_bytes, reason = "the kernel reads a number")]
             let once = 1_u64.to_ne_bytes();
             // It fails only where it has been rung 2^64 times without being heard.

@@ -44,6 +44,7 @@ impl UringQueue {
         slot_bytes: usize,
         register: bool,
     ) -> Result<Self, IoError> {
+        let bell = Bell::new()?;
         let refused = IoError::os("set up", "io_uring");
         let (ring, deferred) = build(depth).map_err(refused)?;
         let handles: Vec<_> = files.iter().map(|file| file.file().as_raw_fd()).collect();
@@ -74,7 +75,7 @@ impl UringQueue {
             slot_bytes,
             reads: vec![None; depth.into()],
             free: (0..u32::from(depth)).rev().collect(),
-            bell: Bell::new()?,
+            bell,
             kind: QueueKind::Uring {
                 registered_buffers,
                 deferred,

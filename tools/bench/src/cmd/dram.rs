@@ -23,7 +23,7 @@ const CALLS: [usize; 3] = [8 * 24, 64 * 24, 680 * 24];
 /// Read random rows from memory, beside a bare prefetching copy in the same run
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of the pack, which must fit in memory three times
+    /// Folder of the pack, which must fit in memory five times
     #[arg(long)]
     pack: PathBuf,
     /// Rows of each run
