@@ -48,8 +48,8 @@ pub trait ReadQueue {
         None
     }
 
-    /// Waits until a read has ended or the bell has rung, if any is in flight, and calls `done` with the slot and the bytes
-    /// (at least those needed) of each that has. A slot is free again when `done` returns.
+    /// Waits until a read has ended or the bell has rung, if any is in flight, and calls `done` with the
+    /// slot and the bytes (at least those needed) of each that has. A slot is free again when `done` returns.
     ///
     /// # Errors
     /// A queue that the system no longer serves; errors of single reads go to `done`.

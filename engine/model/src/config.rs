@@ -5,7 +5,7 @@ mod raw;
 use std::path::Path;
 
 use crate::{
-    Error,
+    Error, json,
     rope::{RopeConfig, Yarn},
     routing::{Method, Routing},
 };
@@ -64,14 +64,7 @@ impl Config {
     /// quantised weights, experts in some of the layers only.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let text = std::fs::read(path).map_err(|source| Error::Io {
-            path: path.into(),
-            source,
-        })?;
-        let raw: Raw = serde_json::from_slice(&text).map_err(|source| Error::Json {
-            path: path.into(),
-            source,
-        })?;
+        let raw: Raw = json::read(path)?;
         Checked { path, raw: &raw }.config()
     }
 

@@ -11,5 +11,5 @@ mod norm;
 
 pub use conv::ConvState;
 pub use fused::{Fused, FusedTensors};
-pub use gated_conv::{ConvTensors, GatedConv, Linear};
+pub use gated_conv::{ConvTensors, GatedConv};
 pub use norm::CopyNorm;

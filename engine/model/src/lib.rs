@@ -16,6 +16,7 @@ mod cache;
 mod config;
 pub mod engram;
 mod error;
+mod json;
 mod layer;
 mod memory;
 mod mlp;

@@ -5,9 +5,8 @@
 use std::{collections::HashMap, path::Path};
 
 use candle_core::{Device, Tensor, safetensors};
-use engram_model::engram::{
-    ConvState, ConvTensors, CopyNorm, Fused, FusedTensors, GatedConv, Linear,
-};
+use candle_nn::Linear;
+use engram_model::engram::{ConvState, ConvTensors, CopyNorm, Fused, FusedTensors, GatedConv};
 
 type Tensors = HashMap<String, Tensor>;
 
@@ -65,9 +64,9 @@ fn deepseek_v41() {
 }
 
 fn gated_conv(golden: &Tensors, norm: impl Fn(&str) -> CopyNorm) -> GatedConv {
-    let linear = |name: &str| Linear {
-        weight: golden[name].clone(),
-        bias: golden.get(&format!("{name}_bias")).cloned(),
+    let linear = |name: &str| {
+        let bias = golden.get(&format!("{name}_bias")).cloned();
+        Linear::new(golden[name].clone(), bias)
     };
     let tensors = ConvTensors {
         key: linear("key"),

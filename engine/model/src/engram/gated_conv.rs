@@ -2,7 +2,7 @@
 //! gated values.
 
 use candle_core::{D, Tensor};
-use candle_nn::ops::silu;
+use candle_nn::{Linear, Module, ops::silu};
 
 use super::{
     conv::{Conv, ConvState},
@@ -10,25 +10,6 @@ use super::{
     norm::CopyNorm,
 };
 use crate::error::{Error, expect_shape};
-
-/// A projection, `[out, in]`, with or without something added, `[out]`.
-#[derive(Debug, Clone)]
-pub struct Linear {
-    /// `[out, in]`.
-    pub weight: Tensor,
-    /// `[out]`.
-    pub bias: Option<Tensor>,
-}
-
-impl Linear {
-    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let y = x.broadcast_matmul(&self.weight.t()?)?;
-        match &self.bias {
-            Some(bias) => y.broadcast_add(bias),
-            None => Ok(y),
-        }
-    }
-}
 
 /// What a checkpoint holds for a layer.
 #[derive(Debug, Clone)]
@@ -76,8 +57,8 @@ impl GatedConv {
             ("key", &tensors.key, channels),
             ("value", &tensors.value, dim),
         ] {
-            expect_shape(name, &linear.weight, &[out, row_values])?;
-            if let Some(bias) = &linear.bias {
+            expect_shape(name, linear.weight(), &[out, row_values])?;
+            if let Some(bias) = linear.bias() {
                 expect_shape(name, bias, &[out])?;
             }
         }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fs::{self, File},
+    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -12,7 +12,7 @@ use safetensors::tensor::Metadata;
 use serde::Deserialize;
 
 use super::{Stored, TensorFile, Weights};
-use crate::Error;
+use crate::{Error, json};
 
 const SINGLE_FILE: &str = "model.safetensors";
 const INDEX_FILE: &str = "model.safetensors.index.json";
@@ -33,7 +33,7 @@ pub(super) fn open(folder: &Path, device: &Device) -> Result<Weights, Error> {
     let index = if single.exists() || !path.exists() {
         None
     } else {
-        Some(read_index(&path)?)
+        Some(json::read::<Index>(&path)?)
     };
     let mut weights = Weights {
         origin: if index.is_some() { path } else { single },
@@ -63,17 +63,6 @@ pub(super) fn open(folder: &Path, device: &Device) -> Result<Weights, Error> {
         }
     }
     Ok(weights)
-}
-
-fn read_index(path: &Path) -> Result<Index, Error> {
-    let text = fs::read(path).map_err(|source| Error::Io {
-        path: path.into(),
-        source,
-    })?;
-    serde_json::from_slice(&text).map_err(|source| Error::Json {
-        path: path.into(),
-        source,
-    })
 }
 
 /// Adds the tensors of the file at `path`.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     cache::TableCache,
+    columns,
     error::LookupError,
     metrics::{Counters, add},
 };
@@ -83,8 +84,7 @@ impl DiskRows {
                 columns,
                 first_file,
             } => {
-                let next = columns.partition_point(|column| column.first_row <= row.0);
-                let column = &columns[next - 1];
+                let column = columns::find(columns, row);
                 Place {
                     file: first_file + column.index,
                     offset: layout.record_offset(row.0 - column.first_row),

@@ -67,27 +67,27 @@ const START: [u64; 8] = [
     PRIME32,
 ];
 
-/// The hash of `bytes`, if they are long enough and the processor has AVX2.
+/// Whether `bytes` are long enough and the processor has AVX2.
 #[inline]
-pub(super) fn hash(bytes: &[u8]) -> Option<u64> {
-    if bytes.len() < SHORTEST || !is_x86_feature_detected!("avx2") {
-        return None;
-    }
-    // SAFETY: the processor has AVX2.
-    Some(unsafe { long(bytes) })
+fn suits(bytes: &[u8]) -> bool {
+    bytes.len() >= SHORTEST && is_x86_feature_detected!("avx2")
 }
 
-/// [`hash`] of `bytes`, which are copied to `out` if there is one.
+/// The hash of `bytes`, where this suits them.
+#[inline]
+pub(super) fn hash(bytes: &[u8]) -> Option<u64> {
+    // SAFETY: the processor has AVX2.
+    suits(bytes).then(|| unsafe { long(bytes) })
+}
+
+/// [`hash`] of `bytes`, which are copied to `out`.
 ///
 /// # Panics
 /// If `out` is of another length.
 #[inline]
 pub(super) fn copy_and_hash(bytes: &[u8], out: &mut [u8]) -> Option<u64> {
-    if bytes.len() < SHORTEST || !is_x86_feature_detected!("avx2") {
-        return None;
-    }
     // SAFETY: the processor has AVX2.
-    Some(unsafe { long_copied(bytes, out) })
+    suits(bytes).then(|| unsafe { long_copied(bytes, out) })
 }
 
 #[target_feature(enable = "avx2")]
