@@ -6,7 +6,7 @@
 //! *.safetensors headers --> TensorFiles -------+--> Checkpoint: where every part of every row lies
 //! ```
 //!
-//! No tensor data is read here but a table's single scale.
+//! No tensor data is read here but a table's single scale; [`TensorFiles::read`] reads any other for those who want it.
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +27,6 @@ pub use family::{
     Scales, TableTensors, TensorRows,
 };
 pub use safetensors::Dtype;
-pub use tensors::{Tensor, TensorFiles};
-pub use token_map::{PLAIN_TOKEN_MAP_FILE, is_plain_token_map, read_token_map};
+pub use tensors::{Tensor, TensorFiles, read_json};
+pub use token_map::{PLAIN_TOKEN_MAP_FILE, TOKENIZER_FILE, is_plain_token_map, read_token_map};
 pub use tokenizer::{TokenizerError, compress};

@@ -1,7 +1,6 @@
 //! The tensors of a table, checked against what the configuration says of them.
 
 use engram_format::{HashRule, Plane, RowCodec, Scheme, Segment};
-use engram_io::{PreadReader, ReadAt};
 use safetensors::Dtype;
 
 use crate::{
@@ -148,18 +147,12 @@ fn read_scale(files: &TensorFiles, tensor: &Tensor) -> Result<f32, CheckpointErr
     if tensor.shape.iter().product::<u64>() != 1 {
         return Err(files.fault(tensor, "shape", format!("{:?}", tensor.shape), "one scale"));
     }
-    let bytes = read(files, tensor)?;
+    let bytes = files.read(tensor)?;
     match (tensor.dtype, bytes.as_slice()) {
         (Dtype::F32, &[a, b, c, d]) => Ok(f32::from_le_bytes([a, b, c, d])),
         (Dtype::BF16, &[a, b]) => Ok(f32::from_le_bytes([0, 0, a, b])),
         (dtype, _) => Err(files.fault(tensor, "dtype", dtype, "F32 or BF16")),
     }
-}
-
-fn read(files: &TensorFiles, tensor: &Tensor) -> Result<Vec<u8>, CheckpointError> {
-    let mut bytes = vec![0; usize::try_from(tensor.bytes).expect("a small tensor")];
-    PreadReader::open(&files.path(tensor.source))?.read_at(tensor.offset, &mut bytes)?;
-    Ok(bytes)
 }
 
 fn plane(tensors: &[&Tensor], row_bytes: u64) -> Plane {
@@ -213,7 +206,7 @@ pub(crate) fn check_stored_constants(
                     format!("I64 [{}]", expected.len()),
                 ));
             }
-            let bytes = read(files, tensor)?;
+            let bytes = files.read(tensor)?;
             let stored: Vec<u64> = bytes
                 .as_chunks()
                 .0

@@ -1,7 +1,7 @@
 //! Where the tensors of a checkpoint lie, by the headers of its safetensors files alone.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
@@ -9,7 +9,7 @@ use std::{
 use engram_format::{Digest, SourceFile};
 use engram_io::{IoError, PreadReader, ReadAt};
 use safetensors::{Dtype, tensor::Metadata};
-use serde_json::Value;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::CheckpointError;
 
@@ -37,16 +37,22 @@ pub struct Tensor {
     pub bytes: u64,
 }
 
+#[derive(Deserialize)]
+struct Index {
+    weight_map: BTreeMap<String, String>,
+}
+
 /// The safetensors files of a checkpoint.
 #[derive(Debug, Clone)]
 pub struct TensorFiles {
     folder: PathBuf,
     files: Vec<SourceFile>,
-    tensors: HashMap<String, Tensor>,
+    tensors: BTreeMap<String, Tensor>,
 }
 
 impl TensorFiles {
-    /// Reads the headers of all files that the index of `folder` names, or of its single file.
+    /// Reads the headers of the single file of `folder`, or of all files that its index names. As in
+    /// transformers, the index counts where there is no single file.
     ///
     /// # Errors
     /// A missing file, a header that is damaged, larger than the file, or at odds with its size, or an
@@ -60,7 +66,7 @@ impl TensorFiles {
         let mut opened = Self {
             folder: folder.into(),
             files: Vec::new(),
-            tensors: HashMap::new(),
+            tensors: BTreeMap::new(),
         };
         for name in names {
             opened.add(name)?;
@@ -94,6 +100,11 @@ impl TensorFiles {
         self.folder.join(&self.files[source as usize].name)
     }
 
+    /// All tensors, in the order of their names.
+    pub fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        self.tensors.values()
+    }
+
     /// The tensor whose name is `name`, or ends with it after a dot.
     pub fn find(&self, name: &str) -> Option<&Tensor> {
         let ends = |full: &str| {
@@ -120,8 +131,20 @@ impl TensorFiles {
             })
     }
 
+    /// The bytes of `tensor`, which must be one of these.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    #[expect(clippy::missing_panics_doc, reason = "its file fits an address space")]
+    pub fn read(&self, tensor: &Tensor) -> Result<Vec<u8>, CheckpointError> {
+        let bytes = usize::try_from(tensor.bytes).expect("files are below 2^63 bytes");
+        let mut bytes = vec![0; bytes];
+        PreadReader::open(&self.path(tensor.source))?.read_at(tensor.offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
     /// An error about `tensor`.
-    pub(crate) fn fault(
+    pub fn fault(
         &self,
         tensor: &Tensor,
         field: &'static str,
@@ -216,20 +239,19 @@ fn read_header(reader: &PreadReader) -> Result<Vec<u8>, HeaderFault> {
 }
 
 /// The `weight_map`: for each tensor its file. `None` for a checkpoint of a single file.
-fn read_index(folder: &Path) -> Result<Option<HashMap<String, String>>, CheckpointError> {
+fn read_index(folder: &Path) -> Result<Option<BTreeMap<String, String>>, CheckpointError> {
     let path = folder.join(INDEX_FILE);
-    if !path.exists() && folder.join(SINGLE_FILE).exists() {
+    if folder.join(SINGLE_FILE).exists() || !path.exists() {
         return Ok(None);
     }
-    let index = read_json(&path)?;
-    let map = index.get("weight_map").cloned().unwrap_or_default();
-    serde_json::from_value(map)
-        .map(Some)
-        .map_err(|source| CheckpointError::Json { path, source })
+    Ok(Some(read_json::<Index>(&path)?.weight_map))
 }
 
 /// Reads a JSON file.
-pub(crate) fn read_json(path: &Path) -> Result<Value, CheckpointError> {
+///
+/// # Errors
+/// A file that cannot be read, is no JSON, or has other fields than a `T`.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, CheckpointError> {
     let text = fs::read(path).map_err(|source| IoError::Os {
         action: "read",
         path: path.into(),

@@ -9,7 +9,8 @@ use crate::{CheckpointError, compress};
 
 /// A token map that is stored instead of a tokenizer: little-endian u32, one for each raw id.
 pub const PLAIN_TOKEN_MAP_FILE: &str = "token_map.u32le";
-const TOKENIZER_FILE: &str = "tokenizer.json";
+/// Name of the tokenizer in a checkpoint.
+pub const TOKENIZER_FILE: &str = "tokenizer.json";
 
 /// Reads the token map from `explicit`, or else from the tokenizer or the plain map in `folder`.
 ///

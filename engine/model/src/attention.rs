@@ -17,46 +17,59 @@ const LATENT_EPS: f64 = 1e-6;
 #[derive(Debug)]
 pub(crate) struct Context {
     rotation: Rotation,
-    /// `[tokens, tokens before and now]`: zero where a token may look, negative infinity elsewhere. `None`
-    /// where it may look everywhere.
+    /// `[sequences, 1, tokens, slots]`: zero where a token may look, negative infinity elsewhere. `None` where all
+    /// may look everywhere.
     mask: Option<Tensor>,
 }
 
 impl Context {
-    /// For `tokens` that follow `before` others.
+    /// For so many `tokens` of each sequence, which follow those of `cache`.
     pub(crate) fn new(
         rotary: &Rotary,
-        before: usize,
-        tokens: usize,
+        cache: &Cache,
+        tokens: &[usize],
         device: &Device,
     ) -> candle_core::Result<Self> {
+        let most = tokens.iter().max().copied().unwrap_or(0);
+        let positions: Vec<Vec<usize>> = cache
+            .lens()
+            .into_iter()
+            .map(|len| (len..len + most).collect())
+            .collect();
         Ok(Self {
-            rotation: rotary.rotation(before, tokens, device)?,
-            mask: causal_mask(before, tokens, device)?,
+            rotation: rotary.rotation(&positions, device)?,
+            mask: mask(&positions, tokens, &cache.positions_with(tokens), device)?,
         })
     }
 }
 
-fn causal_mask(
-    before: usize,
-    tokens: usize,
+/// A token sees the slots of its sequence that have a position up to its own. Where a sequence has fewer tokens than
+/// another, what stands in for one sees all, for its values must be numbers.
+fn mask(
+    positions: &[Vec<usize>],
+    tokens: &[usize],
+    slots: &[Vec<Option<usize>>],
     device: &Device,
 ) -> candle_core::Result<Option<Tensor>> {
-    if tokens == 1 {
+    let mut mask = Vec::new();
+    for ((positions, &tokens), slots) in positions.iter().zip(tokens).zip(slots) {
+        for (index, &position) in positions.iter().enumerate() {
+            let sees = |slot: &Option<usize>| slot.is_some_and(|slot| slot <= position);
+            mask.extend(slots.iter().map(|slot| {
+                if index >= tokens || sees(slot) {
+                    0.0
+                } else {
+                    f32::NEG_INFINITY
+                }
+            }));
+        }
+    }
+    if mask.iter().all(|&value| value == 0.0) {
         return Ok(None);
     }
-    let all = before + tokens;
-    let mask = (0..tokens)
-        .flat_map(|token| (0..all).map(move |other| (token, other)))
-        .map(|(token, other)| {
-            if other <= before + token {
-                0.0
-            } else {
-                f32::NEG_INFINITY
-            }
-        })
-        .collect();
-    Tensor::from_vec(mask, (tokens, all), device).map(Some)
+    let most = positions.first().map_or(0, Vec::len);
+    let shape = (positions.len(), 1, most, slots.first().map_or(0, Vec::len));
+    Tensor::from_vec(mask, shape, device).map(Some)
 }
 
 #[derive(Debug, Clone)]

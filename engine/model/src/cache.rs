@@ -5,68 +5,127 @@ use candle_core::{Result, Tensor};
 /// What a layer keeps: not keys and values but what both are made of, the same for all heads.
 #[derive(Debug, Clone)]
 pub(crate) struct Latents {
-    /// `[batch, tokens, kv_lora_rank]`, normed.
+    /// `[sequences, slots, kv_lora_rank]`, normed.
     pub(crate) latent: Tensor,
-    /// `[batch, tokens, qk_rope_head_dim]`, rotated.
+    /// `[sequences, slots, qk_rope_head_dim]`, rotated.
     pub(crate) rotated: Tensor,
 }
 
-/// The tokens that sequences of one length have had so far, for a [`Model`](crate::Model) to go on from.
+/// The tokens that some sequences have had so far, for a [`Model`](crate::Model) to go on from.
 ///
-/// Memory is `len * (kv_lora_rank + qk_rope_head_dim) * 4` bytes for each sequence and layer. Every call of the
-/// model copies it once, to grow it.
+/// All sequences of a pass take as many slots as the one with the most tokens; a slot without a token, or whose
+/// token has been taken back, is a hole that no token sees. Memory is
+/// `slots * (kv_lora_rank + qk_rope_head_dim) * 4` bytes for each sequence and layer. Every call of the model copies
+/// it once, to grow it.
 #[derive(Debug, Clone)]
 pub struct Cache {
     layers: Vec<Option<Latents>>,
+    sequences: Vec<Slots>,
+}
+
+/// The position of the token in each slot of a sequence, or a hole.
+#[derive(Debug, Clone, Default)]
+struct Slots {
+    positions: Vec<Option<usize>>,
     len: usize,
 }
 
+impl Slots {
+    fn append(&mut self, tokens: usize, slots: usize) {
+        let positions = (self.len..self.len + tokens).map(Some);
+        self.positions.extend(positions);
+        self.positions
+            .resize(self.positions.len() + slots - tokens, None);
+        self.len += tokens;
+    }
+
+    fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+        for position in &mut self.positions {
+            *position = position.filter(|&position| position < len);
+        }
+    }
+}
+
 impl Cache {
-    pub(crate) fn new(layers: usize) -> Self {
+    pub(crate) fn new(layers: usize, sequences: usize) -> Self {
         Self {
             layers: vec![None; layers],
-            len: 0,
+            sequences: vec![Slots::default(); sequences],
         }
     }
 
+    /// How many sequences there are.
+    pub fn sequences(&self) -> usize {
+        self.sequences.len()
+    }
+
+    /// Tokens of the sequence at index `sequence`.
+    ///
+    /// # Panics
+    /// If there are not so many sequences.
+    pub fn len(&self, sequence: usize) -> usize {
+        self.sequences[sequence].len
+    }
+
     /// Tokens of each sequence.
-    pub fn len(&self) -> usize {
-        self.len
+    pub fn lens(&self) -> Vec<usize> {
+        self.sequences.iter().map(|slots| slots.len).collect()
     }
 
     /// Whether there are no tokens.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.sequences.iter().all(|slots| slots.len == 0)
     }
 
-    /// Forgets all tokens but the first `len`; nothing where there are fewer. Memory is freed by the next call
-    /// of the model.
-    pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-    }
-
-    /// Forgets all tokens and frees their memory; the next ones may come in another number of sequences.
-    pub fn clear(&mut self) {
-        *self = Self::new(self.layers.len());
+    /// Forgets all tokens of one sequence but the first `len`, such as rejected speculative ones; nothing where
+    /// there are fewer. Memory is freed by the next call of the model.
+    ///
+    /// # Panics
+    /// If there are not so many sequences.
+    pub fn truncate(&mut self, sequence: usize, len: usize) {
+        self.sequences[sequence].truncate(len);
+        let used = self.sequences.iter().map(|slots| {
+            let last = slots.positions.iter().rposition(Option::is_some);
+            last.map_or(0, |last| last + 1)
+        });
+        let used = used.max().unwrap_or(0);
+        for slots in &mut self.sequences {
+            slots.positions.truncate(used);
+        }
     }
 
     pub(crate) fn layers(&self) -> usize {
         self.layers.len()
     }
 
+    pub(crate) fn slots(&self) -> usize {
+        self.sequences
+            .first()
+            .map_or(0, |slots| slots.positions.len())
+    }
+
+    /// The positions in the slots of each sequence, with `tokens` more.
+    pub(crate) fn positions_with(&self, tokens: &[usize]) -> Vec<Vec<Option<usize>>> {
+        let mut after = self.sequences.clone();
+        append(&mut after, tokens);
+        after.into_iter().map(|slots| slots.positions).collect()
+    }
+
     /// What `layer` keeps, if any tokens count.
     pub(crate) fn kept(&self, layer: usize) -> Option<&Latents> {
-        self.layers[layer].as_ref().filter(|_| self.len > 0)
+        self.layers[layer].as_ref().filter(|_| self.slots() > 0)
     }
 
     /// Appends `new` to what `layer` keeps and returns all of it. It counts once [`Self::advance`] is called
     /// after the last layer: a pass that fails half-way leaves the cache as it was.
     pub(crate) fn append(&mut self, layer: usize, new: Latents) -> Result<&Latents> {
+        let slots = self.slots();
         let all = match self.kept(layer) {
             None => new,
             Some(kept) => {
                 let join = |kept: &Tensor, new: &Tensor| {
-                    Tensor::cat(&[&kept.narrow(1, 0, self.len)?, new], 1)?.contiguous()
+                    Tensor::cat(&[&kept.narrow(1, 0, slots)?, new], 1)?.contiguous()
                 };
                 Latents {
                     latent: join(&kept.latent, &new.latent)?,
@@ -77,7 +136,15 @@ impl Cache {
         Ok(self.layers[layer].insert(all))
     }
 
-    pub(crate) fn advance(&mut self, tokens: usize) {
-        self.len += tokens;
+    /// Counts what has been appended: so many tokens of each sequence.
+    pub(crate) fn advance(&mut self, tokens: &[usize]) {
+        append(&mut self.sequences, tokens);
+    }
+}
+
+fn append(sequences: &mut [Slots], tokens: &[usize]) {
+    let slots = tokens.iter().max().copied().unwrap_or(0);
+    for (sequence, &tokens) in sequences.iter_mut().zip(tokens) {
+        sequence.append(tokens, slots);
     }
 }

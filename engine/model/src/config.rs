@@ -4,13 +4,15 @@ mod raw;
 
 use std::path::Path;
 
+use engram_checkpoint::{CheckpointError, read_json};
+
 use crate::{
-    Error, json,
+    Error,
     rope::{RopeConfig, Yarn},
     routing::{Method, Routing},
 };
 
-use raw::{Raw, RawRope};
+use raw::{OneOrMore, Raw, RawRope};
 
 /// The most a size can be: no product of sizes overflows.
 const MOST: usize = 1 << 24;
@@ -39,6 +41,20 @@ pub struct Config {
     pub(crate) rope: RopeConfig,
     /// `None` where all layers are dense.
     pub(crate) moe: Option<MoeConfig>,
+    /// `None` where the residual stream has one copy.
+    pub(crate) hyper: Option<HyperConfig>,
+    /// Stands for a part of an image.
+    pub(crate) image_token: Option<u32>,
+    pub(crate) eos_tokens: Vec<u32>,
+}
+
+/// The connections between the copies of the residual stream.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct HyperConfig {
+    pub(crate) copies: usize,
+    /// Steps towards a doubly stochastic matrix, at least one.
+    pub(crate) steps: usize,
+    pub(crate) eps: f64,
 }
 
 /// The layers of experts.
@@ -64,7 +80,7 @@ impl Config {
     /// quantised weights, experts in some of the layers only.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let raw: Raw = json::read(path)?;
+        let raw: Raw = read_json(path)?;
         Checked { path, raw: &raw }.config()
     }
 
@@ -83,12 +99,33 @@ impl Config {
         self.layers
     }
 
+    /// Copies of the residual stream.
+    pub fn copies(&self) -> usize {
+        self.hyper.as_ref().map_or(1, |hyper| hyper.copies)
+    }
+
+    /// Tokens that end a text.
+    pub fn eos_tokens(&self) -> &[u32] {
+        &self.eos_tokens
+    }
+
     /// What the products of queries and keys are multiplied by.
     #[expect(clippy::cast_precision_loss, reason = "sizes are below 2^24")]
     pub(crate) fn attention_scale(&self) -> f64 {
         let yarn = self.rope.yarn.as_ref().map_or(1.0, Yarn::score_scale);
         yarn / ((self.plain_dim + self.rotated_dim) as f64).sqrt()
     }
+}
+
+/// What is wrong with a field of the configuration at `path`.
+pub(crate) fn config_fault(path: &Path, field: &str, found: String, expected: String) -> Error {
+    let fault = CheckpointError::Config {
+        path: path.into(),
+        field: field.into(),
+        found,
+        expected,
+    };
+    fault.into()
 }
 
 /// A configuration that is being checked.
@@ -120,6 +157,13 @@ impl Checked<'_> {
             tied: raw.tie_word_embeddings,
             rope: self.rope()?,
             moe: self.moe()?,
+            hyper: self.hyper()?,
+            image_token: raw.image_token_id,
+            eos_tokens: match raw.eos_token_id.clone() {
+                None => Vec::new(),
+                Some(OneOrMore::One(token)) => vec![token],
+                Some(OneOrMore::More(tokens)) => tokens,
+            },
         };
         let pairs = raw.qk_rope_head_dim;
         self.expect(
@@ -173,6 +217,23 @@ impl Checked<'_> {
 
     fn is_v3(&self) -> bool {
         self.raw.model_type == "deepseek_v3"
+    }
+
+    fn hyper(&self) -> Result<Option<HyperConfig>, Error> {
+        let raw = self.raw;
+        let copies = raw.hc_mult.or(raw.hc_count).unwrap_or(1);
+        self.size("hc_mult", copies)?;
+        let count = raw.hc_count.unwrap_or(copies);
+        let expected = format!("{copies}, as hc_mult");
+        self.expect(count == copies, "hc_count", count, expected)?;
+        if copies == 1 {
+            return Ok(None);
+        }
+        Ok(Some(HyperConfig {
+            copies,
+            steps: self.size("hc_sinkhorn_iters", raw.hc_sinkhorn_iters)?,
+            eps: self.number("hc_eps", raw.hc_eps, f64::MIN_POSITIVE)?,
+        }))
     }
 
     fn moe(&self) -> Result<Option<MoeConfig>, Error> {
@@ -372,11 +433,7 @@ impl Checked<'_> {
     }
 
     fn fault(&self, field: &'static str, found: impl ToString, expected: impl ToString) -> Error {
-        Error::Config {
-            path: self.path.into(),
-            field,
-            found: found.to_string(),
-            expected: expected.to_string(),
-        }
+        let (found, expected) = (found.to_string(), expected.to_string());
+        config_fault(self.path, field, found, expected)
     }
 }

@@ -1,72 +1,27 @@
 //! What can be wrong with a model.
 
-use std::{io, path::PathBuf};
+use std::path::PathBuf;
 
 use candle_core::Tensor;
+use engram::{AddressError, LookupError};
+use engram_checkpoint::CheckpointError;
 
 /// A model that cannot be run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A file that is missing or cannot be read.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A file that is no JSON, or lacks a field, or has one of another type.
-    #[error("{}: {source}", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// Where it fails.
-        source: serde_json::Error,
-    },
-    /// A field of `config.json` that names something unknown, or contradicts another.
-    #[error("{}: `{field}` is {found}, expected {expected}", path.display())]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// The field.
-        field: &'static str,
-        /// Its value.
-        found: String,
-        /// What would do.
-        expected: String,
-    },
-    /// A safetensors file, or its index, that is damaged or lies.
-    #[error("{}: {reason}", path.display())]
-    Header {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
+    /// A file that is missing, damaged, or says what is not known here.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// A tensor that the configuration asks for.
     #[error("{}: no tensor `{name}`, expected one of shape {expected:?}", path.display())]
     MissingTensor {
-        /// The file, or the index of files.
+        /// The checkpoint.
         path: PathBuf,
         /// Its name.
         name: String,
         /// The shape it must have.
         expected: Vec<usize>,
-    },
-    /// A tensor of another kind than the configuration asks for.
-    #[error("{}: tensor `{name}`: {field} is {found}, expected {expected}", path.display())]
-    Tensor {
-        /// The file.
-        path: PathBuf,
-        /// The tensor.
-        name: String,
-        /// What differs.
-        field: &'static str,
-        /// Its value.
-        found: String,
-        /// What would do.
-        expected: String,
     },
     /// A tensor that the configuration has no place for: it belongs to another model.
     #[error("{}: tensor `{name}` has no place in the model of config.json", path.display())]
@@ -76,11 +31,29 @@ pub enum Error {
         /// The tensor.
         name: String,
     },
+    /// A pack that belongs to another model.
+    #[error("{}: {field} is {found}, but {expected} in the pack", path.display())]
+    Pack {
+        /// The configuration, or the tokenizer.
+        path: PathBuf,
+        /// What differs.
+        field: String,
+        /// Its value in the model.
+        found: String,
+        /// Its value in the pack.
+        expected: String,
+    },
     /// No tokens at all.
-    #[error("the tokens have the shape {found:?}: there are none")]
+    #[error("none of the {sequences} sequences has a token")]
     NoTokens {
-        /// Their shape.
-        found: Vec<usize>,
+        /// How many there are.
+        sequences: usize,
+    },
+    /// A prompt without tokens.
+    #[error("the prompt of sequence {sequence} has no tokens, expected one at least")]
+    Prompt {
+        /// Index of the sequence.
+        sequence: usize,
     },
     /// A token outside the vocabulary.
     #[error("token {token} at {position} of sequence {sequence}: the vocabulary has {vocabulary}")]
@@ -94,7 +67,7 @@ pub enum Error {
         /// Tokens in the vocabulary.
         vocabulary: usize,
     },
-    /// A cache of another model, or of another number of sequences.
+    /// A cache of another model, or of another number of sequences, or a session that does not belong to the cache.
     #[error("the cache: {field} is {found}, expected {expected}")]
     Cache {
         /// What differs.
@@ -114,6 +87,26 @@ pub enum Error {
         /// The shape it must have.
         expected: Vec<usize>,
     },
+    /// A convolution that cannot be taken back so far.
+    #[error(
+        "sequence {sequence} cannot be cut back to {len} tokens: the convolution of layer {layer} has forgotten what is before {least}"
+    )]
+    Rollback {
+        /// The model's layer id.
+        layer: u32,
+        /// Index of the sequence.
+        sequence: usize,
+        /// Tokens to be kept.
+        len: usize,
+        /// The fewest that it can be cut back to; or none at all.
+        least: usize,
+    },
+    /// A token that the pack's scheme does not know.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Rows that cannot be had.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
     /// A computation that failed.
     #[error(transparent)]
     Compute(#[from] candle_core::Error),

@@ -1,4 +1,4 @@
-//! A decoder layer: attention, then experts or a dense unit, each on top of the residual stream.
+//! A decoder layer: attention, then experts or a dense unit, each joined to the residual stream.
 
 use candle_core::Tensor;
 use candle_nn::{Module, RmsNorm};
@@ -6,6 +6,7 @@ use candle_nn::{Module, RmsNorm};
 use crate::{
     Cache, Config, Error,
     attention::{Attention, Context},
+    hyper::Connection,
     mlp::Mlp,
     moe::Moe,
     weights::Scope,
@@ -13,8 +14,10 @@ use crate::{
 
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
+    attention_connection: Connection,
     attention_norm: RmsNorm,
     attention: Attention,
+    feed_connection: Connection,
     feed_norm: RmsNorm,
     feed: Feed,
 }
@@ -33,6 +36,8 @@ impl Layer {
         index: usize,
     ) -> Result<Self, Error> {
         let hidden = config.hidden_size;
+        let attention_connection = Connection::load(&mut weights, "attn_hc", config)?;
+        let feed_connection = Connection::load(&mut weights, "ffn_hc", config)?;
         let attention_norm = weights.norm("input_layernorm", hidden, config.norm_eps)?;
         let attention = Attention::load(weights.at("self_attn"), config, index)?;
         let feed_norm = weights.norm("post_attention_layernorm", hidden, config.norm_eps)?;
@@ -44,27 +49,32 @@ impl Layer {
             _ => Feed::Dense(Mlp::load(weights, hidden, config.inner)?),
         };
         Ok(Self {
+            attention_connection,
             attention_norm,
             attention,
+            feed_connection,
             feed_norm,
             feed,
         })
     }
 
-    /// The residual stream after this layer, `[batch, tokens, hidden]` as before.
+    /// The residual stream after this layer, `[sequences, tokens, copies, hidden]` as before.
     pub(crate) fn forward(
         &self,
-        hidden: &Tensor,
+        stream: &Tensor,
         context: &Context,
         cache: &mut Cache,
     ) -> Result<Tensor, Error> {
-        let normed = self.attention_norm.forward(hidden)?;
-        let hidden = (hidden + self.attention.forward(&normed, context, cache)?)?;
-        let normed = self.feed_norm.forward(&hidden)?;
-        let fed = match &self.feed {
-            Feed::Dense(mlp) => mlp.forward(&normed)?,
-            Feed::Experts(moe) => moe.forward(&normed)?,
-        };
-        Ok((hidden + fed)?)
+        let stream = self.attention_connection.around(stream, |hidden| {
+            let normed = self.attention_norm.forward(hidden)?;
+            Ok(self.attention.forward(&normed, context, cache)?)
+        })?;
+        self.feed_connection.around(&stream, |hidden| {
+            let normed = self.feed_norm.forward(hidden)?;
+            match &self.feed {
+                Feed::Dense(mlp) => Ok(mlp.forward(&normed)?),
+                Feed::Experts(moe) => moe.forward(&normed),
+            }
+        })
     }
 }

@@ -5,23 +5,66 @@ use candle_core::Tensor;
 use crate::Error;
 
 /// What a caller adds to the residual stream.
+///
+/// A pass calls [`Self::begin`], then [`Self::add`] before each layer in order, then [`Self::end`]. One that fails
+/// ends without; the next pass then begins with the lengths that this one did. So the cache alone says what counts,
+/// and a memory that keeps state between passes goes back to the lengths that it is told.
 pub trait Memory {
-    /// Called once before each decoder layer, in order, ahead of the layer's first norm.
-    ///
-    /// `layer` counts from zero; `hidden` is the residual stream, `[batch, tokens, hidden_size]` in f32, of the
-    /// call's tokens alone. Returns what the stream shall be instead, in the same shape, or `None` to leave it.
-    ///
-    /// A memory that keeps state between calls must roll it back itself where the [`Cache`](crate::Cache) is
-    /// truncated, or a forward pass fails.
+    /// A pass begins: `before[s]` tokens of sequence `s` count, all others are to be forgotten, and `tokens[s]`
+    /// follow, if any.
     ///
     /// # Errors
-    /// Whatever keeps the memory from answering; the forward pass ends with it.
-    fn add(&mut self, layer: usize, hidden: &Tensor) -> Result<Option<Tensor>, Error>;
+    /// Whatever keeps the memory from answering; the pass ends with it, here and below.
+    fn begin(&mut self, before: &[usize], tokens: &[&[u32]]) -> Result<(), Error>;
+
+    /// What the residual stream shall be ahead of a layer, in the same shape, or `None` to leave it.
+    ///
+    /// `layer` counts from zero; `stream` is `[sequences, tokens, copies, hidden_size]` in f32, of the pass's tokens
+    /// alone. Where a sequence has fewer tokens than another, its last ones mean nothing.
+    ///
+    /// # Errors
+    /// As above.
+    fn add(&mut self, layer: usize, stream: &Tensor) -> Result<Option<Tensor>, Error>;
+
+    /// The last layer has been computed.
+    fn end(&mut self) {}
+
+    /// `tokens` will follow those begun or announced last, if nothing intervenes: a memory may begin to fetch what
+    /// they need. A pass with other tokens is not wrong.
+    ///
+    /// # Errors
+    /// As above.
+    fn announce(&mut self, tokens: &[&[u32]]) -> Result<(), Error> {
+        let _ = tokens;
+        Ok(())
+    }
 }
 
 /// No memory.
 impl Memory for () {
-    fn add(&mut self, _layer: usize, _hidden: &Tensor) -> Result<Option<Tensor>, Error> {
+    fn begin(&mut self, _before: &[usize], _tokens: &[&[u32]]) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn add(&mut self, _layer: usize, _stream: &Tensor) -> Result<Option<Tensor>, Error> {
         Ok(None)
+    }
+}
+
+impl<M: Memory + ?Sized> Memory for &mut M {
+    fn begin(&mut self, before: &[usize], tokens: &[&[u32]]) -> Result<(), Error> {
+        (**self).begin(before, tokens)
+    }
+
+    fn add(&mut self, layer: usize, stream: &Tensor) -> Result<Option<Tensor>, Error> {
+        (**self).add(layer, stream)
+    }
+
+    fn end(&mut self) {
+        (**self).end();
+    }
+
+    fn announce(&mut self, tokens: &[&[u32]]) -> Result<(), Error> {
+        (**self).announce(tokens)
     }
 }

@@ -1,21 +1,31 @@
 //! The decoder, from tokens to logits.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, IndexOp, Tensor};
 use candle_nn::{Embedding, Linear, Module, RmsNorm};
+use engram_checkpoint::CONFIG_FILE;
 
 use crate::{
-    Cache, Config, Error, Memory, attention::Context, error::expect_shape, layer::Layer,
-    rope::Rotary, weights::Weights,
+    Cache, Config, Error, Memory,
+    attention::Context,
+    engram,
+    error::expect_shape,
+    hyper::Collapse,
+    layer::Layer,
+    rope::Rotary,
+    weights::{Init, Weights},
 };
 
 /// A decoder of DeepSeek-V2 or -V3, computed in f32. It gives the logits of transformers.
+///
+/// With `hc_mult` copies of the residual stream, they are joined by DeepSeek-V4's hyper-connections.
 #[derive(Debug, Clone)]
 pub struct Model {
     config: Config,
     embedding: Embedding,
     layers: Vec<Layer>,
+    collapse: Collapse,
     norm: RmsNorm,
     head: Linear,
     rotary: Rotary,
@@ -28,33 +38,53 @@ impl Model {
     ///
     /// A tensor that the configuration has no place for is an error, for the logits could not be right;
     /// an `lm_head.weight` beside a tied embedding is one. Left out are the frequencies of rotary embeddings, which
-    /// old checkpoints store, and the layers from `num_hidden_layers` on, which predict further tokens.
+    /// old checkpoints store, the layers from `num_hidden_layers` on, which predict further tokens, and what is
+    /// below `engram.` or `ple.` of a layer: that is for [`Engram`](crate::Engram).
     ///
     /// # Errors
     /// Those of [`Config::from_file`], before any other file is opened; files that cannot be read or are damaged;
     /// tensors that are missing, of another shape, of another type, or unknown.
     pub fn load(dir: impl AsRef<Path>, device: &Device) -> Result<Self, Error> {
         let dir = dir.as_ref();
-        let config = Config::from_file(dir.join("config.json"))?;
+        let config = Config::from_file(dir.join(CONFIG_FILE))?;
         let mut weights = Weights::open(dir, device)?;
+        let model = Self::build(config, &mut weights, device)?;
+        let layers = model.layers.len();
+        weights.finish(|name| is_ignored(name, layers) || engram::has(name))?;
+        Ok(model)
+    }
+
+    /// The tensors of a model that has learned nothing, by the names that [`Self::load`] asks for: projections
+    /// that keep the size of values, norms of one. The same `seed` gives the same.
+    ///
+    /// # Errors
+    /// No memory for them.
+    pub fn fresh_tensors(config: &Config, seed: u64) -> Result<BTreeMap<String, Tensor>, Error> {
+        let mut weights = Weights::fresh(seed, &Device::Cpu);
+        Self::build(config.clone(), &mut weights, &Device::Cpu)?;
+        Ok(weights.into_made())
+    }
+
+    fn build(config: Config, weights: &mut Weights, device: &Device) -> Result<Self, Error> {
         let mut root = weights.root();
         let shape = [config.vocab_size, config.hidden_size];
-        let embedding = root.tensor("model.embed_tokens.weight", &shape)?;
+        let embedding = root.tensor("model.embed_tokens.weight", &shape, Init::Random(1.0))?;
         let head = if config.tied {
-            embedding.clone()
+            Linear::new(embedding.clone(), None)
         } else {
-            root.tensor("lm_head.weight", &shape)?
+            root.linear("lm_head", config.hidden_size, config.vocab_size, false)?
         };
         let layers = (0..config.layers)
             .map(|index| Layer::load(root.at(format!("model.layers.{index}")), &config, index))
             .collect::<Result<_, Error>>()?;
+        let collapse = Collapse::load(&mut root, &config)?;
         let norm = root.norm("model.norm", config.hidden_size, config.norm_eps)?;
-        weights.finish(|name| is_ignored(name, config.layers))?;
         Ok(Self {
             embedding: Embedding::new(embedding, config.hidden_size),
             layers,
+            collapse,
             norm,
-            head: Linear::new(head, None),
+            head,
             rotary: Rotary::new(&config.rope, config.rotated_dim),
             device: device.clone(),
             config,
@@ -66,70 +96,133 @@ impl Model {
         &self.config
     }
 
-    /// A cache for this model that has seen no tokens.
-    pub fn cache(&self) -> Cache {
-        Cache::new(self.layers.len())
+    /// A cache for this model and so many sequences, which have no tokens yet.
+    pub fn cache(&self, sequences: usize) -> Cache {
+        Cache::new(self.layers.len(), sequences)
     }
 
-    /// The logits after each of `tokens`, `[batch, tokens, vocab_size]` in f32. Tokens are `[batch, tokens]` in
-    /// u32 and follow those of `cache`, to which they are appended.
+    /// The logits after each of `tokens[s]`, which follow those of sequence `s` in `cache` and are appended to it:
+    /// `[tokens, vocab_size]` in f32 for each sequence. Sequences may have different numbers of tokens, some none.
     ///
-    /// The result does not depend on how tokens are split into calls, but for rounding. Takes memory for
-    /// `batch * heads * tokens * (cache.len() + tokens)` scores at a time; there is no limit of positions.
+    /// The result does not depend on how tokens are split into calls or what other sequences there are, but for
+    /// rounding. Takes memory for `sequences * heads * tokens * cache slots` scores at a time; there is no limit of
+    /// positions.
     ///
     /// # Errors
-    /// No tokens, a token outside the vocabulary, a cache of another model or batch, whatever `memory` fails
-    /// with. The cache then is as it was.
+    /// No tokens, a token outside the vocabulary, a cache of another model or number of sequences, whatever `memory`
+    /// fails with. The cache then is as it was.
     pub fn forward(
         &self,
-        tokens: &Tensor,
+        tokens: &[&[u32]],
+        cache: &mut Cache,
+        memory: &mut dyn Memory,
+    ) -> Result<Vec<Tensor>, Error> {
+        let hidden = self.hidden(tokens, cache, memory)?;
+        (0..)
+            .zip(tokens)
+            .map(|(sequence, tokens)| {
+                let hidden = hidden.i(sequence)?.narrow(0, 0, tokens.len())?;
+                Ok(self.head.forward(&hidden)?)
+            })
+            .collect()
+    }
+
+    /// As [`Self::forward`], but only the logits after the last of each sequence's tokens, `[sequences,
+    /// vocab_size]`. Those of a sequence without new tokens mean nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forward_last(
+        &self,
+        tokens: &[&[u32]],
         cache: &mut Cache,
         memory: &mut dyn Memory,
     ) -> Result<Tensor, Error> {
-        let (batch, count) = tokens.dims2()?;
-        self.check_tokens(tokens)?;
-        self.check_cache(cache, batch)?;
-        let context = Context::new(&self.rotary, cache.len(), count, &self.device)?;
-        let mut hidden = self.embedding.forward(&tokens.to_device(&self.device)?)?;
-        for (index, layer) in self.layers.iter().enumerate() {
-            if let Some(added) = memory.add(index, &hidden)? {
-                expect_shape("of the memory", &added, hidden.dims())?;
-                hidden = added;
-            }
-            hidden = layer.forward(&hidden, &context, cache)?;
-        }
-        let logits = self.head.forward(&self.norm.forward(&hidden)?)?;
-        cache.advance(count);
-        Ok(logits)
+        let hidden = self.hidden(tokens, cache, memory)?;
+        let last = (0..)
+            .zip(tokens)
+            .map(|(sequence, tokens)| hidden.i((sequence, tokens.len().saturating_sub(1))))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(self.head.forward(&Tensor::stack(&last, 0)?)?)
     }
 
-    fn check_tokens(&self, tokens: &Tensor) -> Result<(), Error> {
-        if tokens.elem_count() == 0 {
+    /// What the head makes logits of, `[sequences, most tokens, hidden]`.
+    fn hidden(
+        &self,
+        tokens: &[&[u32]],
+        cache: &mut Cache,
+        memory: &mut dyn Memory,
+    ) -> Result<Tensor, Error> {
+        self.check_tokens(tokens)?;
+        self.check_cache(cache, tokens.len())?;
+        let counts: Vec<usize> = tokens.iter().map(|tokens| tokens.len()).collect();
+        memory.begin(&cache.lens(), tokens)?;
+        let context = Context::new(&self.rotary, cache, &counts, &self.device)?;
+        let mut stream = self.embed(tokens)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            if let Some(added) = memory.add(index, &stream)? {
+                expect_shape("of the memory", &added, stream.dims())?;
+                stream = added;
+            }
+            stream = layer.forward(&stream, &context, cache)?;
+        }
+        let hidden = self.norm.forward(&self.collapse.of(&stream)?)?;
+        memory.end();
+        cache.advance(&counts);
+        Ok(hidden)
+    }
+
+    /// The residual stream before the first layer: every copy is the token's embedding.
+    fn embed(&self, tokens: &[&[u32]]) -> Result<Tensor, Error> {
+        let most = tokens.iter().map(|tokens| tokens.len()).max().unwrap_or(0);
+        let padded = tokens
+            .iter()
+            .flat_map(|tokens| {
+                tokens
+                    .iter()
+                    .copied()
+                    .chain(std::iter::repeat_n(0, most - tokens.len()))
+            })
+            .collect();
+        let ids = Tensor::from_vec(padded, (tokens.len(), most), &self.device)?;
+        let embedded = self.embedding.forward(&ids)?.unsqueeze(2)?;
+        let shape = (
+            tokens.len(),
+            most,
+            self.config.copies(),
+            self.config.hidden_size,
+        );
+        Ok(embedded.broadcast_as(shape)?.contiguous()?)
+    }
+
+    fn check_tokens(&self, tokens: &[&[u32]]) -> Result<(), Error> {
+        if tokens.iter().all(|tokens| tokens.is_empty()) {
             return Err(Error::NoTokens {
-                found: tokens.dims().to_vec(),
+                sequences: tokens.len(),
             });
         }
-        for (sequence, tokens) in tokens.to_vec2::<u32>()?.into_iter().enumerate() {
-            for (position, token) in tokens.into_iter().enumerate() {
-                if token as usize >= self.config.vocab_size {
-                    return Err(Error::Token {
-                        token,
-                        sequence,
-                        position,
-                        vocabulary: self.config.vocab_size,
-                    });
-                }
+        for (sequence, tokens) in tokens.iter().enumerate() {
+            let outside = |&token: &u32| token as usize >= self.config.vocab_size;
+            if let Some(position) = tokens.iter().position(outside) {
+                return Err(Error::Token {
+                    token: tokens[position],
+                    sequence,
+                    position,
+                    vocabulary: self.config.vocab_size,
+                });
             }
         }
         Ok(())
     }
 
-    fn check_cache(&self, cache: &Cache, batch: usize) -> Result<(), Error> {
-        let mut sizes = vec![("the number of layers", cache.layers(), self.layers.len())];
+    fn check_cache(&self, cache: &Cache, sequences: usize) -> Result<(), Error> {
+        let mut sizes = vec![
+            ("the number of layers", cache.layers(), self.layers.len()),
+            ("the number of sequences", cache.sequences(), sequences),
+        ];
         if let Some(kept) = cache.kept(0) {
-            let (sequences, _, latent) = kept.latent.dims3()?;
+            let latent = kept.latent.dim(2)?;
             let rotated = kept.rotated.dim(2)?;
-            sizes.push(("the number of sequences", sequences, batch));
             sizes.push(("kv_lora_rank", latent, self.config.latent_rank));
             sizes.push(("qk_rope_head_dim", rotated, self.config.rotated_dim));
         }

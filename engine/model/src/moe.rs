@@ -11,7 +11,7 @@ use crate::{
     config::MoeConfig,
     mlp::Mlp,
     routing::{Method, Routing},
-    weights::Scope,
+    weights::{Init, Scope},
 };
 
 #[derive(Debug, Clone)]
@@ -41,7 +41,9 @@ impl Moe {
         let correction = match config.routing.method {
             Method::Corrected => {
                 let name = "gate.e_score_correction_bias";
-                weights.tensor(name, &[config.experts])?.to_vec1()?
+                weights
+                    .tensor(name, &[config.experts], Init::Zeros)?
+                    .to_vec1()?
             }
             Method::Greedy | Method::GroupLimited => Vec::new(),
         };

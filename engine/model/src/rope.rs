@@ -44,21 +44,19 @@ impl Rotary {
         }
     }
 
-    /// Of the positions from `start` on.
+    /// Of the positions of each sequence, `[sequences][tokens]`.
     #[expect(
         clippy::cast_precision_loss,
         reason = "positions below 2^24 are exact, as in the models"
     )]
-    pub(crate) fn rotation(
-        &self,
-        start: usize,
-        tokens: usize,
-        device: &Device,
-    ) -> Result<Rotation> {
-        let angles = (start..start + tokens)
-            .flat_map(|position| self.frequencies.iter().map(move |f| position as f32 * f))
+    pub(crate) fn rotation(&self, positions: &[Vec<usize>], device: &Device) -> Result<Rotation> {
+        let tokens = positions.first().map_or(0, Vec::len);
+        let shape = (positions.len(), tokens, self.frequencies.len());
+        let angles = positions.iter().flatten();
+        let angles = angles
+            .flat_map(|&position| self.frequencies.iter().map(move |f| position as f32 * f))
             .collect();
-        let angles = Tensor::from_vec(angles, (tokens, self.frequencies.len()), device)?;
+        let angles = Tensor::from_vec(angles, shape, device)?;
         Ok(Rotation {
             cos: (angles.cos()? * self.scale)?,
             sin: (angles.sin()? * self.scale)?,
@@ -81,7 +79,7 @@ fn frequencies(theta: f64, dim: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The rotation of some positions, `[tokens, pairs]` each.
+/// The rotation of some positions, `[sequences, tokens, pairs]` each.
 #[derive(Debug)]
 pub(crate) struct Rotation {
     cos: Tensor,
@@ -90,7 +88,7 @@ pub(crate) struct Rotation {
 }
 
 impl Rotation {
-    /// Rotates `x`, `[batch, heads, tokens, 2 * pairs]`.
+    /// Rotates `x`, `[sequences, heads, tokens, 2 * pairs]`.
     pub(crate) fn apply(&self, x: &Tensor) -> Result<Tensor> {
         let rotate = if self.interleave {
             rotary_emb::rope_i

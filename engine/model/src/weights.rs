@@ -1,53 +1,78 @@
-//! The tensors of a checkpoint, read one by one as the model asks for them.
+//! The tensors of a model, as its parts ask for them: read from a checkpoint, or made up.
 
-mod files;
+mod tiles;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Display,
-    fs::File,
-    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Linear, RmsNorm};
-use safetensors::Dtype;
+use engram_checkpoint::{Dtype, TensorFiles};
+use rand::{SeedableRng, rngs::StdRng};
+use rand_distr::{Distribution, Normal};
 
 use crate::Error;
 
-/// The tensors that nothing has asked for yet.
+/// Where tensors come from.
 #[derive(Debug)]
 pub(crate) struct Weights {
-    /// The single file, or the index.
-    origin: PathBuf,
-    files: Vec<TensorFile>,
-    tensors: HashMap<String, Stored>,
+    source: Source,
     device: Device,
 }
 
 #[derive(Debug)]
-struct TensorFile {
-    path: PathBuf,
-    file: File,
+enum Source {
+    Files(Files),
+    Fresh {
+        random: Box<StdRng>,
+        made: BTreeMap<String, Tensor>,
+    },
 }
 
-/// Where a tensor lies.
 #[derive(Debug)]
-struct Stored {
-    /// Index in [`Weights::files`].
-    file: usize,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    /// Of its first byte in the file.
-    offset: u64,
-    bytes: usize,
+struct Files {
+    all: TensorFiles,
+    folder: PathBuf,
+    /// Names of the tensors that nothing has asked for yet.
+    left: BTreeSet<String>,
+}
+
+/// What a tensor that is made up begins as.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Init {
+    Zeros,
+    Ones,
+    /// Normal, with this deviation.
+    Random(f64),
 }
 
 impl Weights {
     /// Reads the headers of `folder`'s files.
     pub(crate) fn open(folder: &Path, device: &Device) -> Result<Self, Error> {
-        files::open(folder, device)
+        let files = TensorFiles::open(folder)?;
+        let left = files.tensors().map(|tensor| tensor.name.clone()).collect();
+        Ok(Self {
+            source: Source::Files(Files {
+                all: files,
+                folder: folder.into(),
+                left,
+            }),
+            device: device.clone(),
+        })
+    }
+
+    /// Makes up whatever is asked for, the same for the same `seed`.
+    pub(crate) fn fresh(seed: u64, device: &Device) -> Self {
+        Self {
+            source: Source::Fresh {
+                random: Box::new(StdRng::seed_from_u64(seed)),
+                made: BTreeMap::new(),
+            },
+            device: device.clone(),
+        }
     }
 
     /// All tensors, by their whole names.
@@ -58,40 +83,68 @@ impl Weights {
         }
     }
 
-    /// Checks that no tensor is left but those that `ignored` names.
+    /// Checks that no tensor of a checkpoint is left but those that `ignored` names.
     pub(crate) fn finish(&self, ignored: impl Fn(&str) -> bool) -> Result<(), Error> {
-        let left = self.tensors.iter().filter(|(name, _)| !ignored(name));
-        match left.min_by_key(|&(name, _)| name) {
+        let Source::Files(Files { all, left, .. }) = &self.source else {
+            return Ok(());
+        };
+        match left.iter().find(|name| !ignored(name)) {
             None => Ok(()),
-            Some((name, stored)) => Err(Error::UnknownTensor {
-                path: self.files[stored.file].path.clone(),
-                name: name.clone(),
-            }),
+            Some(name) => {
+                let tensor = all.find(name).expect("it is one of them");
+                Err(Error::UnknownTensor {
+                    path: all.path(tensor.source),
+                    name: name.clone(),
+                })
+            }
         }
     }
 
-    fn take(&mut self, name: String, shape: &[usize]) -> Result<Tensor, Error> {
-        let Some(stored) = self.tensors.remove(&name) else {
+    /// The tensors that have been made up.
+    pub(crate) fn into_made(self) -> BTreeMap<String, Tensor> {
+        match self.source {
+            Source::Fresh { made, .. } => made,
+            Source::Files(_) => BTreeMap::new(),
+        }
+    }
+
+    fn take(&mut self, name: String, shape: &[usize], init: Init) -> Result<Tensor, Error> {
+        match &mut self.source {
+            Source::Files(files) => files.take(&name, shape, &self.device),
+            Source::Fresh { random, made } => {
+                let tensor = make(random, shape, init, &self.device)?;
+                made.insert(name, tensor.clone());
+                Ok(tensor)
+            }
+        }
+    }
+}
+
+impl Files {
+    fn take(&mut self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, Error> {
+        let Some(stored) = self.all.find(name) else {
             return Err(Error::MissingTensor {
-                path: self.origin.clone(),
-                name,
+                path: self.folder.clone(),
+                name: name.into(),
                 expected: shape.to_vec(),
             });
         };
-        let TensorFile { path, file } = &mut self.files[stored.file];
-        let fault = |field, found: String, expected: String| Error::Tensor {
-            path: path.clone(),
-            name: name.clone(),
-            field,
-            found,
-            expected,
+        let fault = |field, found: String, expected| {
+            let error = self.all.fault(stored, field, found, expected);
+            Err(error.into())
         };
-        if stored.shape != shape {
-            return Err(fault(
-                "shape",
-                format!("{:?}", stored.shape),
-                format!("{shape:?}"),
-            ));
+        if !stored
+            .shape
+            .iter()
+            .copied()
+            .eq(shape.iter().map(|&n| n as u64))
+        {
+            let found = format!("{:?}", stored.shape);
+            return fault("shape", found, format!("{shape:?}"));
+        }
+        self.left.remove(&stored.name);
+        if stored.dtype == Dtype::F8_E4M3 {
+            return tiles::read(&self.all, stored, shape, &mut self.left, device);
         }
         let dtype = match stored.dtype {
             Dtype::F32 => DType::F32,
@@ -99,23 +152,31 @@ impl Weights {
             Dtype::F16 => DType::F16,
             Dtype::F64 => DType::F64,
             other => {
-                return Err(fault(
-                    "dtype",
-                    other.to_string(),
-                    "F32, BF16, F16 or F64".into(),
-                ));
+                let expected = "F32, BF16, F16, F64, or F8_E4M3 with scales".into();
+                return fault("dtype", other.to_string(), expected);
             }
         };
-        let mut data = vec![0; stored.bytes];
-        file.seek(SeekFrom::Start(stored.offset))
-            .and_then(|_| file.read_exact(&mut data))
-            .map_err(|source| Error::Io {
-                path: path.clone(),
-                source,
-            })?;
-        let tensor = Tensor::from_raw_buffer(&data, dtype, shape, &self.device)?;
+        let tensor = Tensor::from_raw_buffer(&self.all.read(stored)?, dtype, shape, device)?;
         Ok(tensor.to_dtype(DType::F32)?)
     }
+}
+
+fn make(
+    random: &mut StdRng,
+    shape: &[usize],
+    init: Init,
+    device: &Device,
+) -> Result<Tensor, Error> {
+    let deviation = match init {
+        Init::Zeros => return Ok(Tensor::zeros(shape, DType::F32, device)?),
+        Init::Ones => return Ok(Tensor::ones(shape, DType::F32, device)?),
+        Init::Random(deviation) => deviation,
+    };
+    let normal = Normal::new(0.0, deviation).expect("a finite deviation");
+    #[expect(clippy::cast_possible_truncation, reason = "weights are f32")]
+    let values = normal.sample_iter(random).map(|value| value as f32);
+    let values: Vec<f32> = values.take(shape.iter().product()).collect();
+    Ok(Tensor::from_vec(values, shape, device)?)
 }
 
 /// The tensors whose names begin with a prefix. All are given out in f32.
@@ -135,11 +196,18 @@ impl Scope<'_> {
         }
     }
 
-    pub(crate) fn tensor(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, Error> {
-        self.weights.take(format!("{}{name}", self.prefix), shape)
+    pub(crate) fn tensor(
+        &mut self,
+        name: &str,
+        shape: &[usize],
+        init: Init,
+    ) -> Result<Tensor, Error> {
+        let name = format!("{}{name}", self.prefix);
+        self.weights.take(name, shape, init)
     }
 
-    /// A projection from `inputs` values to `outputs`.
+    /// A projection from `inputs` values to `outputs`, which begins by keeping the size of values.
+    #[expect(clippy::cast_precision_loss, reason = "sizes are below 2^24")]
     pub(crate) fn linear(
         &mut self,
         name: &str,
@@ -148,13 +216,17 @@ impl Scope<'_> {
         bias: bool,
     ) -> Result<Linear, Error> {
         let mut part = self.at(name);
-        let weight = part.tensor("weight", &[outputs, inputs])?;
-        let bias = bias.then(|| part.tensor("bias", &[outputs])).transpose()?;
+        let init = Init::Random(1.0 / (inputs as f64).sqrt());
+        let weight = part.tensor("weight", &[outputs, inputs], init)?;
+        let bias = bias
+            .then(|| part.tensor("bias", &[outputs], Init::Zeros))
+            .transpose()?;
         Ok(Linear::new(weight, bias))
     }
 
     /// A norm of `size` values.
     pub(crate) fn norm(&mut self, name: &str, size: usize, eps: f64) -> Result<RmsNorm, Error> {
-        Ok(RmsNorm::new(self.at(name).tensor("weight", &[size])?, eps))
+        let weight = self.at(name).tensor("weight", &[size], Init::Ones)?;
+        Ok(RmsNorm::new(weight, eps))
     }
 }

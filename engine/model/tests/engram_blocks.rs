@@ -82,12 +82,13 @@ fn gated_conv(golden: &Tensors, norm: impl Fn(&str) -> CopyNorm) -> GatedConv {
 }
 
 fn check_with_state(golden: &Tensors, block: &GatedConv) {
-    let mut state = ConvState::new();
+    let mut state = ConvState::new(2);
     check(golden, |rows, hidden, start| {
         if start == 0 {
-            state = ConvState::new();
+            state = ConvState::new(2);
         }
-        block.forward(rows, hidden, &mut state).unwrap()
+        let counts = [rows.dim(1).unwrap(); 2];
+        block.forward(rows, hidden, &counts, &mut state).unwrap()
     });
 }
 

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use engram_checkpoint::{
-    CONFIG_FILE, Dtype, Family, PLAIN_TOKEN_MAP_FILE, Scales, builtin_token_map,
+    CONFIG_FILE, Dtype, Family, PLAIN_TOKEN_MAP_FILE, Scales, TOKENIZER_FILE, builtin_token_map,
     is_plain_token_map, read_token_map,
 };
 use engram_format::{PresetName, Scheme, TokenMap};
@@ -27,7 +27,6 @@ use crate::{Progress, build::new_folder};
 use fill::Fill;
 
 const INDEX_FILE: &str = "model.safetensors.index.json";
-const TOKENIZER_FILE: &str = "tokenizer.json";
 /// Tensor bytes made at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 /// Safetensors readers expect data to start at a multiple of this.

@@ -87,11 +87,14 @@ impl Family {
     /// No such file, a model of none of the families, or a field that is missing or makes no sense.
     pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join(CONFIG_FILE);
-        let json = read_json(&path)?;
-        Self::from_json(&path, &json)
+        Self::from_json(&path, &read_json(&path)?)
     }
 
-    fn from_json(path: &Path, json: &Value) -> Result<Self, CheckpointError> {
+    /// As [`Self::read`], of the configuration `json`, which is or will be at `path`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_json(path: &Path, json: &Value) -> Result<Self, CheckpointError> {
         let fields = Fields::new(path, json);
         if fields.has("ple_layer_ids") {
             QwenConfig::from_fields(&fields).map(Self::Qwen)

@@ -50,6 +50,23 @@ pub(super) struct Raw {
     /// Where it was before.
     pub(super) rope_scaling: Option<RawRope>,
     pub(super) quantization_config: Option<Value>,
+    /// Copies of the residual stream.
+    pub(super) hc_mult: Option<usize>,
+    /// What Qwen3.8 calls them.
+    pub(super) hc_count: Option<usize>,
+    #[serde(default = "sinkhorn_iters")]
+    pub(super) hc_sinkhorn_iters: usize,
+    #[serde(default = "hc_eps")]
+    pub(super) hc_eps: f64,
+    pub(super) image_token_id: Option<u32>,
+    pub(super) eos_token_id: Option<OneOrMore>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub(super) enum OneOrMore {
+    One(u32),
+    More(Vec<u32>),
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -78,5 +95,13 @@ fn silu() -> String {
 }
 
 fn norm_eps() -> f64 {
+    1e-6
+}
+
+fn sinkhorn_iters() -> usize {
+    20
+}
+
+fn hc_eps() -> f64 {
     1e-6
 }

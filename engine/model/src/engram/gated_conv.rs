@@ -72,7 +72,13 @@ impl GatedConv {
         })
     }
 
-    /// The residual stream with the rows added, after the tokens that `state` has seen.
+    /// Tokens back that the convolution sees.
+    pub(crate) fn reach(&self) -> usize {
+        self.conv.reach()
+    }
+
+    /// The residual stream with the rows added, after the tokens that `state` has seen. Sequence `s` has
+    /// `counts[s]` tokens; what stands in for more means nothing.
     ///
     /// # Errors
     /// Other shapes than those of the block.
@@ -80,6 +86,7 @@ impl GatedConv {
         &self,
         rows: &Tensor,
         hidden: &Tensor,
+        counts: &[usize],
         state: &mut ConvState,
     ) -> Result<Tensor, Error> {
         let (batch, tokens, _, _) = hidden.dims4()?;
@@ -93,7 +100,7 @@ impl GatedConv {
         let gated = gate(&dot, AtZero::Half)?.broadcast_mul(&value)?;
         let channels = (batch, tokens, self.copies * self.dim);
         let normed = self.tensors.conv_norm.forward(&gated)?.reshape(channels)?;
-        let mixed = silu(&self.conv.forward(&normed, state)?)?.reshape(per_copy)?;
+        let mixed = silu(&self.conv.forward(&normed, counts, state)?)?.reshape(per_copy)?;
         Ok(((hidden + gated)? + mixed)?)
     }
 }

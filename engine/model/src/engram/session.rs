@@ -1,0 +1,314 @@
+//! Rows on their way to the blocks, ahead of the layers that need them.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use candle_core::Tensor;
+use engram::{Batch, DEAD, Request, RowId, RowIds, Sequence, Ticket};
+
+use super::{ConvState, Engram, LayerBlock};
+use crate::{Error, Memory};
+
+/// The histories of some sequences, and the tickets of rows that their tokens need.
+///
+/// As a [`Memory`] it submits the rows of all blocks before the first layer and waits for a block's only where that is
+/// computed; rows of [announced](Memory::announce) tokens are on their way during earlier passes. It goes back to any
+/// earlier length, a block with a convolution to none or to one within the last pass.
+#[derive(Debug)]
+pub struct Session<'a> {
+    engram: &'a Engram,
+    /// With the tokens of all passes that have been announced.
+    sequences: Vec<Sequence>,
+    /// One for each block.
+    convs: Vec<ConvState>,
+    /// The pass that is being computed, or was last.
+    pass: Pass,
+    announced: VecDeque<Pass>,
+    /// One for each block.
+    times: Vec<RowTimes>,
+    rows: RowIds,
+    batch: Vec<RowId>,
+}
+
+/// What a block has cost since the session began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct RowTimes {
+    /// The decoder layer that the block is ahead of.
+    pub layer: usize,
+    /// Rows asked for.
+    pub rows: u64,
+    /// From the submission of rows until the block needed them.
+    pub ahead: Duration,
+    /// From then until they were there.
+    pub waited: Duration,
+    /// Decoding and computing the block.
+    pub computed: Duration,
+}
+
+impl RowTimes {
+    /// How much of the time that rows took to come other layers were computed: `ahead / (ahead + waited)`, and one
+    /// where nothing was waited for.
+    pub fn overlap(&self) -> f64 {
+        if self.waited.is_zero() {
+            return 1.0;
+        }
+        self.ahead.as_secs_f64() / (self.ahead + self.waited).as_secs_f64()
+    }
+}
+
+/// The tokens of a pass and their rows.
+#[derive(Debug, Default)]
+struct Pass {
+    /// Tokens of each sequence before.
+    before: Vec<usize>,
+    /// Of each sequence; image tokens are dead.
+    tokens: Vec<Vec<u32>>,
+    /// One for each block that has not waited for its rows.
+    tickets: Vec<Option<(Instant, Ticket)>>,
+}
+
+impl Pass {
+    fn is_of(&self, before: &[usize], tokens: &[Vec<u32>]) -> bool {
+        self.before == before && self.tokens == tokens
+    }
+
+    fn counts(&self) -> Vec<usize> {
+        self.tokens.iter().map(Vec::len).collect()
+    }
+
+    /// For each token that has rows its place in `[sequences, most tokens]`.
+    fn places(&self) -> impl Iterator<Item = usize> + '_ {
+        let most = self.most();
+        self.tokens
+            .iter()
+            .enumerate()
+            .flat_map(move |(sequence, tokens)| {
+                let live = tokens
+                    .iter()
+                    .enumerate()
+                    .filter(|(_, token)| **token != DEAD);
+                live.map(move |(index, _)| sequence * most + index)
+            })
+    }
+
+    fn most(&self) -> usize {
+        self.tokens.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// Zero at dead positions, one elsewhere; none where no position is dead.
+    fn mask(&self, engram: &Engram) -> candle_core::Result<Option<Tensor>> {
+        if !self.tokens.iter().flatten().any(|&token| token == DEAD) {
+            return Ok(None);
+        }
+        let shape = (self.tokens.len(), self.most());
+        let mut mask = vec![0.0_f32; shape.0 * shape.1];
+        self.places().for_each(|place| mask[place] = 1.0);
+        Tensor::from_vec(mask, shape, &engram.device).map(Some)
+    }
+}
+
+impl<'a> Session<'a> {
+    pub(super) fn new(engram: &'a Engram, sequences: usize) -> Self {
+        let times = engram.layers().map(|layer| RowTimes {
+            layer,
+            ..RowTimes::default()
+        });
+        Self {
+            sequences: vec![Sequence::new(); sequences],
+            convs: vec![ConvState::new(sequences); engram.blocks.len()],
+            pass: Pass::default(),
+            announced: VecDeque::new(),
+            times: times.collect(),
+            rows: RowIds::new(),
+            batch: Vec::new(),
+            engram,
+        }
+    }
+
+    /// What each block has cost, since the session began or [`Self::reset_times`] was called.
+    pub fn times(&self) -> &[RowTimes] {
+        &self.times
+    }
+
+    /// Sets all times to zero.
+    pub fn reset_times(&mut self) {
+        for times in &mut self.times {
+            *times = RowTimes {
+                layer: times.layer,
+                ..RowTimes::default()
+            };
+        }
+    }
+
+    fn dead_where_images(&self, tokens: &[&[u32]]) -> Vec<Vec<u32>> {
+        let image = self.engram.image_token;
+        let id = |&token: &u32| if Some(token) == image { DEAD } else { token };
+        tokens
+            .iter()
+            .map(|tokens| tokens.iter().map(id).collect())
+            .collect()
+    }
+
+    fn check_sequences(&self, found: usize) -> Result<(), Error> {
+        let expected = self.sequences.len();
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::Cache {
+            field: "the number of sequences",
+            found,
+            expected,
+        })
+    }
+
+    /// Goes back to `before` tokens of each sequence in all histories.
+    fn truncate(&mut self, before: &[usize]) -> Result<(), Error> {
+        for (sequence, &len) in before.iter().enumerate() {
+            self.sequences[sequence].truncate(len);
+            check_len(len, self.sequences[sequence].len())?;
+        }
+        Ok(())
+    }
+
+    fn truncate_convs(&mut self, before: &[usize]) -> Result<(), Error> {
+        for (block, conv) in self.engram.blocks.iter().zip(&mut self.convs) {
+            let reach = block.block.reach();
+            if reach == 0 {
+                continue;
+            }
+            for (sequence, &len) in before.iter().enumerate() {
+                check_len(len, conv.len(sequence).min(len))?;
+                let layer = block.layer;
+                conv.truncate(sequence, len, reach)
+                    .map_err(|least| Error::Rollback {
+                        layer,
+                        sequence,
+                        len,
+                        least,
+                    })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hashes `tokens` and submits their rows, block by block. Histories are as before where that fails.
+    fn submit(&mut self, before: Vec<usize>, tokens: Vec<Vec<u32>>) -> Result<Pass, Error> {
+        let requests = self.sequences.iter_mut().zip(&tokens);
+        let mut requests: Vec<Request<'_>> = requests
+            .map(|(sequence, tokens)| Request { sequence, tokens })
+            .collect();
+        let hasher = self.engram.store.hasher();
+        hasher.extend_batch(&mut requests, &mut self.rows)?;
+        let mut pass = Pass {
+            before,
+            tokens,
+            tickets: Vec::new(),
+        };
+        for index in 0..self.engram.blocks.len() {
+            match self.submit_block(index, &pass) {
+                Ok(ticket) => pass.tickets.push(Some((Instant::now(), ticket))),
+                Err(error) => {
+                    self.truncate(&pass.before)?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(pass)
+    }
+
+    fn submit_block(&mut self, index: usize, pass: &Pass) -> Result<Ticket, Error> {
+        self.batch.clear();
+        for (position, &token) in pass.tokens.iter().flatten().enumerate() {
+            if token != DEAD {
+                self.batch.extend(self.rows.position(index, position));
+            }
+        }
+        let LayerBlock { layer, .. } = self.engram.blocks[index];
+        self.times[index].rows += self.batch.len() as u64;
+        let store = &self.engram.store;
+        let buffer = store.buffer(layer, self.batch.len())?;
+        let batch = Batch {
+            layer,
+            rows: &self.batch,
+        };
+        Ok(store.submit(batch, buffer)?)
+    }
+
+    /// The rows of a block as its tensor; zero where there are none.
+    fn decoded(&self, index: usize, bytes: &[u8]) -> Result<Tensor, Error> {
+        let codec = self.engram.blocks[index].codec;
+        let columns = self.engram.store.scheme().column_count();
+        let (token_bytes, token_values) = (columns * codec.row_bytes(), columns * codec.width());
+        let shape = (self.pass.tokens.len(), self.pass.most(), token_values);
+        let mut values = vec![0.0; shape.0 * shape.1 * shape.2];
+        for (place, token) in self.pass.places().zip(bytes.chunks_exact(token_bytes)) {
+            codec.decode_f32(token, &mut values[place * token_values..][..token_values]);
+        }
+        Ok(Tensor::from_vec(values, shape, &self.engram.device)?)
+    }
+}
+
+/// A history must have as many tokens as the cache says.
+fn check_len(expected: usize, found: usize) -> Result<(), Error> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Cache {
+        field: "tokens of a sequence, by the session,",
+        found,
+        expected,
+    })
+}
+
+impl Memory for Session<'_> {
+    fn begin(&mut self, before: &[usize], tokens: &[&[u32]]) -> Result<(), Error> {
+        self.check_sequences(before.len())?;
+        self.check_sequences(tokens.len())?;
+        let tokens = self.dead_where_images(tokens);
+        let next = self.announced.pop_front();
+        self.pass = if let Some(pass) = next.filter(|pass| pass.is_of(before, &tokens)) {
+            pass
+        } else {
+            // Whatever was on its way is let go of.
+            self.announced.clear();
+            self.truncate(before)?;
+            self.submit(before.to_vec(), tokens)?
+        };
+        self.truncate_convs(before)
+    }
+
+    fn add(&mut self, layer: usize, stream: &Tensor) -> Result<Option<Tensor>, Error> {
+        let Some(index) = self.engram.layers().position(|block| block == layer) else {
+            return Ok(None);
+        };
+        let ticket = self.pass.tickets.get_mut(index).and_then(Option::take);
+        let (submitted, ticket) = ticket.expect("a pass has begun, and comes to each layer once");
+        let needed = Instant::now();
+        let done = ticket.is_done();
+        let bytes = ticket.wait()?;
+        let there = Instant::now();
+        let rows = self.decoded(index, &bytes)?;
+        let block = &self.engram.blocks[index].block;
+        let (mask, counts) = (self.pass.mask(self.engram)?, self.pass.counts());
+        let conv = &mut self.convs[index];
+        let stream = block.forward(&rows, stream, mask.as_ref(), &counts, conv)?;
+        let times = &mut self.times[index];
+        times.ahead += needed - submitted;
+        if !done {
+            times.waited += there - needed;
+        }
+        times.computed += there.elapsed();
+        Ok(Some(stream))
+    }
+
+    fn announce(&mut self, tokens: &[&[u32]]) -> Result<(), Error> {
+        self.check_sequences(tokens.len())?;
+        let before = self.sequences.iter().map(Sequence::len).collect();
+        let pass = self.submit(before, self.dead_where_images(tokens))?;
+        self.announced.push_back(pass);
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! How long each layer takes.
+
+use std::time::{Duration, Instant};
+
+use candle_core::Tensor;
+
+use crate::{Error, Memory};
+
+/// A memory that takes the time of the decoder layers around it.
+#[derive(Debug)]
+pub struct Profile<M> {
+    memory: M,
+    layers: Vec<Duration>,
+    /// The layer that is being computed, and since when.
+    computing: Option<(usize, Instant)>,
+}
+
+impl<M: Memory> Profile<M> {
+    /// Of a model with so many `layers`, whose memory is `memory`.
+    pub fn new(memory: M, layers: usize) -> Self {
+        Self {
+            memory,
+            layers: vec![Duration::ZERO; layers],
+            computing: None,
+        }
+    }
+
+    /// The memory.
+    pub fn memory(&mut self) -> &mut M {
+        &mut self.memory
+    }
+
+    /// Time of each layer without its memory, since the beginning or [`Self::reset`].
+    pub fn layers(&self) -> &[Duration] {
+        &self.layers
+    }
+
+    /// Sets all times to zero.
+    pub fn reset(&mut self) {
+        self.layers.fill(Duration::ZERO);
+    }
+
+    fn stop(&mut self) {
+        if let Some((layer, since)) = self.computing.take() {
+            self.layers[layer] += since.elapsed();
+        }
+    }
+}
+
+impl<M: Memory> Memory for Profile<M> {
+    fn begin(&mut self, before: &[usize], tokens: &[&[u32]]) -> Result<(), Error> {
+        self.computing = None;
+        self.memory.begin(before, tokens)
+    }
+
+    fn add(&mut self, layer: usize, stream: &Tensor) -> Result<Option<Tensor>, Error> {
+        // A device may not have done yet what it was told.
+        stream.device().synchronize()?;
+        self.stop();
+        let added = self.memory.add(layer, stream)?;
+        stream.device().synchronize()?;
+        self.computing = Some((layer, Instant::now()));
+        Ok(added)
+    }
+
+    fn end(&mut self) {
+        self.stop();
+        self.memory.end();
+    }
+
+    fn announce(&mut self, tokens: &[&[u32]]) -> Result<(), Error> {
+        self.memory.announce(tokens)
+    }
+}
