@@ -1,5 +1,7 @@
 //! From prompts to texts, token by token.
 
+use candle_core::Tensor;
+
 use crate::{
     Cache, Error, Memory, Model,
     sampling::{Sampler, Sampling},
@@ -40,11 +42,57 @@ struct Continued {
     ended: bool,
 }
 
-impl<'a> Generator<'a> {
-    /// Computes `prompts` in chunks, each announced to `memory` while the one before is computed.
+impl Model {
+    /// Computes `prompts` some `chunk` tokens at a time, each chunk announced to `memory` before the one ahead of it
+    /// is computed, and returns the logits after the last token of each, `[sequences, vocab_size]`.
     ///
     /// # Errors
-    /// A prompt without tokens, and those of [`Model::forward`].
+    /// A prompt without tokens, and those of [`Self::forward`]; `cache` then has the chunks that went well.
+    ///
+    /// # Panics
+    /// If `chunk` is zero.
+    pub fn prefill(
+        &self,
+        prompts: &[&[u32]],
+        chunk: usize,
+        cache: &mut Cache,
+        memory: &mut dyn Memory,
+    ) -> Result<Tensor, Error> {
+        if let Some(sequence) = prompts.iter().position(|prompt| prompt.is_empty()) {
+            return Err(Error::Prompt { sequence });
+        }
+        let longest = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
+        let part = |start: usize| -> Vec<&[u32]> {
+            let part = |prompt: &&'_ [u32]| {
+                let end = start.saturating_add(chunk).min(prompt.len());
+                start.min(end)..end
+            };
+            prompts.iter().map(|prompt| &prompt[part(prompt)]).collect()
+        };
+        let mut last: Vec<Option<Tensor>> = vec![None; prompts.len()];
+        memory.announce(&part(0))?;
+        for start in (0..longest).step_by(chunk) {
+            if start + chunk < longest {
+                memory.announce(&part(start + chunk))?;
+            }
+            let tokens = part(start);
+            let logits = self.forward_last(&tokens, cache, memory)?;
+            for (sequence, tokens) in tokens.iter().enumerate() {
+                if !tokens.is_empty() {
+                    last[sequence] = Some(logits.get(sequence)?);
+                }
+            }
+        }
+        let last: Vec<Tensor> = last.into_iter().flatten().collect();
+        Ok(Tensor::stack(&last, 0)?)
+    }
+}
+
+impl<'a> Generator<'a> {
+    /// Computes `prompts`.
+    ///
+    /// # Errors
+    /// Those of [`Model::prefill`].
     ///
     /// # Panics
     /// If `options.chunk` or `options.vocabulary` is zero.
@@ -55,9 +103,6 @@ impl<'a> Generator<'a> {
         options: Options,
     ) -> Result<Self, Error> {
         assert!(options.vocabulary > 0, "there must be a token to choose");
-        if let Some(sequence) = prompts.iter().position(|prompt| prompt.is_empty()) {
-            return Err(Error::Prompt { sequence });
-        }
         let sequences = (0..prompts.len()).map(|sequence| Continued {
             sampler: Sampler::new(options.sampling, sequence),
             logits: Vec::new(),
@@ -71,33 +116,19 @@ impl<'a> Generator<'a> {
             sequences: sequences.collect(),
             options,
         };
-        generator.prefill(memory, prompts)?;
+        let chunk = generator.options.chunk;
+        let logits = model.prefill(prompts, chunk, &mut generator.cache, memory)?;
+        generator.take(prompts, &logits)?;
         Ok(generator)
-    }
-
-    fn prefill(&mut self, memory: &mut dyn Memory, prompts: &[&[u32]]) -> Result<(), Error> {
-        let longest = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
-        let chunk = |start: usize| -> Vec<&[u32]> {
-            let end = start.saturating_add(self.options.chunk);
-            let part = |prompt: &&'_ [u32]| start.min(prompt.len())..end.min(prompt.len());
-            prompts.iter().map(|prompt| &prompt[part(prompt)]).collect()
-        };
-        let starts = (0..longest).step_by(self.options.chunk);
-        let chunks: Vec<Vec<&[u32]>> = starts.map(chunk).collect();
-        if let Some(first) = chunks.first() {
-            memory.announce(first)?;
-        }
-        for (index, tokens) in chunks.iter().enumerate() {
-            if let Some(next) = chunks.get(index + 1) {
-                memory.announce(next)?;
-            }
-            self.compute(memory, tokens)?;
-        }
-        Ok(())
     }
 
     fn compute(&mut self, memory: &mut dyn Memory, tokens: &[&[u32]]) -> Result<(), Error> {
         let logits = self.model.forward_last(tokens, &mut self.cache, memory)?;
+        self.take(tokens, &logits)
+    }
+
+    /// Keeps the logits of the sequences that have had tokens.
+    fn take(&mut self, tokens: &[&[u32]], logits: &Tensor) -> Result<(), Error> {
         let logits = logits.to_vec2::<f32>()?;
         for ((sequence, tokens), logits) in self.sequences.iter_mut().zip(tokens).zip(logits) {
             if !tokens.is_empty() {

@@ -26,7 +26,12 @@ impl<M: Memory> Profile<M> {
     }
 
     /// The memory.
-    pub fn memory(&mut self) -> &mut M {
+    pub fn memory(&self) -> &M {
+        &self.memory
+    }
+
+    /// The memory, to be changed.
+    pub fn memory_mut(&mut self) -> &mut M {
         &mut self.memory
     }
 

@@ -10,14 +10,14 @@ use std::{
 use candle_core::{DType, Device, Tensor, safetensors};
 use engram_model::{Cache, Error, Memory, Model};
 
-/// Of golden/make.py.
-const CHECKPOINTS: [&str; 4] = ["v3_grouped", "v3_yarn", "v2_greedy", "v2_limited"];
+/// Of `golden/make.py`, and one with hyper-connections of `golden/engram_models.py`.
+const CHECKPOINTS: [&str; 5] = ["v3_grouped", "v3_yarn", "v2_greedy", "v2_limited", "hyper"];
 
 /// Against transformers; the logits have a deviation of about one.
 const LIMIT: f32 = 1e-4;
 
 struct Golden {
-    /// Of sequences of one length.
+    /// Of two sequences of one length.
     ids: Vec<Vec<u32>>,
     /// `[tokens, vocabulary]` for each.
     logits: Vec<Tensor>,
@@ -30,8 +30,8 @@ impl Golden {
         let ids = tensors["input_ids"].to_dtype(DType::U32).unwrap();
         let logits = &tensors["logits"];
         Self {
-            ids: ids.to_vec2().unwrap(),
-            logits: (0..logits.dim(0).unwrap())
+            ids: ids.narrow(0, 0, 2).unwrap().to_vec2().unwrap(),
+            logits: (0..2)
                 .map(|sequence| logits.get(sequence).unwrap())
                 .collect(),
         }

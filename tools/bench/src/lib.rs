@@ -11,9 +11,11 @@ pub mod ours;
 mod plot;
 mod random;
 mod raw;
-mod report;
+pub mod report;
 mod timing;
-mod trace;
+pub mod trace;
+
+pub use timing::median;
 
 use std::process::ExitCode;
 

@@ -10,7 +10,13 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 /// Prints rows of cells, each column as wide as its widest cell.
-pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
+///
+/// # Errors
+/// A standard output that is closed.
+///
+/// # Panics
+/// If a row has fewer cells than `head`.
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells
@@ -34,7 +40,10 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
 }
 
 /// Writes `report` to the file at `path` as JSON, where one is named.
-pub(crate) fn json(path: Option<&Path>, report: &impl Serialize) -> Result<()> {
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn json(path: Option<&Path>, report: &impl Serialize) -> Result<()> {
     let Some(path) = path else {
         return Ok(());
     };
@@ -43,7 +52,7 @@ pub(crate) fn json(path: Option<&Path>, report: &impl Serialize) -> Result<()> {
 }
 
 /// A figure with three digits or so.
-pub(crate) fn figure(value: f64) -> String {
+pub fn figure(value: f64) -> String {
     match value.abs() {
         size if !size.is_finite() => "-".into(),
         size if size >= 1e9 => format!("{:.2} G", value / 1e9),

@@ -1,0 +1,182 @@
+use std::{path::PathBuf, time::Instant};
+
+use anyhow::{Result, anyhow, ensure};
+use engram_bench::report;
+use engram_model::{Generator, Options, Profile, Sampling};
+use serde::Serialize;
+
+use crate::{
+    layers::{self, LayerReport},
+    open::{ModelArgs, encode},
+    tiers::{self, TierReport},
+};
+
+/// Continue prompts, and show what each layer waited for
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    /// The text to continue; may be given more than once, for a batch
+    #[arg(long, value_name = "TEXT", required = true)]
+    prompt: Vec<String>,
+    /// Tokens to make for each prompt, at most
+    #[arg(long, value_name = "COUNT", default_value_t = 32)]
+    max_tokens: usize,
+    /// Tokens of a prompt to compute at a time
+    #[arg(long, value_name = "COUNT", default_value_t = 512, value_parser = at_least_one)]
+    chunk: usize,
+    /// What logits are divided by before a token is drawn; 0 takes the likeliest
+    #[arg(long, default_value_t = 0.0)]
+    temperature: f64,
+    /// Draw from so many of the likeliest tokens; 0 for all
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    top_k: usize,
+    /// Draw from the likeliest tokens that have this probability together
+    #[arg(long, value_name = "SHARE", default_value_t = 1.0)]
+    top_p: f64,
+    /// Draw the same again
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Write tokens and figures here as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+fn at_least_one(text: &str) -> Result<usize> {
+    let count = text.parse()?;
+    ensure!(count > 0, "it must be 1 or more");
+    Ok(count)
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    backend: String,
+    prompts: Vec<Continuation>,
+    prefill: Phase,
+    decode: Phase,
+    tiers: Vec<TierReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct Continuation {
+    prompt: Vec<u32>,
+    tokens: Vec<u32>,
+    text: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Phase {
+    tokens: usize,
+    seconds: f64,
+    layers: Vec<LayerReport>,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<()> {
+        let tokenizer = self.model.tokenizer()?;
+        let encoded = self.prompt.iter().map(|text| encode(&tokenizer, text));
+        let encoded = encoded.collect::<Result<Vec<_>>>()?;
+        let model = self.model.load_model()?;
+        let engram = self.model.load_engram()?;
+        let options = Options {
+            chunk: self.chunk,
+            max_tokens: self.max_tokens,
+            stop: model.config().eos_tokens().to_vec(),
+            vocabulary: tokenizer.get_vocab_size(true),
+            sampling: self.sampling()?,
+        };
+
+        let prompts: Vec<&[u32]> = encoded.iter().map(Vec::as_slice).collect();
+        let session = engram.session(prompts.len());
+        let mut memory = Profile::new(session, model.config().layers());
+        let start = Instant::now();
+        let mut generator = Generator::new(&model, &mut memory, &prompts, options)?;
+        let seconds = start.elapsed().as_secs_f64();
+        let tokens = prompts.iter().map(|prompt| prompt.len()).sum();
+        let prefill = Phase::take(&mut memory, tokens, seconds);
+        let start = Instant::now();
+        while !generator.is_done() {
+            generator.step(&mut memory)?;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let tokens = generator.made().map(<[u32]>::len).sum();
+        let decode = Phase::take(&mut memory, tokens, seconds);
+
+        let made = encoded
+            .iter()
+            .zip(generator.made())
+            .map(|(prompt, tokens)| {
+                let text = tokenizer.decode(tokens, true);
+                Ok(Continuation {
+                    prompt: prompt.clone(),
+                    tokens: tokens.to_vec(),
+                    text: text.map_err(|e| anyhow!("cannot decode {tokens:?}: {e}"))?,
+                })
+            });
+        let report = Report {
+            backend: engram.store().backend().to_string(),
+            prompts: made.collect::<Result<_>>()?,
+            prefill,
+            decode,
+            tiers: tiers::of(engram.store()),
+        };
+        for (text, made) in self.prompt.iter().zip(&report.prompts) {
+            println!("{text}\x1b[1m{}\x1b[0m", made.text);
+            println!("tokens: {:?}\n", made.tokens);
+        }
+        println!("rows by {}\n", report.backend);
+        report.prefill.print("prefill")?;
+        report.decode.print("decode")?;
+        tiers::print(&report.tiers)?;
+        report::json(self.json.as_deref(), &report)
+    }
+
+    fn sampling(&self) -> Result<Sampling> {
+        ensure!(
+            self.temperature >= 0.0 && self.temperature.is_finite(),
+            "--temperature is {}, expected 0 or more",
+            self.temperature
+        );
+        ensure!(
+            (0.0..=1.0).contains(&self.top_p),
+            "--top-p is {}, expected 0 to 1",
+            self.top_p
+        );
+        if self.temperature == 0.0 {
+            return Ok(Sampling::Greedy);
+        }
+        Ok(Sampling::Random {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            seed: self.seed,
+        })
+    }
+}
+
+impl Phase {
+    /// What `memory` has measured, which begins anew.
+    fn take(memory: &mut Profile<engram_model::Session<'_>>, tokens: usize, seconds: f64) -> Self {
+        let layers = layers::join(memory.layers(), memory.memory().times());
+        memory.reset();
+        memory.memory_mut().reset_times();
+        Self {
+            tokens,
+            seconds,
+            layers,
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "few tokens")]
+    fn print(&self, name: &str) -> Result<()> {
+        let rate = report::figure(self.tokens as f64 / self.seconds);
+        let took = report::figure(1e3 * self.seconds);
+        println!(
+            "{name}: {} tokens in {took} ms, {rate} a second",
+            self.tokens
+        );
+        layers::print(&self.layers)?;
+        println!();
+        Ok(())
+    }
+}

@@ -1,0 +1,5 @@
+//! One file for each subcommand.
+
+pub(crate) mod bench;
+pub(crate) mod generate;
+pub(crate) mod synth;

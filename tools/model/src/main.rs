@@ -1,0 +1,43 @@
+//! The `engram-model` command.
+
+#![forbid(unsafe_code)]
+
+mod cmd;
+mod layers;
+mod open;
+mod synth;
+mod tiers;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs models that take their Engram rows from a pack.
+#[derive(Parser)]
+#[command(name = "engram-model", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Generate(cmd::generate::Args),
+    Bench(cmd::bench::Args),
+    Synth(cmd::synth::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Generate(args) => args.run(),
+        Command::Bench(args) => args.run(),
+        Command::Synth(args) => args.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What a model, its pack and its tokenizer are opened by.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anyhow::{Result, anyhow};
+use candle_core::Device;
+use clap::ValueEnum;
+use engram::{Config, Reader, Resident, Store};
+use engram_checkpoint::TOKENIZER_FILE;
+use engram_model::{Engram, Model};
+use tokenizers::Tokenizer;
+
+/// A model and where its rows come from.
+#[derive(clap::Args)]
+pub(crate) struct ModelArgs {
+    /// Folder with config.json and safetensors files
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// Pack with the rows of its Engram layers
+    #[arg(long)]
+    pub(crate) pack: PathBuf,
+    /// How the pack is read
+    #[arg(long, value_enum, default_value_t = ReaderName::Direct)]
+    pub(crate) reader: ReaderName,
+    /// MiB of memory for rows read before
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    pub(crate) cache: usize,
+    /// Load the columns of n-grams of up to this many tokens into memory
+    #[arg(long, value_name = "ORDER")]
+    pub(crate) resident: Option<u32>,
+}
+
+/// A [`Reader`] by its name.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum ReaderName {
+    Direct,
+    DirectThreads,
+    Mmap,
+    Pread,
+    Memory,
+}
+
+impl From<ReaderName> for Reader {
+    fn from(name: ReaderName) -> Self {
+        match name {
+            ReaderName::Direct => Self::Direct,
+            ReaderName::DirectThreads => Self::DirectThreads,
+            ReaderName::Mmap => Self::Mmap,
+            ReaderName::Pread => Self::Pread,
+            ReaderName::Memory => Self::Memory,
+        }
+    }
+}
+
+impl ModelArgs {
+    pub(crate) fn load_model(&self) -> Result<Model> {
+        Ok(Model::load(&self.model, &Device::Cpu)?)
+    }
+
+    /// The blocks, with rows from the pack as the arguments say.
+    pub(crate) fn load_engram(&self) -> Result<Engram> {
+        let resident = self.resident.map_or(Resident::None, Resident::Orders);
+        let config = Config::new()
+            .reader(self.reader.into())
+            .cache_bytes(self.cache << 20)
+            .resident(resident);
+        self.engram_with(config)
+    }
+
+    /// The blocks, with rows from the pack opened by `config`.
+    pub(crate) fn engram_with(&self, config: Config) -> Result<Engram> {
+        let store = Arc::new(Store::open(&self.pack, config)?);
+        Ok(Engram::load(&self.model, store, &Device::Cpu)?)
+    }
+
+    pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
+        let path = self.model.join(TOKENIZER_FILE);
+        Tokenizer::from_file(&path).map_err(|e| anyhow!("{}: {e}", path.display()))
+    }
+}
+
+/// The tokens of `text`, with those that begin one.
+pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>> {
+    let encoding = tokenizer.encode(text, true);
+    let encoding = encoding.map_err(|e| anyhow!("cannot encode `{text}`: {e}"))?;
+    Ok(encoding.get_ids().to_vec())
+}

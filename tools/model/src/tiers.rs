@@ -1,0 +1,57 @@
+//! Where rows came from.
+
+use anyhow::Result;
+use engram::{Metrics, Store, TableMetrics};
+use engram_bench::report;
+use serde::Serialize;
+
+/// Rows of one table by the tier that served them.
+#[derive(Debug, Serialize)]
+pub(crate) struct TierReport {
+    layer: u32,
+    /// From resident columns, a mapping or a read through the page cache, whichever the reader has.
+    memory: u64,
+    cached: u64,
+    drive: u64,
+    bytes_read: u64,
+}
+
+impl TierReport {
+    fn of(table: &TableMetrics) -> Self {
+        let on_disk: u64 = table.columns.iter().map(|column| column.rows).sum();
+        let cached = table.columns.iter().map(|column| column.cached).sum();
+        Self {
+            layer: table.layer,
+            memory: table.rows - on_disk,
+            cached,
+            drive: on_disk - cached,
+            bytes_read: table.bytes_read,
+        }
+    }
+}
+
+/// All rows since `store` was opened.
+pub(crate) fn of(store: &Store) -> Vec<TierReport> {
+    let Metrics { tables, .. } = store.metrics();
+    tables.iter().map(TierReport::of).collect()
+}
+
+pub(crate) fn print(tiers: &[TierReport]) -> Result<()> {
+    let cells = tiers.iter().map(|tier| {
+        vec![
+            tier.layer.to_string(),
+            tier.memory.to_string(),
+            tier.cached.to_string(),
+            tier.drive.to_string(),
+            tier.bytes_read.to_string(),
+        ]
+    });
+    let head = [
+        "table of layer",
+        "rows from memory or map",
+        "row cache",
+        "drive",
+        "bytes read",
+    ];
+    report::table(&head, &cells.collect::<Vec<_>>())
+}

@@ -1,0 +1,268 @@
+//! The command, from end to end.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use engram_checkpoint::Checkpoint;
+use engram_pack::{BuildOptions, build};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../engine/model/tests/golden")
+        .join(name)
+}
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_engram-model"))
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+/// Standard output of a run that must succeed.
+fn succeeds(args: &[&str]) -> String {
+    let out = run(args);
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{args:?}: {errors}");
+    String::from_utf8(out.stdout).unwrap()
+}
+
+fn fails(args: &[&str], text: &str) {
+    let out = run(args);
+    let errors = String::from_utf8_lossy(&out.stderr);
+    assert!(!out.status.success(), "{args:?}");
+    assert!(errors.contains(text), "{errors}");
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn pack(checkpoint: &Path, folder: &TempDir) -> PathBuf {
+    let pack = folder.path().join("pack");
+    let checkpoint = Checkpoint::open(checkpoint, None).unwrap();
+    build(&checkpoint, &pack, &BuildOptions::default(), &|_| ()).unwrap();
+    pack
+}
+
+#[test]
+fn prompts_become_tokens_and_a_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = golden("engram_v41");
+    let pack = pack(&model, &folder);
+    let json = folder.path().join("out.json");
+    let mut seen = Vec::new();
+    for reader in ["direct", "memory", "mmap"] {
+        let out = succeeds(&[
+            "generate",
+            "--model",
+            text(&model),
+            "--pack",
+            text(&pack),
+            "--prompt",
+            "The cat sat",
+            "--prompt",
+            "A dog",
+            "--max-tokens",
+            "6",
+            "--chunk",
+            "2",
+            "--reader",
+            reader,
+            "--json",
+            text(&json),
+        ]);
+        for part in [
+            "The cat sat",
+            "prefill: ",
+            "decode: ",
+            "waited, ms",
+            "row cache",
+        ] {
+            assert!(out.contains(part), "{part} is not in: {out}");
+        }
+        let report: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+        let tokens = |prompt: usize| report["prompts"][prompt]["tokens"].clone();
+        assert_eq!(tokens(0).as_array().unwrap().len(), 6);
+        seen.push([tokens(0), tokens(1)]);
+
+        // 6 columns, for every token but the last of each text.
+        let asked = report["prefill"]["tokens"].as_u64().unwrap() + 2 * 5;
+        for tier in report["tiers"].as_array().unwrap() {
+            let rows = |name: &str| tier[name].as_u64().unwrap();
+            let [memory, cached, drive] = ["memory", "cached", "drive"].map(rows);
+            assert_eq!(memory + cached + drive, 6 * asked, "{tier}");
+            assert_eq!(reader == "direct", drive > 0, "{tier}");
+            assert_eq!(reader != "direct", memory > 0, "{tier}");
+        }
+        let layers = report["decode"]["layers"].as_array().unwrap();
+        let with_rows: Vec<bool> = layers
+            .iter()
+            .map(|layer| layer["engram"].is_object())
+            .collect();
+        assert_eq!(with_rows, [true, false, true]);
+    }
+    assert!(seen.iter().all(|tokens| tokens == &seen[0]));
+}
+
+#[test]
+fn drawn_texts_repeat_with_their_seed() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = golden("engram_demo");
+    let pack = pack(&model, &folder);
+    let made = |seed: &str| {
+        let json = folder.path().join("out.json");
+        let (model, pack) = (text(&model), text(&pack));
+        succeeds(&[
+            "generate",
+            "--model",
+            model,
+            "--pack",
+            pack,
+            "--prompt",
+            "The",
+            "--temperature",
+            "1.5",
+            "--top-k",
+            "50",
+            "--top-p",
+            "0.95",
+            "--seed",
+            seed,
+            "--json",
+            text(&json),
+        ]);
+        let report: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+        report["prompts"][0]["tokens"].clone()
+    };
+    assert_eq!(made("1"), made("1"));
+    assert_ne!(made("1"), made("2"));
+}
+
+#[test]
+fn a_made_up_model_is_packed_run_and_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    let tokenizer = golden("engram_v41").join("tokenizer.json");
+    let synth = [
+        "synth",
+        "--tokenizer",
+        text(&tokenizer),
+        "--out",
+        text(&model),
+        "--scale",
+        "100000",
+        "--layers",
+        "6",
+        "--hidden",
+        "64",
+        "--experts",
+        "4",
+    ];
+    let out = succeeds(&synth);
+    assert!(out.contains("parameters in the decoder"), "{out}");
+    fails(&synth, "is not empty");
+    let pack = pack(&model, &folder);
+    let (model, pack) = (text(&model), text(&pack));
+    succeeds(&[
+        "generate",
+        "--model",
+        model,
+        "--pack",
+        pack,
+        "--prompt",
+        "The",
+        "--max-tokens",
+        "3",
+    ]);
+    let trace = folder.path().join("trace.u32le");
+    let tokens: Vec<u8> = (0..64_u32)
+        .flat_map(|id| (id * 5 % 320).to_le_bytes())
+        .collect();
+    fs::write(&trace, tokens).unwrap();
+    let json = folder.path().join("bench.json");
+    let bench = [
+        "bench",
+        "--model",
+        model,
+        "--pack",
+        pack,
+        "--trace",
+        text(&trace),
+        "--prefill",
+        "12",
+        "--chunk",
+        "5",
+        "--decode",
+        "2",
+        "--rounds",
+        "3",
+        "--json",
+        text(&json),
+    ];
+    let out = succeeds(&bench);
+    assert!(
+        out.contains("overhead") && out.contains("drive, cold"),
+        "{out}"
+    );
+    let report: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    let lines = report.as_array().unwrap();
+    assert_eq!(lines.len(), 4);
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["decode_ms"].as_f64().unwrap() > 0.0)
+    );
+    assert_eq!(lines[0]["prefill_ratio"], 1.0);
+    let (Some(rounds), mut long) = (bench.iter().position(|&arg| arg == "3"), bench) else {
+        unreachable!("they are named above");
+    };
+    long[rounds] = "30";
+    fails(&long, "has 64 tokens, 30 rounds of 14 need more");
+}
+
+#[test]
+fn bad_input_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = golden("engram_demo");
+    let pack = pack(&model, &folder);
+    let (model, pack) = (text(&model), text(&pack));
+    let generate = ["generate", "--model", model, "--pack", pack];
+    let with = |args: &[&'static str]| [&generate[..], args].concat();
+    fails(&with(&[]), "--prompt");
+    fails(&with(&["--prompt", "A", "--chunk", "0"]), "1 or more");
+    fails(
+        &with(&["--prompt", "A", "--temperature=-1"]),
+        "--temperature is -1",
+    );
+    fails(&with(&["--prompt", "A", "--top-p", "2"]), "--top-p is 2");
+    let other = golden("engram_v41");
+    let other = [
+        "generate",
+        "--model",
+        text(&other),
+        "--pack",
+        pack,
+        "--prompt",
+        "A",
+    ];
+    fails(&other, "in the pack");
+    let none = folder.path().join("none");
+    let none = [
+        "generate",
+        "--model",
+        text(&none),
+        "--pack",
+        pack,
+        "--prompt",
+        "A",
+    ];
+    fails(&none, "tokenizer.json");
+}
