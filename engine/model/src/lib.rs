@@ -9,6 +9,26 @@
 //! pack -----------------> Store -----^  rows by ticket
 //! ```
 
+//! ```no_run
+//! use std::sync::Arc;
+//!
+//! use candle_core::Device;
+//! use engram::{Config, Store};
+//! use engram_model::{Engram, Model};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = Arc::new(Store::open("pack", Config::new())?);
+//! let model = Model::load("model", &Device::Cpu)?;
+//! let engram = Engram::load("model", store, &Device::Cpu)?;
+//! let (mut cache, mut session) = (model.cache(1), engram.session(1));
+//! let logits = model.forward(&[&[0, 3, 15]], &mut cache, &mut session)?;
+//! // The last token is rejected; the session follows the cache.
+//! cache.truncate(0, 2);
+//! let logits = model.forward(&[&[7]], &mut cache, &mut session)?;
+//! # Ok(())
+//! # }
+//! ```
+
 #![forbid(unsafe_code)]
 
 mod attention;

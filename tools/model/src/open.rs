@@ -57,14 +57,13 @@ impl ModelArgs {
         Ok(Model::load(&self.model, &Device::Cpu)?)
     }
 
-    /// The blocks, with rows from the pack as the arguments say.
-    pub(crate) fn load_engram(&self) -> Result<Engram> {
+    /// How the pack is to be opened.
+    pub(crate) fn config(&self) -> Config {
         let resident = self.resident.map_or(Resident::None, Resident::Orders);
-        let config = Config::new()
+        Config::new()
             .reader(self.reader.into())
             .cache_bytes(self.cache << 20)
-            .resident(resident);
-        self.engram_with(config)
+            .resident(resident)
     }
 
     /// The blocks, with rows from the pack opened by `config`.

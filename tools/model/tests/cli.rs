@@ -209,7 +209,7 @@ fn a_made_up_model_is_packed_run_and_measured() {
     ];
     let out = succeeds(&bench);
     assert!(
-        out.contains("overhead") && out.contains("drive, cold"),
+        out.contains("overhead") && out.contains("drive alone"),
         "{out}"
     );
     let report: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
@@ -225,7 +225,7 @@ fn a_made_up_model_is_packed_run_and_measured() {
         unreachable!("they are named above");
     };
     long[rounds] = "30";
-    fails(&long, "has 64 tokens, 30 rounds of 14 need more");
+    fails(&long, "has 64 tokens, 31 rounds of 14 need more");
 }
 
 #[test]

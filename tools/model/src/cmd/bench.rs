@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::open::ModelArgs;
 
-/// Compare rows from the drive with rows in memory and with none, in prefill and decode
+/// Compare rows from the drive with rows in memory and with no Engram, in prefill and decode
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = 32)]
     decode: usize,
     /// How often each is measured, in turns, with other parts of the text
-    #[arg(long, value_name = "COUNT", default_value_t = 7)]
+    #[arg(long, value_name = "COUNT", default_value_t = 8)]
     rounds: usize,
     /// Write the figures here as JSON
     #[arg(long, value_name = "FILE")]
@@ -60,7 +60,8 @@ struct Round {
     decode_waited: f64,
 }
 
-const NAMES: [&str; 4] = ["memory", "drive, cold", "drive, again", "none"];
+/// Where rows come from: all are in memory, none is, the row cache has those of earlier rounds' texts, there are none.
+const NAMES: [&str; 4] = ["memory", "drive alone", "drive and cache", "none"];
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
@@ -73,36 +74,39 @@ impl Args {
             "--prefill, --chunk, --decode and --rounds must be 1 or more"
         );
         ensure!(
-            tokens.len() >= used * self.rounds,
+            tokens.len() / used > self.rounds,
             "{} has {} tokens, {} rounds of {used} need more",
             self.trace.display(),
             tokens.len(),
-            self.rounds
+            self.rounds + 1
         );
         let model = self.model.load_model()?;
-        let memory = self
-            .model
-            .engram_with(Config::new().reader(Reader::Memory))?;
-        println!("rows in memory by {}", memory.store().backend());
+        let stores = [
+            Config::new().reader(Reader::Memory),
+            self.model.config().cache_bytes(0),
+            self.model.config(),
+        ];
+        let stores = stores.map(|config| self.model.engram_with(config));
+        let stores = stores.into_iter().collect::<Result<Vec<_>>>()?;
+        for (name, engram) in NAMES.iter().zip(&stores) {
+            println!("{name}: {}", engram.store().backend());
+        }
+        println!();
         let mut rounds: [Vec<Round>; 4] = Default::default();
-        let stride = tokens.len() / self.rounds;
+        let stride = tokens.len() / (self.rounds + 1);
+        // The first round warms up processor, memory and cache.
         for round in 0..=self.rounds {
-            // The first round only warms up the processor.
-            let text = &tokens[round.saturating_sub(1) * stride..][..used];
-            // A new store has an empty row cache, and its reads go past the page cache.
-            let drive = self.model.load_engram()?;
-            let measured = [
-                self.with_rows(&model, &memory, text)?,
-                self.with_rows(&model, &drive, text)?,
-                self.with_rows(&model, &drive, text)?,
-                self.measure(&model, &mut (), text, |()| Duration::ZERO)?,
-            ];
-            if round == 0 {
-                println!("rows on the drive by {}\n", drive.store().backend());
-                continue;
-            }
-            for (rounds, measured) in rounds.iter_mut().zip(measured) {
-                rounds.push(measured);
+            let text = &tokens[round * stride..][..used];
+            // Whoever comes first may find another machine than who comes last.
+            for turn in 0..NAMES.len() {
+                let place = (round + turn) % NAMES.len();
+                let measured = match stores.get(place) {
+                    Some(engram) => self.with_rows(&model, engram, text)?,
+                    None => self.measure(&model, &mut (), text, |()| Duration::ZERO)?,
+                };
+                if round > 0 {
+                    rounds[place].push(measured);
+                }
             }
         }
         let lines: Vec<Line> = NAMES

@@ -77,7 +77,7 @@ impl Args {
         let encoded = self.prompt.iter().map(|text| encode(&tokenizer, text));
         let encoded = encoded.collect::<Result<Vec<_>>>()?;
         let model = self.model.load_model()?;
-        let engram = self.model.load_engram()?;
+        let engram = self.model.engram_with(self.model.config())?;
         let options = Options {
             chunk: self.chunk,
             max_tokens: self.max_tokens,
