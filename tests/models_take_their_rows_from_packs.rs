@@ -6,6 +6,7 @@
 
 use std::{
     fs,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,7 +17,7 @@ use engram_checkpoint::Checkpoint;
 use engram_model::{Cache, Engram, Error, Generator, Memory, Model, Options, Sampling};
 use engram_pack::attach;
 use engram_tests::{READERS, make_pack};
-use safetensors::SafeTensors;
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use tempfile::TempDir;
 
 const MODELS: [&str; 3] = ["engram_v41", "engram_demo", "engram_qwen"];
@@ -309,7 +310,12 @@ fn prefill_in_chunks_gives_the_last_logits() {
         let (mut session, mut cache) = (engram.session(3), golden.model.cache(3));
         let logits = golden
             .model
-            .prefill(&prompts, chunk, &mut cache, &mut session)
+            .prefill(
+                &prompts,
+                NonZeroUsize::new(chunk).unwrap(),
+                &mut cache,
+                &mut session,
+            )
             .unwrap();
         assert_eq!(cache.lens(), [TOKENS, 5, 8]);
         for (sequence, prompt) in prompts.iter().enumerate() {
@@ -324,10 +330,10 @@ fn texts_are_the_same_alone_and_in_a_batch() {
     let golden = Golden::new("engram_demo");
     let engram = golden.engram(direct());
     let greedy = Options {
-        chunk: 4,
+        chunk: NonZeroUsize::new(4).unwrap(),
         max_tokens: 9,
         stop: Vec::new(),
-        vocabulary: golden.model.config().vocab_size(),
+        vocabulary: NonZeroUsize::new(golden.model.config().vocab_size()).unwrap(),
         sampling: Sampling::Greedy,
     };
     let made = |prompts: &[&[u32]], options: &Options| -> Vec<Vec<u32>> {
@@ -509,46 +515,245 @@ fn a_tokenizer_or_tables_of_another_model_are_refused() {
     );
 }
 
-/// Writes the tensors of the file `from` but that called `name` to the file `to`, and returns their names.
-fn save_without(name: &str, from: &Path, to: &Path) -> Vec<String> {
+/// Writes the tensors of the file `from` to the file `to` as `edit` leaves them, and returns their names.
+fn save_edited(
+    from: &Path,
+    to: &Path,
+    edit: impl FnOnce(&mut Vec<(String, TensorView<'_>)>),
+) -> Vec<String> {
     let bytes = fs::read(from).unwrap();
     let mut tensors = SafeTensors::deserialize(&bytes).unwrap().tensors();
-    let before = tensors.len();
-    tensors.retain(|(tensor, _)| tensor != name);
-    assert_eq!(tensors.len(), before - 1, "{name}");
+    edit(&mut tensors);
     let names = tensors.iter().map(|(name, _)| name.clone()).collect();
     fs::write(to, safetensors::serialize(tensors, None).unwrap()).unwrap();
     names
 }
 
+fn save_without(name: &str, from: &Path, to: &Path) -> Vec<String> {
+    save_edited(from, to, |tensors| {
+        let before = tensors.len();
+        tensors.retain(|(tensor, _)| tensor != name);
+        assert_eq!(tensors.len(), before - 1, "{name}");
+    })
+}
+
+/// Edits the tensors of a golden model and refuses it with these texts. They come to lie in a file that the pack does
+/// not know.
+fn refuses_edited(
+    name: &str,
+    edit: impl FnOnce(&mut Vec<(String, TensorView<'_>)>),
+    texts: &[&str],
+) {
+    const FILE: &str = "renamed.safetensors";
+    let spoilt = copy(name);
+    let path = spoilt.path().join("model.safetensors");
+    let left = save_edited(&path, &spoilt.path().join(FILE), edit);
+    let map: serde_json::Map<String, serde_json::Value> =
+        left.into_iter().map(|name| (name, FILE.into())).collect();
+    let index = serde_json::json!({ "weight_map": map });
+    fs::remove_file(path).unwrap();
+    fs::write(
+        spoilt.path().join("model.safetensors.index.json"),
+        index.to_string(),
+    )
+    .unwrap();
+    refuses(spoilt.path(), &Golden::new(name).pack(), texts);
+}
+
 #[test]
 fn tensors_of_a_block_that_are_missing_are_named() {
     for (name, tensor) in [
-        ("engram_v41", "layers.2.engram.q_weight"),
-        ("engram_demo", "layers.1.engram.key_projs.3.bias"),
-        ("engram_qwen", "layers.1.ple.norm_conv.weight"),
+        ("engram_v41", "model.layers.2.engram.q_weight"),
+        ("engram_v41", "model.layers.0.engram.wkv.scale"),
+        ("engram_demo", "model.layers.1.engram.key_projs.3.bias"),
+        ("engram_qwen", "model.layers.1.ple.norm_conv.weight"),
     ] {
-        // A folder without the tables, whose files the pack does not know.
-        let golden = Golden::new(name);
-        let spoilt = copy(name);
-        let path = spoilt.path().join("model.safetensors");
-        let left = save_without(
-            &format!("model.{tensor}"),
-            &path,
-            &spoilt.path().join("renamed.safetensors"),
+        let without = |tensors: &mut Vec<(String, TensorView<'_>)>| {
+            tensors.retain(|(name, _)| name != tensor);
+        };
+        refuses_edited(name, without, &["no tensor", tensor]);
+    }
+}
+
+#[test]
+fn tensors_of_a_block_that_do_not_fit_are_named() {
+    static BYTES: [u8; 64] = [0; 64];
+    let scale = "model.layers.0.engram.wkv.scale";
+    for (dtype, shape, found) in [
+        (
+            Dtype::F8_E8M0,
+            vec![10, 0],
+            "shape is [10, 0], expected divisors of [320, 192]",
+        ),
+        (
+            Dtype::F8_E8M0,
+            vec![7, 6],
+            "expected divisors of [320, 192]",
+        ),
+        (
+            Dtype::F8_E8M0,
+            vec![60],
+            "shape is [60], expected that of a matrix",
+        ),
+        (Dtype::I8, vec![10, 6], "dtype is I8, expected F8_E8M0"),
+    ] {
+        let bytes = &BYTES[..shape.iter().product()];
+        let edit = |tensors: &mut Vec<(String, TensorView<'_>)>| {
+            tensors.retain(|(name, _)| name != scale);
+            let view = TensorView::new(dtype, shape, bytes).unwrap();
+            tensors.push((scale.into(), view));
+        };
+        refuses_edited("engram_v41", edit, &[scale, found]);
+    }
+    for name in [
+        "model.layers.0.engram.gate",
+        "model.layers.1.engram.q_weight",
+        "model.layers.2.engram.wkv.bias",
+    ] {
+        let edit = |tensors: &mut Vec<(String, TensorView<'_>)>| {
+            let view = TensorView::new(Dtype::BF16, vec![4, 8], &BYTES).unwrap();
+            tensors.push((name.into(), view));
+        };
+        refuses_edited("engram_v41", edit, &[name, "no place"]);
+    }
+}
+
+#[test]
+fn a_convolution_needs_taps() {
+    for (name, field) in [
+        ("engram_demo", "kernel_size"),
+        ("engram_qwen", "ple_conv_kernel_size"),
+    ] {
+        for taps in [0, 65] {
+            let spoilt = copy(name);
+            set(spoilt.path(), field, taps.into());
+            let found = format!("`{field}` is {taps}, expected 1 to 64");
+            refuses(spoilt.path(), &Golden::new(name).pack(), &[&found]);
+        }
+    }
+}
+
+/// Checks when rows are asked for.
+struct Watching<'a> {
+    session: engram_model::Session<'a>,
+    seen: Vec<Vec<u64>>,
+}
+
+impl Watching<'_> {
+    fn look(&mut self) {
+        let rows = self.session.times().iter().map(|times| times.rows);
+        self.seen.push(rows.collect());
+    }
+}
+
+impl Memory for Watching<'_> {
+    fn begin(&mut self, before: &[usize], tokens: &[&[u32]]) -> Result<(), Error> {
+        self.session.begin(before, tokens)?;
+        self.look();
+        Ok(())
+    }
+
+    fn add(&mut self, layer: usize, stream: &Tensor) -> Result<Option<Tensor>, Error> {
+        let added = self.session.add(layer, stream)?;
+        self.look();
+        Ok(added)
+    }
+}
+
+#[test]
+fn all_rows_are_asked_for_before_the_first_layer() {
+    let golden = Golden::new("engram_v41");
+    let engram = golden.engram(direct().cache_bytes(0));
+    let mut memory = Watching {
+        session: engram.session(3),
+        seen: Vec::new(),
+    };
+    golden.whole(&mut memory);
+    // Four of the tokens are parts of images; each other one reads six rows of each table.
+    let rows = 6 * (3 * TOKENS as u64 - 4);
+    assert_eq!(memory.seen, vec![[rows, rows]; 4]);
+    for times in memory.session.times() {
+        let overlap = times.overlap().unwrap();
+        assert!((0.0..=1.0).contains(&overlap), "{times:?}");
+        assert!(times.hidden + times.waited <= times.fetched, "{times:?}");
+        assert!(
+            !times.fetched.is_zero() && !times.computed.is_zero(),
+            "{times:?}"
         );
-        let names = left
-            .into_iter()
-            .map(|name| (name, "renamed.safetensors".into()));
-        let map: serde_json::Map<String, serde_json::Value> = names.collect();
-        let index = serde_json::json!({ "weight_map": map });
-        fs::remove_file(path).unwrap();
-        fs::write(
-            spoilt.path().join("model.safetensors.index.json"),
-            index.to_string(),
-        )
-        .unwrap();
-        refuses(spoilt.path(), &golden.pack(), &["no tensor", tensor]);
+    }
+    // Nothing is hidden where rows are copied at once.
+    let engram = golden.engram(Config::new().reader(Reader::Memory));
+    let mut session = engram.session(3);
+    golden.whole(&mut session);
+    for times in session.times() {
+        assert!(
+            times.waited.is_zero() && times.hidden.is_zero(),
+            "{times:?}"
+        );
+        assert!(times.asked >= times.fetched, "{times:?}");
+    }
+    session.reset_times();
+    assert!(
+        session
+            .times()
+            .iter()
+            .all(|times| times.rows == 0 && times.overlap().is_none())
+    );
+}
+
+#[test]
+fn texts_are_not_made_of_what_is_no_number() {
+    struct NotANumber;
+    impl Memory for NotANumber {
+        fn begin(&mut self, _: &[usize], _: &[&[u32]]) -> Result<(), Error> {
+            Ok(())
+        }
+
+        fn add(&mut self, _: usize, stream: &Tensor) -> Result<Option<Tensor>, Error> {
+            Ok(Some((stream * f64::NAN)?))
+        }
+    }
+    let golden = Golden::new("engram_demo");
+    let options = Options {
+        chunk: NonZeroUsize::MIN,
+        max_tokens: 1,
+        stop: Vec::new(),
+        vocabulary: NonZeroUsize::MAX,
+        sampling: Sampling::Greedy,
+    };
+    let prompt: [&[u32]; 1] = [&[3, 4]];
+    let fails = |prompts: &[&[u32]], options: &Options, text: &str| {
+        let error = Generator::new(&golden.model, &mut NotANumber, prompts, options.clone());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains(text), "{error}");
+    };
+    fails(
+        &prompt,
+        &options,
+        "the logits of sequence 0 are not numbers",
+    );
+    fails(
+        &[&[3], &[]],
+        &options,
+        "the prompt of sequence 1 has no tokens",
+    );
+    fails(&[&[3, 320]], &options, "token 320 at 1 of sequence 0");
+    for (temperature, top_p, text) in [
+        (0.0, 1.0, "temperature is 0, expected a number above 0"),
+        (f64::NAN, 1.0, "temperature is NaN"),
+        (1.0, 1.5, "top_p is 1.5, expected 0 to 1"),
+    ] {
+        let sampling = Sampling::Random {
+            temperature,
+            top_k: 0,
+            top_p,
+            seed: 0,
+        };
+        let options = Options {
+            sampling,
+            ..options.clone()
+        };
+        fails(&prompt, &options, text);
     }
 }
 

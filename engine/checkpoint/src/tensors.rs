@@ -105,6 +105,11 @@ impl TensorFiles {
         self.tensors.values()
     }
 
+    /// The tensor whose name is `name`, and no other.
+    pub fn named(&self, name: &str) -> Option<&Tensor> {
+        self.tensors.get(name)
+    }
+
     /// The tensor whose name is `name`, or ends with it after a dot.
     pub fn find(&self, name: &str) -> Option<&Tensor> {
         let ends = |full: &str| {

@@ -15,7 +15,13 @@ use crate::{
 use raw::{OneOrMore, Raw, RawRope};
 
 /// The most a size can be: no product of sizes overflows.
-const MOST: usize = 1 << 24;
+const MOST: usize = 1 << 20;
+
+/// The most copies of the residual stream there can be.
+const MOST_COPIES: usize = 64;
+
+/// The least positive number.
+const LEAST: f64 = f32::MIN_POSITIVE as f64;
 
 /// The sizes and choices of a DeepSeek-V2 or -V3 model.
 #[derive(Debug, Clone, PartialEq)]
@@ -153,7 +159,7 @@ impl Checked<'_> {
             rotated_dim: self.size("qk_rope_head_dim", raw.qk_rope_head_dim)?,
             value_dim: self.size("v_head_dim", raw.v_head_dim)?,
             attention_bias: raw.attention_bias,
-            norm_eps: self.number("rms_norm_eps", raw.rms_norm_eps, 0.0)?,
+            norm_eps: self.number("rms_norm_eps", raw.rms_norm_eps, LEAST)?,
             tied: raw.tie_word_embeddings,
             rope: self.rope()?,
             moe: self.moe()?,
@@ -222,7 +228,13 @@ impl Checked<'_> {
     fn hyper(&self) -> Result<Option<HyperConfig>, Error> {
         let raw = self.raw;
         let copies = raw.hc_mult.or(raw.hc_count).unwrap_or(1);
-        self.size("hc_mult", copies)?;
+        let expected = format!("1 to {MOST_COPIES}");
+        self.expect(
+            (1..=MOST_COPIES).contains(&copies),
+            "hc_mult",
+            copies,
+            expected,
+        )?;
         let count = raw.hc_count.unwrap_or(copies);
         let expected = format!("{copies}, as hc_mult");
         self.expect(count == copies, "hc_count", count, expected)?;
@@ -232,7 +244,7 @@ impl Checked<'_> {
         Ok(Some(HyperConfig {
             copies,
             steps: self.size("hc_sinkhorn_iters", raw.hc_sinkhorn_iters)?,
-            eps: self.number("hc_eps", raw.hc_eps, f64::MIN_POSITIVE)?,
+            eps: self.number("hc_eps", raw.hc_eps, LEAST)?,
         }))
     }
 
@@ -287,7 +299,7 @@ impl Checked<'_> {
         let expected = format!("at most {eligible}, the experts of {best_groups} groups");
         self.expect(chosen <= eligible, "num_experts_per_tok", chosen, expected)?;
         let scale = raw.routed_scaling_factor;
-        self.number("routed_scaling_factor", scale, f64::MIN_POSITIVE)?;
+        self.number("routed_scaling_factor", scale, LEAST)?;
         #[expect(
             clippy::cast_possible_truncation,
             reason = "weights are f32, as in the models"
@@ -374,7 +386,7 @@ impl Checked<'_> {
         let len = self.given("original_max_position_embeddings", len)?;
         // As in transformers, zero is the same as none.
         let or = |beta: Option<f64>, default| beta.filter(|&beta| beta != 0.0).unwrap_or(default);
-        let positive = |field, value| self.number(field, value, f64::MIN_POSITIVE);
+        let positive = |field, value| self.number(field, value, LEAST);
         let optional = |field, value: Option<f64>, least| {
             value
                 .map(|value| self.number(field, value, least))
@@ -386,11 +398,7 @@ impl Checked<'_> {
             beta_fast: positive("beta_fast", or(raw.beta_fast, 32.0))?,
             beta_slow: positive("beta_slow", or(raw.beta_slow, 1.0))?,
             truncate: raw.truncate.unwrap_or(true),
-            attention_factor: optional(
-                "attention_factor",
-                raw.attention_factor,
-                f64::MIN_POSITIVE,
-            )?,
+            attention_factor: optional("attention_factor", raw.attention_factor, LEAST)?,
             mscale: optional("mscale", raw.mscale, 0.0)?,
             mscale_all_dim: optional("mscale_all_dim", raw.mscale_all_dim, 0.0)?,
         })
@@ -413,8 +421,14 @@ impl Checked<'_> {
     }
 
     fn number(&self, field: &'static str, value: f64, least: f64) -> Result<f64, Error> {
-        let fits = value >= least && value.is_finite();
-        self.expect(fits, field, value, format!("a number from {least} on"))?;
+        // Models are computed in f32.
+        let fits = value >= least && value <= f64::from(f32::MAX);
+        self.expect(
+            fits,
+            field,
+            value,
+            format!("a number from {least} on, in f32"),
+        )?;
         Ok(value)
     }
 

@@ -55,6 +55,22 @@ pub enum Error {
         /// Index of the sequence.
         sequence: usize,
     },
+    /// A choice of tokens that makes no sense.
+    #[error("{field} is {found}, expected {expected}")]
+    Sampling {
+        /// What makes no sense.
+        field: &'static str,
+        /// Its value.
+        found: f64,
+        /// What would do.
+        expected: &'static str,
+    },
+    /// Logits that are not numbers: weights or rows are damaged, or too large for f32.
+    #[error("the logits of sequence {sequence} are not numbers")]
+    NotANumber {
+        /// Index of the sequence.
+        sequence: usize,
+    },
     /// A token outside the vocabulary.
     #[error("token {token} at {position} of sequence {sequence}: the vocabulary has {vocabulary}")]
     Token {

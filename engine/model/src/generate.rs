@@ -1,5 +1,7 @@
 //! From prompts to texts, token by token.
 
+use std::{num::NonZeroUsize, slice};
+
 use candle_core::Tensor;
 
 use crate::{
@@ -10,14 +12,14 @@ use crate::{
 /// How texts are made.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Tokens of a prompt that are computed at a time, 1 or more.
-    pub chunk: usize,
+    /// Tokens of a prompt that are computed at a time.
+    pub chunk: NonZeroUsize,
     /// Tokens made of each sequence, at most.
     pub max_tokens: usize,
     /// Tokens that end a sequence; they are its last.
     pub stop: Vec<u32>,
     /// Only tokens below this are chosen, such as those that a tokenizer knows.
-    pub vocabulary: usize,
+    pub vocabulary: NonZeroUsize,
     /// How.
     pub sampling: Sampling,
 }
@@ -38,7 +40,7 @@ struct Continued {
     logits: Vec<f32>,
     made: Vec<u32>,
     /// The last of [`Self::made`], until it is computed.
-    pending: Vec<u32>,
+    pending: Option<u32>,
     ended: bool,
 }
 
@@ -48,19 +50,19 @@ impl Model {
     ///
     /// # Errors
     /// A prompt without tokens, and those of [`Self::forward`]; `cache` then has the chunks that went well.
-    ///
-    /// # Panics
-    /// If `chunk` is zero.
     pub fn prefill(
         &self,
         prompts: &[&[u32]],
-        chunk: usize,
+        chunk: NonZeroUsize,
         cache: &mut Cache,
         memory: &mut dyn Memory,
     ) -> Result<Tensor, Error> {
         if let Some(sequence) = prompts.iter().position(|prompt| prompt.is_empty()) {
             return Err(Error::Prompt { sequence });
         }
+        // Before anything is announced.
+        self.check(prompts, cache)?;
+        let chunk = chunk.get();
         let longest = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
         let part = |start: usize| -> Vec<&[u32]> {
             let part = |prompt: &&'_ [u32]| {
@@ -92,22 +94,19 @@ impl<'a> Generator<'a> {
     /// Computes `prompts`.
     ///
     /// # Errors
-    /// Those of [`Model::prefill`].
-    ///
-    /// # Panics
-    /// If `options.chunk` or `options.vocabulary` is zero.
+    /// Those of [`Model::prefill`], a choice that [`Sampling::check`] refuses, and logits that are not numbers.
     pub fn new(
         model: &'a Model,
         memory: &mut dyn Memory,
         prompts: &[&[u32]],
         options: Options,
     ) -> Result<Self, Error> {
-        assert!(options.vocabulary > 0, "there must be a token to choose");
+        options.sampling.check()?;
         let sequences = (0..prompts.len()).map(|sequence| Continued {
             sampler: Sampler::new(options.sampling, sequence),
             logits: Vec::new(),
             made: Vec::new(),
-            pending: Vec::new(),
+            pending: None,
             ended: options.max_tokens == 0,
         });
         let mut generator = Self {
@@ -118,22 +117,21 @@ impl<'a> Generator<'a> {
         };
         let chunk = generator.options.chunk;
         let logits = model.prefill(prompts, chunk, &mut generator.cache, memory)?;
-        generator.take(prompts, &logits)?;
+        generator.take(&vec![true; prompts.len()], &logits)?;
         Ok(generator)
     }
 
-    fn compute(&mut self, memory: &mut dyn Memory, tokens: &[&[u32]]) -> Result<(), Error> {
-        let logits = self.model.forward_last(tokens, &mut self.cache, memory)?;
-        self.take(tokens, &logits)
-    }
-
-    /// Keeps the logits of the sequences that have had tokens.
-    fn take(&mut self, tokens: &[&[u32]], logits: &Tensor) -> Result<(), Error> {
+    /// Keeps the logits of the sequences that have been computed.
+    fn take(&mut self, computed: &[bool], logits: &Tensor) -> Result<(), Error> {
         let logits = logits.to_vec2::<f32>()?;
-        for ((sequence, tokens), logits) in self.sequences.iter_mut().zip(tokens).zip(logits) {
-            if !tokens.is_empty() {
-                sequence.logits = logits;
+        for (index, logits) in logits.into_iter().enumerate() {
+            if !computed[index] {
+                continue;
             }
+            if logits.iter().any(|logit| logit.is_nan()) {
+                return Err(Error::NotANumber { sequence: index });
+            }
+            self.sequences[index].logits = logits;
         }
         Ok(())
     }
@@ -147,20 +145,18 @@ impl<'a> Generator<'a> {
         if self.is_done() {
             return Ok(vec![None; self.sequences.len()]);
         }
-        let pending: Vec<Vec<u32>> = self
+        let running = self
             .sequences
             .iter()
-            .map(|sequence| {
-                if sequence.ended {
-                    Vec::new()
-                } else {
-                    sequence.pending.clone()
-                }
-            })
-            .collect();
-        if pending.iter().any(|tokens| !tokens.is_empty()) {
-            let tokens: Vec<&[u32]> = pending.iter().map(Vec::as_slice).collect();
-            self.compute(memory, &tokens)?;
+            .map(|sequence| match &sequence.pending {
+                Some(token) if !sequence.ended => slice::from_ref(token),
+                _ => &[],
+            });
+        let tokens: Vec<&[u32]> = running.collect();
+        if tokens.iter().any(|tokens| !tokens.is_empty()) {
+            let logits = self.model.forward_last(&tokens, &mut self.cache, memory)?;
+            let computed: Vec<bool> = tokens.iter().map(|tokens| !tokens.is_empty()).collect();
+            self.take(&computed, &logits)?;
         }
         let options = &self.options;
         Ok(self
@@ -188,11 +184,11 @@ impl Continued {
         if self.ended {
             return None;
         }
-        let known = self.logits.len().min(options.vocabulary);
+        let known = self.logits.len().min(options.vocabulary.get());
         let token = self.sampler.choose(&self.logits[..known]);
         let token = u32::try_from(token).expect("vocabularies are below 2^24");
         self.made.push(token);
-        self.pending = vec![token];
+        self.pending = Some(token);
         self.ended = options.stop.contains(&token) || self.made.len() >= options.max_tokens;
         Some(token)
     }

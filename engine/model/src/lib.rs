@@ -8,7 +8,7 @@
 //!                         +-----> Engram ---------> Session -------+
 //! pack -----------------> Store -----^  rows by ticket
 //! ```
-
+//!
 //! ```no_run
 //! use std::sync::Arc;
 //!

@@ -58,7 +58,7 @@ impl Model {
     /// that keep the size of values, norms of one. The same `seed` gives the same.
     ///
     /// # Errors
-    /// No memory for them.
+    /// A computation that fails.
     pub fn fresh_tensors(config: &Config, seed: u64) -> Result<BTreeMap<String, Tensor>, Error> {
         let mut weights = Weights::fresh(seed, &Device::Cpu);
         Self::build(config.clone(), &mut weights, &Device::Cpu)?;
@@ -153,8 +153,7 @@ impl Model {
         cache: &mut Cache,
         memory: &mut dyn Memory,
     ) -> Result<Tensor, Error> {
-        self.check_tokens(tokens)?;
-        self.check_cache(cache, tokens.len())?;
+        self.check(tokens, cache)?;
         let counts: Vec<usize> = tokens.iter().map(|tokens| tokens.len()).collect();
         memory.begin(&cache.lens(), tokens)?;
         let context = Context::new(&self.rotary, cache, &counts, &self.device)?;
@@ -166,8 +165,8 @@ impl Model {
             }
             stream = layer.forward(&stream, &context, cache)?;
         }
-        let hidden = self.norm.forward(&self.collapse.of(&stream)?)?;
         memory.end();
+        let hidden = self.norm.forward(&self.collapse.of(&stream)?)?;
         cache.advance(&counts);
         Ok(hidden)
     }
@@ -193,6 +192,11 @@ impl Model {
             self.config.hidden_size,
         );
         Ok(embedded.broadcast_as(shape)?.contiguous()?)
+    }
+
+    pub(crate) fn check(&self, tokens: &[&[u32]], cache: &Cache) -> Result<(), Error> {
+        self.check_tokens(tokens)?;
+        self.check_cache(cache, tokens.len())
     }
 
     fn check_tokens(&self, tokens: &[&[u32]]) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
 use crate::{Error, Memory};
 
@@ -11,8 +11,8 @@ use crate::{Error, Memory};
 pub struct Profile<M> {
     memory: M,
     layers: Vec<Duration>,
-    /// The layer that is being computed, and since when.
-    computing: Option<(usize, Instant)>,
+    /// The layer that is being computed, since when, and where.
+    computing: Option<(usize, Instant, Device)>,
 }
 
 impl<M: Memory> Profile<M> {
@@ -46,7 +46,9 @@ impl<M: Memory> Profile<M> {
     }
 
     fn stop(&mut self) {
-        if let Some((layer, since)) = self.computing.take() {
+        if let Some((layer, since, device)) = self.computing.take() {
+            // A device may not have done yet what it was told; what failed there fails later, too.
+            let _ = device.synchronize();
             self.layers[layer] += since.elapsed();
         }
     }
@@ -59,12 +61,11 @@ impl<M: Memory> Memory for Profile<M> {
     }
 
     fn add(&mut self, layer: usize, stream: &Tensor) -> Result<Option<Tensor>, Error> {
-        // A device may not have done yet what it was told.
-        stream.device().synchronize()?;
         self.stop();
         let added = self.memory.add(layer, stream)?;
-        stream.device().synchronize()?;
-        self.computing = Some((layer, Instant::now()));
+        let device = stream.device();
+        device.synchronize()?;
+        self.computing = Some((layer, Instant::now(), device.clone()));
         Ok(added)
     }
 

@@ -1,5 +1,6 @@
 //! The choice of the next token.
 
+use crate::Error;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 /// How the next token is chosen.
@@ -13,11 +14,40 @@ pub enum Sampling {
         temperature: f64,
         /// Only so many of the likeliest tokens are chosen from, if not zero.
         top_k: usize,
-        /// Only the likeliest tokens that together have this probability are chosen from, from 0 to 1.
+        /// Only the likeliest tokens that together have this probability are chosen from, 0 to 1.
         top_p: f64,
         /// The same choices for the same seed, logits and index of the sequence.
         seed: u64,
     },
+}
+
+impl Sampling {
+    /// Checks the parameters.
+    ///
+    /// # Errors
+    /// A `temperature` that is not above zero, a `top_p` that is not from 0 to 1.
+    pub fn check(&self) -> Result<(), Error> {
+        let Self::Random {
+            temperature, top_p, ..
+        } = *self
+        else {
+            return Ok(());
+        };
+        let fault = |field, found, expected| {
+            Err(Error::Sampling {
+                field,
+                found,
+                expected,
+            })
+        };
+        if !(temperature > 0.0 && temperature.is_finite()) {
+            return fault("temperature", temperature, "a number above 0");
+        }
+        if !(0.0..=1.0).contains(&top_p) {
+            return fault("top_p", top_p, "0 to 1");
+        }
+        Ok(())
+    }
 }
 
 /// The choices of one sequence.

@@ -83,6 +83,18 @@ impl Weights {
         }
     }
 
+    /// What stands before `part` in the names of a checkpoint, such as `model.`; nothing, if no name has it.
+    pub(crate) fn prefix_of(&self, part: &str) -> String {
+        let Source::Files(Files { left, .. }) = &self.source else {
+            return String::new();
+        };
+        let before = |name: &String| {
+            let (before, _) = name.split_once(part)?;
+            (before.is_empty() || before.ends_with('.')).then(|| before.to_owned())
+        };
+        left.iter().find_map(before).unwrap_or_default()
+    }
+
     /// Checks that no tensor of a checkpoint is left but those that `ignored` names.
     pub(crate) fn finish(&self, ignored: impl Fn(&str) -> bool) -> Result<(), Error> {
         let Source::Files(Files { all, left, .. }) = &self.source else {
@@ -91,7 +103,7 @@ impl Weights {
         match left.iter().find(|name| !ignored(name)) {
             None => Ok(()),
             Some(name) => {
-                let tensor = all.find(name).expect("it is one of them");
+                let tensor = all.named(name).expect("it is one of them");
                 Err(Error::UnknownTensor {
                     path: all.path(tensor.source),
                     name: name.clone(),
@@ -122,7 +134,7 @@ impl Weights {
 
 impl Files {
     fn take(&mut self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, Error> {
-        let Some(stored) = self.all.find(name) else {
+        let Some(stored) = self.all.named(name) else {
             return Err(Error::MissingTensor {
                 path: self.folder.clone(),
                 name: name.into(),
@@ -207,7 +219,7 @@ impl Scope<'_> {
     }
 
     /// A projection from `inputs` values to `outputs`, which begins by keeping the size of values.
-    #[expect(clippy::cast_precision_loss, reason = "sizes are below 2^24")]
+    #[expect(clippy::cast_precision_loss, reason = "any deviation near it will do")]
     pub(crate) fn linear(
         &mut self,
         name: &str,

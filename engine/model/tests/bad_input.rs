@@ -96,6 +96,16 @@ fn missing_tensor() {
 }
 
 #[test]
+fn a_tensor_under_another_name_is_no_substitute() {
+    let copy = Copy::of(V3);
+    copy.edit_tensors(|tensors| {
+        let norm = tensors.remove("model.norm.weight").unwrap();
+        tensors.insert("mtp.model.norm.weight".into(), norm);
+    });
+    copy.fails(&["no tensor `model.norm.weight`"]);
+}
+
+#[test]
 fn misshapen_tensor() {
     let copy = Copy::of(V3);
     let name = "model.layers.1.self_attn.kv_b_proj.weight";
@@ -255,6 +265,15 @@ fn contradictory_sizes() {
             "`routed_scaling_factor` is -1",
         ),
         ("rms_norm_eps", json!(-1e-6), "`rms_norm_eps`"),
+        // Zero, in f32.
+        ("rms_norm_eps", json!(1e-60), "`rms_norm_eps`"),
+        (
+            "routed_scaling_factor",
+            json!(1e300),
+            "`routed_scaling_factor`",
+        ),
+        ("hc_mult", json!(65), "`hc_mult` is 65, expected 1 to 64"),
+        ("hc_mult", json!(0), "`hc_mult` is 0"),
         (
             "rope_scaling",
             json!({"type": "yarn"}),

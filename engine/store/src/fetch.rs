@@ -11,9 +11,9 @@ use std::{
     ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use engram_format::RowId;
@@ -40,6 +40,10 @@ pub(crate) struct Fetch {
     pub(crate) pool: Option<Arc<Pool>>,
     /// Whether the rows are for the cache.
     pub(crate) warm: bool,
+    /// When a ticket was asked for; none where nobody could ask how long it took.
+    pub(crate) began: Option<Instant>,
+    /// Nanoseconds from then until the last part ended.
+    took_ns: AtomicU64,
     cancelled: AtomicBool,
     failure: Mutex<Option<Failure>>,
 }
@@ -66,6 +70,19 @@ impl Fetch {
 
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// A part has ended.
+    pub(crate) fn part_ended(&self) {
+        if let Some(began) = self.began {
+            let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.took_ns.fetch_max(took, Ordering::Relaxed);
+        }
+    }
+
+    /// From the beginning until the last part that has ended so far.
+    pub(crate) fn took(&self) -> Duration {
+        Duration::from_nanos(self.took_ns.load(Ordering::Relaxed))
     }
 
     fn is_cancelled(&self) -> bool {
@@ -163,6 +180,8 @@ impl Fetch {
         self.plan.clear();
         self.rows = None;
         self.warm = false;
+        self.began = None;
+        *self.took_ns.get_mut() = 0;
         if let (Some(buffer), Some(pool)) = (self.buffer.take(), self.pool.take()) {
             pool.put_buffer(buffer);
         }
@@ -213,6 +232,7 @@ impl Drop for Outstanding {
             if std::thread::panicking() {
                 fetch.fail(LookupError::Aborted, &[]);
             }
+            fetch.part_ended();
             // Let go before saying so: who waits for the event takes the fetch apart.
             drop(fetch);
             event.done(self.parts);

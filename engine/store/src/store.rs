@@ -1,6 +1,6 @@
 //! The open pack.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use engram_format::{Column, Hasher, Manifest, RowCodec, RowId, Scheme};
 
@@ -175,6 +175,7 @@ impl Store {
         destination: Buffer,
         warm: bool,
     ) -> Result<Ticket, LookupError> {
+        let began = Instant::now();
         let table = self.table(batch.layer)?;
         table.check(batch.rows, destination.len())?;
         let mut buffer = destination.into_rows();
@@ -182,6 +183,7 @@ impl Store {
         let mut fetch = self.pool.fetch();
         let mine = Arc::get_mut(&mut fetch).expect("nobody else has it yet");
         mine.buffer = Some(buffer);
+        mine.began = Some(began);
         if let (Some(disk), Some(workers)) = (&table.disk, &self.workers) {
             mine.rows = Some(disk.clone());
             mine.warm = warm;
@@ -197,6 +199,7 @@ impl Store {
         }
         let ticket = Ticket::new(fetch, self.pool.clone());
         table.gather(batch.rows, self.check_seals, &mut ticket.fetch().buffer())?;
+        ticket.fetch().part_ended();
         Ok(ticket)
     }
 

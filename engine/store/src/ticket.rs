@@ -1,6 +1,6 @@
 //! Batches in flight.
 
-use std::{fmt, ops::Deref, sync::Arc};
+use std::{fmt, ops::Deref, sync::Arc, time::Duration};
 
 use engram_io::{FilledRows, RowBuffer};
 
@@ -14,6 +14,7 @@ use crate::{
 pub struct Buffer {
     rows: Option<FilledRows>,
     pool: Arc<Pool>,
+    took: Option<Duration>,
 }
 
 impl Buffer {
@@ -21,7 +22,13 @@ impl Buffer {
         Self {
             rows: Some(rows.into()),
             pool,
+            took: None,
         }
+    }
+
+    /// From the submission of the ticket that filled it until its last row was there; none before that.
+    pub fn took(&self) -> Option<Duration> {
+        self.took
     }
 
     pub(crate) fn into_rows(mut self) -> RowBuffer {
@@ -93,9 +100,14 @@ impl Ticket {
     pub fn wait(mut self) -> Result<Buffer, LookupError> {
         let _span = tracing::trace_span!("wait").entered();
         let mut fetch = self.fetch.take().expect("held until waited for");
-        let result = Fetch::finish(&mut fetch).take_result();
+        let filled = Fetch::finish(&mut fetch);
+        let (result, took) = (filled.take_result(), filled.took());
         self.pool.put_fetch(fetch);
-        result.map(|rows| Buffer::new(rows, self.pool.clone()))
+        result.map(|rows| {
+            let mut buffer = Buffer::new(rows, self.pool.clone());
+            buffer.took = Some(took);
+            buffer
+        })
     }
 
     /// The rows, if all are there, else the ticket again.

@@ -18,11 +18,13 @@ pub(crate) struct LayerReport {
 #[derive(Debug, Serialize)]
 struct EngramReport {
     rows: u64,
-    /// From the submission of rows until the block needed them.
-    ahead_ms: f64,
+    /// Asking for rows, which copies those in memory.
+    ask_ms: f64,
+    /// From then on until the last row of a pass was there, that included.
+    fetch_ms: f64,
     waited_ms: f64,
-    /// How much of the time that rows took other layers were computed.
-    overlap: f64,
+    /// How much of the time that rows took to come something was computed; none without rows.
+    overlap: Option<f64>,
     compute_ms: f64,
 }
 
@@ -40,7 +42,8 @@ pub(crate) fn join(layers: &[Duration], blocks: &[RowTimes]) -> Vec<LayerReport>
             .find(|block| block.layer == layer)
             .map(|block| EngramReport {
                 rows: block.rows,
-                ahead_ms: ms(block.ahead),
+                ask_ms: ms(block.asked),
+                fetch_ms: ms(block.fetched),
                 waited_ms: ms(block.waited),
                 overlap: block.overlap(),
                 compute_ms: ms(block.computed),
@@ -53,12 +56,15 @@ pub(crate) fn print(layers: &[LayerReport]) -> Result<()> {
     let cells = layers.iter().map(|layer| {
         let mut cells = vec![layer.layer.to_string(), report::figure(layer.compute_ms)];
         match &layer.engram {
-            None => cells.resize(7, String::new()),
+            None => cells.resize(8, String::new()),
             Some(engram) => cells.extend([
                 engram.rows.to_string(),
-                report::figure(engram.ahead_ms),
+                report::figure(engram.ask_ms),
+                report::figure(engram.fetch_ms),
                 report::figure(engram.waited_ms),
-                format!("{:.0} %", 100.0 * engram.overlap),
+                engram
+                    .overlap
+                    .map_or(String::new(), |share| format!("{:.0} %", 100.0 * share)),
                 report::figure(engram.compute_ms),
             ]),
         }
@@ -68,7 +74,8 @@ pub(crate) fn print(layers: &[LayerReport]) -> Result<()> {
         "layer",
         "compute, ms",
         "rows",
-        "asked ahead, ms",
+        "asked, ms",
+        "fetched, ms",
         "waited, ms",
         "overlap",
         "Engram block, ms",

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use candle_core::Device;
 use clap::ValueEnum;
 use engram::{Config, Reader, Resident, Store};
@@ -31,7 +31,7 @@ pub(crate) struct ModelArgs {
 }
 
 /// A [`Reader`] by its name.
-#[derive(Debug, Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReaderName {
     Direct,
     DirectThreads,
@@ -58,12 +58,13 @@ impl ModelArgs {
     }
 
     /// How the pack is to be opened.
-    pub(crate) fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Result<Config> {
+        let cache = self.cache.checked_mul(1 << 20);
         let resident = self.resident.map_or(Resident::None, Resident::Orders);
-        Config::new()
+        Ok(Config::new()
             .reader(self.reader.into())
-            .cache_bytes(self.cache << 20)
-            .resident(resident)
+            .cache_bytes(cache.context("--cache is more than there can be")?)
+            .resident(resident))
     }
 
     /// The blocks, with rows from the pack opened by `config`.

@@ -51,6 +51,11 @@ pub(crate) fn synth(tokenizer: &Path, sizes: &Sizes, seed: u64, out: &Path) -> R
         "--hidden is {}, expected a multiple of 32",
         sizes.hidden
     );
+    ensure!(
+        sizes.experts > 1,
+        "--experts is {}, expected 2 or more",
+        sizes.experts
+    );
     let map = read_token_map(out, Some(tokenizer))?;
     let vocab_size = map.ids().len();
     let classes = map.ids().iter().max().map_or(0, |&id| id + 1);

@@ -1,7 +1,7 @@
 //! Where rows came from.
 
 use anyhow::Result;
-use engram::{Metrics, Store, TableMetrics};
+use engram::{Metrics, TableMetrics};
 use engram_bench::report;
 use serde::Serialize;
 
@@ -28,12 +28,26 @@ impl TierReport {
             bytes_read: table.bytes_read,
         }
     }
+
+    fn since(self, before: &Self) -> Self {
+        Self {
+            layer: self.layer,
+            memory: self.memory - before.memory,
+            cached: self.cached - before.cached,
+            drive: self.drive - before.drive,
+            bytes_read: self.bytes_read - before.bytes_read,
+        }
+    }
 }
 
-/// All rows since `store` was opened.
-pub(crate) fn of(store: &Store) -> Vec<TierReport> {
-    let Metrics { tables, .. } = store.metrics();
-    tables.iter().map(TierReport::of).collect()
+/// The rows of `metrics` that are not in `before`, which is of the same store earlier.
+pub(crate) fn of(metrics: &Metrics, before: Option<&Metrics>) -> Vec<TierReport> {
+    let tables = metrics.tables.iter().enumerate();
+    let tiers = tables.map(|(index, table)| match before {
+        Some(before) => TierReport::of(table).since(&TierReport::of(&before.tables[index])),
+        None => TierReport::of(table),
+    });
+    tiers.collect()
 }
 
 pub(crate) fn print(tiers: &[TierReport]) -> Result<()> {
@@ -48,7 +62,7 @@ pub(crate) fn print(tiers: &[TierReport]) -> Result<()> {
     });
     let head = [
         "table of layer",
-        "rows from memory or map",
+        "rows from memory or page cache",
         "row cache",
         "drive",
         "bytes read",

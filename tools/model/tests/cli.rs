@@ -10,7 +10,7 @@ use std::{
 
 use engram_checkpoint::Checkpoint;
 use engram_pack::{BuildOptions, build};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 fn golden(name: &str) -> PathBuf {
@@ -95,8 +95,13 @@ fn prompts_become_tokens_and_a_table() {
 
         // 6 columns, for every token but the last of each text.
         let asked = report["prefill"]["tokens"].as_u64().unwrap() + 2 * 5;
-        for tier in report["tiers"].as_array().unwrap() {
-            let rows = |name: &str| tier[name].as_u64().unwrap();
+        let tiers = ["prefill", "decode"].map(|phase| report[phase]["tiers"].as_array().unwrap());
+        for (prefill, decode) in tiers[0].iter().zip(tiers[1]) {
+            let tier = json!([prefill, decode]);
+            let rows = |name: &str| -> u64 {
+                let of = |phase: &Value| phase[name].as_u64().unwrap();
+                of(prefill) + of(decode)
+            };
             let [memory, cached, drive] = ["memory", "cached", "drive"].map(rows);
             assert_eq!(memory + cached + drive, 6 * asked, "{tier}");
             assert_eq!(reader == "direct", drive > 0, "{tier}");
@@ -237,12 +242,15 @@ fn bad_input_is_named() {
     let generate = ["generate", "--model", model, "--pack", pack];
     let with = |args: &[&'static str]| [&generate[..], args].concat();
     fails(&with(&[]), "--prompt");
-    fails(&with(&["--prompt", "A", "--chunk", "0"]), "1 or more");
+    fails(&with(&["--prompt", "A", "--chunk", "0"]), "non-zero");
     fails(
         &with(&["--prompt", "A", "--temperature=-1"]),
-        "--temperature is -1",
+        "temperature is -1",
     );
-    fails(&with(&["--prompt", "A", "--top-p", "2"]), "--top-p is 2");
+    fails(
+        &with(&["--prompt", "A", "--temperature", "1", "--top-p", "2"]),
+        "top_p is 2, expected 0 to 1",
+    );
     let other = golden("engram_v41");
     let other = [
         "generate",

@@ -5,7 +5,8 @@ use safetensors::Dtype;
 use serde_json::{Value, json};
 
 use super::{
-    OtherTensor, Scales, TableTensors, TensorRows, class_count, fields::Fields, mapped_pad, shrunk,
+    MAX_KERNEL, OtherTensor, Scales, TableTensors, TensorRows, class_count, fields::Fields,
+    mapped_pad, shrunk,
 };
 use crate::CheckpointError;
 
@@ -74,6 +75,10 @@ impl DemoConfig {
                 format!("{} numbers", config.bucket_starts.len()),
                 &format!("one for each order from 2 to {max_order}"),
             ));
+        }
+        if !(1..=MAX_KERNEL).contains(&config.kernel_size) {
+            let expected = format!("1 to {MAX_KERNEL}");
+            return Err(fields.fault("kernel_size", config.kernel_size, &expected));
         }
         if config.heads == 0 || !config.order_width.is_multiple_of(config.heads) {
             return Err(fields.fault(

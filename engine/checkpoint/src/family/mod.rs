@@ -23,6 +23,9 @@ pub use qwen::QwenConfig;
 /// Name of the configuration in a checkpoint.
 pub const CONFIG_FILE: &str = "config.json";
 
+/// The most taps that a short convolution can have.
+const MAX_KERNEL: u64 = 64;
+
 /// The configuration of a model with N-gram memory tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Family {

@@ -4,7 +4,7 @@ use engram_format::{LayerScheme, MAX_SEGMENTS, QwenFamily, Scheme, SchemeError};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
-use super::{OtherTensor, Scales, TableTensors, TensorRows, fields::Fields, shrunk};
+use super::{MAX_KERNEL, OtherTensor, Scales, TableTensors, TensorRows, fields::Fields, shrunk};
 use crate::CheckpointError;
 
 /// Absent from the published configuration, where the library's default holds.
@@ -98,6 +98,10 @@ impl QwenConfig {
             hc_count: fields.required(&["hc_count"])?,
             kernel_size: fields.optional(&["ple_conv_kernel_size"])?.unwrap_or(4),
         };
+        if !(1..=MAX_KERNEL).contains(&config.kernel_size) {
+            let expected = format!("1 to {MAX_KERNEL}");
+            return Err(fields.fault("ple_conv_kernel_size", config.kernel_size, &expected));
+        }
         if config.one_based_layers.contains(&0) {
             return Err(fields.fault("ple_layer_ids", 0, "ids that count from one"));
         }

@@ -63,7 +63,7 @@ impl GatedConv {
             }
         }
         let (_, _, kernel) = tensors.conv.dims3()?;
-        expect_shape("conv", &tensors.conv, &[channels, 1, kernel])?;
+        expect_shape("conv", &tensors.conv, &[channels, 1, kernel.max(1)])?;
         Ok(Self {
             conv: Conv::new(&tensors.conv, tensors.dilation)?,
             copies,

@@ -28,31 +28,41 @@ impl Engram {
     ///
     /// # Errors
     /// A configuration without such fields, or with sizes other than the decoder's; a `store` of another scheme, row
-    /// width or tokenizer, or made from other files, where the folder has them; tensors that are missing or of another
-    /// shape. The configuration and the pack are checked before any tensor is read.
+    /// width or tokenizer, or made from other files, where the folder has them; tensors that are missing, of another
+    /// shape, or unknown. The configuration and the pack are checked before any tensor is read. Files are compared by
+    /// their names, sizes and headers, so tables of the same layout with other values are not told apart.
     pub fn load(dir: impl AsRef<Path>, store: Arc<Store>, device: &Device) -> Result<Self, Error> {
         let dir = dir.as_ref();
         let config = Config::from_file(dir.join(CONFIG_FILE))?;
         let family = Family::read(dir)?;
         check(dir, &config, &family, &store)?;
         let mut weights = Weights::open(dir, device)?;
+        let prefixes: Vec<String> = (store.scheme().layers.iter())
+            .map(|layer| weights.prefix_of(&block_name(&family, layer.layer)))
+            .collect();
         let mut root = weights.root();
         let columns = store.scheme().column_count();
-        let blocks = store.scheme().layers.iter().map(|layer| {
-            let codec = store.codec(layer.layer)?;
-            let sizes = Sizes {
-                copies: config.copies(),
-                dim: config.hidden_size(),
-                row_values: columns * codec.width(),
-            };
-            let scope = root.at(format!("layers.{}", layer.layer));
-            Ok(LayerBlock {
-                layer: layer.layer,
-                codec,
-                block: sizes.block(scope, dir, &family, &config)?,
-            })
-        });
+        let blocks = store
+            .scheme()
+            .layers
+            .iter()
+            .zip(prefixes)
+            .map(|(layer, prefix)| {
+                let codec = store.codec(layer.layer)?;
+                let sizes = Sizes {
+                    copies: config.copies(),
+                    dim: config.hidden_size(),
+                    row_values: columns * codec.width(),
+                };
+                let scope = root.at(format!("{prefix}{}", block_name(&family, layer.layer)));
+                Ok(LayerBlock {
+                    layer: layer.layer,
+                    codec,
+                    block: sizes.block(scope, dir, &family, &config)?,
+                })
+            });
         let blocks = blocks.collect::<Result<_, Error>>()?;
+        weights.finish(|name| !super::has(name) || is_of_table(&family, name))?;
         let fused = matches!(family, Family::DeepSeek(_));
         Ok(Self {
             blocks,
@@ -61,6 +71,25 @@ impl Engram {
             device: device.clone(),
         })
     }
+}
+
+/// What the names of a block's tensors begin with, after whatever the checkpoint puts before layers.
+fn block_name(family: &Family, layer: u32) -> String {
+    let block = match family {
+        Family::Qwen(_) => "ple",
+        _ => "engram",
+    };
+    format!("layers.{layer}.{block}")
+}
+
+/// Whether the tensor `name` is part of a table or of what addresses it.
+fn is_of_table(family: &Family, name: &str) -> bool {
+    let part = match family {
+        Family::DeepSeek(_) => ".engram.embed.",
+        Family::Demo(_) => ".engram.multi_head_embedding.",
+        Family::Qwen(_) | Family::LongCat(_) => ".ple.ple_embedding.",
+    };
+    name.contains(part)
 }
 
 /// The sizes that a block's tensors have.
@@ -73,21 +102,17 @@ struct Sizes {
 impl Sizes {
     fn block(
         &self,
-        mut layer: Scope<'_>,
+        weights: Scope<'_>,
         dir: &Path,
         family: &Family,
         config: &Config,
     ) -> Result<Block, Error> {
         match family {
-            Family::DeepSeek(_) => self
-                .fused(layer.at("engram"), config.norm_eps)
-                .map(Block::Fused),
-            Family::Demo(demo) => self.demo(layer.at("engram"), demo).map(Block::GatedConv),
-            Family::Qwen(qwen) => {
-                let weights = layer.at("ple");
-                self.qwen(weights, qwen, config.norm_eps)
-                    .map(Block::GatedConv)
-            }
+            Family::DeepSeek(_) => self.fused(weights, config.norm_eps).map(Block::Fused),
+            Family::Demo(demo) => self.demo(weights, demo).map(Block::GatedConv),
+            Family::Qwen(qwen) => self
+                .qwen(weights, qwen, config.norm_eps)
+                .map(Block::GatedConv),
             Family::LongCat(_) => Err(config_fault(
                 &dir.join(CONFIG_FILE),
                 "model_type",

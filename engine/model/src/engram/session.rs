@@ -28,6 +28,9 @@ pub struct Session<'a> {
     announced: VecDeque<Pass>,
     /// One for each block.
     times: Vec<RowTimes>,
+    hashed: Duration,
+    /// Time that computing stood still for rows: asking and waiting, of all blocks.
+    blocked: Duration,
     rows: RowIds,
     batch: Vec<RowId>,
 }
@@ -40,23 +43,34 @@ pub struct RowTimes {
     pub layer: usize,
     /// Rows asked for.
     pub rows: u64,
-    /// From the submission of rows until the block needed them.
-    pub ahead: Duration,
-    /// From then until they were there.
+    /// Asking for them, which copies those in memory.
+    pub asked: Duration,
+    /// From then on until the last row of a pass was there, that included.
+    pub fetched: Duration,
+    /// What of it neither asking nor waiting took, for this block or another: something was computed meanwhile.
+    pub hidden: Duration,
+    /// From when the block needed rows until they were there.
     pub waited: Duration,
-    /// Decoding and computing the block.
+    /// Decoding rows and computing the block; on a device, telling it to.
     pub computed: Duration,
 }
 
 impl RowTimes {
-    /// How much of the time that rows took to come other layers were computed: `ahead / (ahead + waited)`, and one
-    /// where nothing was waited for.
-    pub fn overlap(&self) -> f64 {
-        if self.waited.is_zero() {
-            return 1.0;
-        }
-        self.ahead.as_secs_f64() / (self.ahead + self.waited).as_secs_f64()
+    /// How much of the time that rows took to come other layers were computed; none, where no rows were asked for.
+    pub fn overlap(&self) -> Option<f64> {
+        let fetched = self.fetched.as_secs_f64();
+        (fetched > 0.0).then(|| self.hidden.as_secs_f64() / fetched)
     }
+}
+
+/// Rows of one block and one pass that are on their way.
+#[derive(Debug)]
+struct Asked {
+    ticket: Ticket,
+    /// How long asking took.
+    took: Duration,
+    /// [`Session::blocked`] when it had been done.
+    blocked: Duration,
 }
 
 /// The tokens of a pass and their rows.
@@ -67,7 +81,7 @@ struct Pass {
     /// Of each sequence; image tokens are dead.
     tokens: Vec<Vec<u32>>,
     /// One for each block that has not waited for its rows.
-    tickets: Vec<Option<(Instant, Ticket)>>,
+    asked: Vec<Option<Asked>>,
 }
 
 impl Pass {
@@ -122,6 +136,8 @@ impl<'a> Session<'a> {
             pass: Pass::default(),
             announced: VecDeque::new(),
             times: times.collect(),
+            hashed: Duration::ZERO,
+            blocked: Duration::ZERO,
             rows: RowIds::new(),
             batch: Vec::new(),
             engram,
@@ -133,8 +149,14 @@ impl<'a> Session<'a> {
         &self.times
     }
 
+    /// Time that hashing tokens took, as long.
+    pub fn hashed(&self) -> Duration {
+        self.hashed
+    }
+
     /// Sets all times to zero.
     pub fn reset_times(&mut self) {
+        self.hashed = Duration::ZERO;
         for times in &mut self.times {
             *times = RowTimes {
                 layer: times.layer,
@@ -196,20 +218,22 @@ impl<'a> Session<'a> {
 
     /// Hashes `tokens` and submits their rows, block by block. Histories are as before where that fails.
     fn submit(&mut self, before: Vec<usize>, tokens: Vec<Vec<u32>>) -> Result<Pass, Error> {
+        let start = Instant::now();
         let requests = self.sequences.iter_mut().zip(&tokens);
         let mut requests: Vec<Request<'_>> = requests
             .map(|(sequence, tokens)| Request { sequence, tokens })
             .collect();
         let hasher = self.engram.store.hasher();
         hasher.extend_batch(&mut requests, &mut self.rows)?;
+        self.hashed += start.elapsed();
         let mut pass = Pass {
             before,
             tokens,
-            tickets: Vec::new(),
+            asked: Vec::new(),
         };
         for index in 0..self.engram.blocks.len() {
             match self.submit_block(index, &pass) {
-                Ok(ticket) => pass.tickets.push(Some((Instant::now(), ticket))),
+                Ok(asked) => pass.asked.push(Some(asked)),
                 Err(error) => {
                     self.truncate(&pass.before)?;
                     return Err(error);
@@ -219,7 +243,8 @@ impl<'a> Session<'a> {
         Ok(pass)
     }
 
-    fn submit_block(&mut self, index: usize, pass: &Pass) -> Result<Ticket, Error> {
+    fn submit_block(&mut self, index: usize, pass: &Pass) -> Result<Asked, Error> {
+        let start = Instant::now();
         self.batch.clear();
         for (position, &token) in pass.tokens.iter().flatten().enumerate() {
             if token != DEAD {
@@ -234,7 +259,14 @@ impl<'a> Session<'a> {
             layer,
             rows: &self.batch,
         };
-        Ok(store.submit(batch, buffer)?)
+        let ticket = store.submit(batch, buffer)?;
+        let took = start.elapsed();
+        self.blocked += took;
+        Ok(Asked {
+            ticket,
+            took,
+            blocked: self.blocked,
+        })
     }
 
     /// The rows of a block as its tensor; zero where there are none.
@@ -284,23 +316,33 @@ impl Memory for Session<'_> {
         let Some(index) = self.engram.layers().position(|block| block == layer) else {
             return Ok(None);
         };
-        let ticket = self.pass.tickets.get_mut(index).and_then(Option::take);
-        let (submitted, ticket) = ticket.expect("a pass has begun, and comes to each layer once");
+        let asked = self.pass.asked.get_mut(index).and_then(Option::take);
+        let asked = asked.expect("a pass has begun, and comes to each layer once");
         let needed = Instant::now();
-        let done = ticket.is_done();
+        let late = !asked.ticket.is_done();
+        let Asked {
+            ticket,
+            took,
+            blocked,
+        } = asked;
         let bytes = ticket.wait()?;
         let there = Instant::now();
+        let waited = if late { there - needed } else { Duration::ZERO };
         let rows = self.decoded(index, &bytes)?;
         let block = &self.engram.blocks[index].block;
         let (mask, counts) = (self.pass.mask(self.engram)?, self.pass.counts());
         let conv = &mut self.convs[index];
         let stream = block.forward(&rows, stream, mask.as_ref(), &counts, conv)?;
         let times = &mut self.times[index];
-        times.ahead += needed - submitted;
-        if !done {
-            times.waited += there - needed;
-        }
         times.computed += there.elapsed();
+        times.asked += took;
+        times.waited += waited;
+        let fetched = bytes.took().unwrap_or_default();
+        times.fetched += fetched;
+        // Waiting for another block's rows is no computing.
+        let elsewhere = self.blocked.saturating_sub(blocked);
+        times.hidden += fetched.saturating_sub(took + waited + elsewhere);
+        self.blocked += waited;
         Ok(Some(stream))
     }
 

@@ -37,9 +37,15 @@ pub(super) fn read(
         let found = format!("{:?}", scales.shape);
         return Err(files.fault(scales, "shape", found, expected).into());
     };
+    let (Ok(codec_width), Ok(group)) = (u32::try_from(columns), u32::try_from(width)) else {
+        let found = format!("{shape:?}");
+        return Err(files
+            .fault(stored, "shape", found, "less than 2^32 columns")
+            .into());
+    };
     let codec = RowCodec::Fp8Ue8m0 {
-        width: u32::try_from(columns).expect("sizes are below 2^24"),
-        group: u32::try_from(width).expect("it divides the columns"),
+        width: codec_width,
+        group,
     };
     let (bytes, scale_bytes) = (files.read(stored)?, files.read(scales)?);
     // A row of the matrix with its scales is what a row of a table is.

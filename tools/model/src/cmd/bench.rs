@@ -1,4 +1,5 @@
 use std::{
+    num::NonZeroUsize,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -9,7 +10,7 @@ use engram_bench::{median, report, trace};
 use engram_model::{Engram, Memory, Model, RowTimes};
 use serde::Serialize;
 
-use crate::open::ModelArgs;
+use crate::open::{ModelArgs, ReaderName};
 
 /// Compare rows from the drive with rows in memory and with no Engram, in prefill and decode
 #[derive(clap::Args)]
@@ -23,8 +24,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = 512)]
     prefill: usize,
     /// Tokens of a prompt to compute at a time
-    #[arg(long, value_name = "COUNT", default_value_t = 128)]
-    chunk: usize,
+    #[arg(long, value_name = "COUNT", default_value = "128")]
+    chunk: NonZeroUsize,
     /// Tokens that follow one by one
     #[arg(long, value_name = "COUNT", default_value_t = 32)]
     decode: usize,
@@ -66,12 +67,12 @@ const NAMES: [&str; 4] = ["memory", "drive alone", "drive and cache", "none"];
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
         let tokens = trace::read(&self.trace)?;
-        let used = self.prefill + self.decode;
+        let used = self.prefill.saturating_add(self.decode);
         ensure!(
-            [self.prefill, self.chunk, self.decode, self.rounds]
+            [self.prefill, self.decode, self.rounds]
                 .iter()
                 .all(|&count| count > 0),
-            "--prefill, --chunk, --decode and --rounds must be 1 or more"
+            "--prefill, --decode and --rounds must be 1 or more"
         );
         ensure!(
             tokens.len() / used > self.rounds,
@@ -80,11 +81,16 @@ impl Args {
             tokens.len(),
             self.rounds + 1
         );
+        let direct = [ReaderName::Direct, ReaderName::DirectThreads];
+        ensure!(
+            direct.contains(&self.model.reader) && self.model.resident.is_none(),
+            "rows must come from the drive: --reader must be direct or direct-threads, and --resident not given"
+        );
         let model = self.model.load_model()?;
         let stores = [
             Config::new().reader(Reader::Memory),
-            self.model.config().cache_bytes(0),
-            self.model.config(),
+            self.model.config()?.cache_bytes(0),
+            self.model.config()?,
         ];
         let stores = stores.map(|config| self.model.engram_with(config));
         let stores = stores.into_iter().collect::<Result<Vec<_>>>()?;

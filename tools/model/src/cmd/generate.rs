@@ -1,6 +1,11 @@
-use std::{path::PathBuf, time::Instant};
+use std::{
+    io::{self, IsTerminal},
+    num::NonZeroUsize,
+    path::PathBuf,
+    time::Instant,
+};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use engram_bench::report;
 use engram_model::{Generator, Options, Profile, Sampling};
 use serde::Serialize;
@@ -23,8 +28,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COUNT", default_value_t = 32)]
     max_tokens: usize,
     /// Tokens of a prompt to compute at a time
-    #[arg(long, value_name = "COUNT", default_value_t = 512, value_parser = at_least_one)]
-    chunk: usize,
+    #[arg(long, value_name = "COUNT", default_value = "512")]
+    chunk: NonZeroUsize,
     /// What logits are divided by before a token is drawn; 0 takes the likeliest
     #[arg(long, default_value_t = 0.0)]
     temperature: f64,
@@ -42,19 +47,12 @@ pub(crate) struct Args {
     json: Option<PathBuf>,
 }
 
-fn at_least_one(text: &str) -> Result<usize> {
-    let count = text.parse()?;
-    ensure!(count > 0, "it must be 1 or more");
-    Ok(count)
-}
-
 #[derive(Debug, Serialize)]
 struct Report {
     backend: String,
     prompts: Vec<Continuation>,
     prefill: Phase,
     decode: Phase,
-    tiers: Vec<TierReport>,
 }
 
 #[derive(Debug, Serialize)]
@@ -68,7 +66,9 @@ struct Continuation {
 struct Phase {
     tokens: usize,
     seconds: f64,
+    hash_ms: f64,
     layers: Vec<LayerReport>,
+    tiers: Vec<TierReport>,
 }
 
 impl Args {
@@ -76,14 +76,19 @@ impl Args {
         let tokenizer = self.model.tokenizer()?;
         let encoded = self.prompt.iter().map(|text| encode(&tokenizer, text));
         let encoded = encoded.collect::<Result<Vec<_>>>()?;
+        let ids = tokenizer.get_vocab(true).into_values().max();
+        let known = ids.and_then(|id| NonZeroUsize::new(id as usize + 1));
+        let sampling = self.sampling();
+        sampling.check()?;
+        // What is checked soonest comes first: weights take a while.
+        let engram = self.model.engram_with(self.model.config()?)?;
         let model = self.model.load_model()?;
-        let engram = self.model.engram_with(self.model.config())?;
         let options = Options {
             chunk: self.chunk,
             max_tokens: self.max_tokens,
             stop: model.config().eos_tokens().to_vec(),
-            vocabulary: tokenizer.get_vocab_size(true),
-            sampling: self.sampling()?,
+            vocabulary: known.context("the tokenizer has no tokens")?,
+            sampling,
         };
 
         let prompts: Vec<&[u32]> = encoded.iter().map(Vec::as_slice).collect();
@@ -93,14 +98,18 @@ impl Args {
         let mut generator = Generator::new(&model, &mut memory, &prompts, options)?;
         let seconds = start.elapsed().as_secs_f64();
         let tokens = prompts.iter().map(|prompt| prompt.len()).sum();
-        let prefill = Phase::take(&mut memory, tokens, seconds);
+        let before = engram.store().metrics();
+        let prefill = Phase::take(&mut memory, tokens, seconds, tiers::of(&before, None));
         let start = Instant::now();
         while !generator.is_done() {
             generator.step(&mut memory)?;
         }
         let seconds = start.elapsed().as_secs_f64();
-        let tokens = generator.made().map(<[u32]>::len).sum();
-        let decode = Phase::take(&mut memory, tokens, seconds);
+        // The last token of each text is not computed.
+        let computed = generator.made().map(|made| made.len().saturating_sub(1));
+        let after = engram.store().metrics();
+        let tiers = tiers::of(&after, Some(&before));
+        let decode = Phase::take(&mut memory, computed.sum(), seconds, tiers);
 
         let made = encoded
             .iter()
@@ -118,64 +127,72 @@ impl Args {
             prompts: made.collect::<Result<_>>()?,
             prefill,
             decode,
-            tiers: tiers::of(engram.store()),
+        };
+        let (bold, plain) = if io::stdout().is_terminal() {
+            ("\x1b[1m", "\x1b[0m")
+        } else {
+            ("", "")
         };
         for (text, made) in self.prompt.iter().zip(&report.prompts) {
-            println!("{text}\x1b[1m{}\x1b[0m", made.text);
+            println!("{text}{bold}{}{plain}", made.text);
             println!("tokens: {:?}\n", made.tokens);
         }
         println!("rows by {}\n", report.backend);
         report.prefill.print("prefill")?;
         report.decode.print("decode")?;
-        tiers::print(&report.tiers)?;
         report::json(self.json.as_deref(), &report)
     }
 
-    fn sampling(&self) -> Result<Sampling> {
-        ensure!(
-            self.temperature >= 0.0 && self.temperature.is_finite(),
-            "--temperature is {}, expected 0 or more",
-            self.temperature
-        );
-        ensure!(
-            (0.0..=1.0).contains(&self.top_p),
-            "--top-p is {}, expected 0 to 1",
-            self.top_p
-        );
+    fn sampling(&self) -> Sampling {
         if self.temperature == 0.0 {
-            return Ok(Sampling::Greedy);
+            return Sampling::Greedy;
         }
-        Ok(Sampling::Random {
+        Sampling::Random {
             temperature: self.temperature,
             top_k: self.top_k,
             top_p: self.top_p,
             seed: self.seed,
-        })
+        }
     }
 }
 
 impl Phase {
     /// What `memory` has measured, which begins anew.
-    fn take(memory: &mut Profile<engram_model::Session<'_>>, tokens: usize, seconds: f64) -> Self {
+    fn take(
+        memory: &mut Profile<engram_model::Session<'_>>,
+        tokens: usize,
+        seconds: f64,
+        tiers: Vec<TierReport>,
+    ) -> Self {
+        let hash_ms = 1e3 * memory.memory().hashed().as_secs_f64();
         let layers = layers::join(memory.layers(), memory.memory().times());
         memory.reset();
         memory.memory_mut().reset_times();
         Self {
             tokens,
             seconds,
+            hash_ms,
             layers,
+            tiers,
         }
     }
 
     #[expect(clippy::cast_precision_loss, reason = "few tokens")]
     fn print(&self, name: &str) -> Result<()> {
+        if self.tokens == 0 {
+            return Ok(());
+        }
         let rate = report::figure(self.tokens as f64 / self.seconds);
-        let took = report::figure(1e3 * self.seconds);
+        let (took, hashing) = (
+            report::figure(1e3 * self.seconds),
+            report::figure(self.hash_ms),
+        );
         println!(
-            "{name}: {} tokens in {took} ms, {rate} a second",
+            "{name}: {} tokens in {took} ms, {rate} a second; {hashing} ms of it hashing",
             self.tokens
         );
         layers::print(&self.layers)?;
+        tiers::print(&self.tiers)?;
         println!();
         Ok(())
     }
