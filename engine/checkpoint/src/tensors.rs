@@ -246,7 +246,7 @@ fn read_header(reader: &PreadReader) -> Result<Vec<u8>, HeaderFault> {
 /// The `weight_map`: for each tensor its file. `None` for a checkpoint of a single file.
 fn read_index(folder: &Path) -> Result<Option<BTreeMap<String, String>>, CheckpointError> {
     let path = folder.join(INDEX_FILE);
-    if folder.join(SINGLE_FILE).exists() || !path.exists() {
+    if folder.join(SINGLE_FILE).exists() {
         return Ok(None);
     }
     Ok(Some(read_json::<Index>(&path)?.weight_map))
