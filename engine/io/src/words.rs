@@ -11,6 +11,8 @@ use rustix::{
 use crate::{IoError, prefetch::prefetch_at};
 
 const WORD_BYTES: usize = size_of::<AtomicU64>();
+/// Memory taken at a time: a huge page.
+const PIECE_BYTES: usize = 2 << 20;
 
 /// Zeroed words in huge pages where the system has them, or in a file that several processes map.
 pub struct Words {
@@ -69,6 +71,22 @@ impl Words {
         Self { map }
     }
 
+    /// Takes the memory of all words from the system, a piece at a time as long as `go_on` says so, instead of when
+    /// each is first touched. No effect where the system cannot, such as Linux before 5.14.
+    pub fn populate(&self, go_on: impl Fn() -> bool) {
+        for start in (0..self.map.len()).step_by(PIECE_BYTES) {
+            let len = PIECE_BYTES.min(self.map.len() - start);
+            let taken = go_on()
+                && self
+                    .map
+                    .advise_range(Advice::PopulateWrite, start, len)
+                    .is_ok();
+            if !taken {
+                return;
+            }
+        }
+    }
+
     /// Hints that the words from `index` on will be read soon.
     #[inline]
     pub fn prefetch(&self, index: usize, words: usize) {
@@ -99,6 +117,22 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     use super::*;
+
+    #[test]
+    fn populating_takes_memory_until_told_to_stop() {
+        let words = Words::new(4 * PIECE_BYTES / WORD_BYTES).unwrap();
+        words[7].store(9, Relaxed);
+        let pieces = std::cell::Cell::new(0);
+        words.populate(|| {
+            pieces.set(pieces.get() + 1);
+            pieces.get() <= 2
+        });
+        // A system that cannot ends after the first.
+        assert!(matches!(pieces.get(), 1 | 3), "{pieces:?}");
+        words.populate(|| true);
+        assert_eq!(words[7].load(Relaxed), 9);
+        assert!(words[8..].iter().all(|word| word.load(Relaxed) == 0));
+    }
 
     #[test]
     fn a_file_is_shared_by_all_that_name_it() {

@@ -74,6 +74,11 @@ impl RowCache {
         }))
     }
 
+    /// Takes the cache's memory from the system, as long as `go_on` says so.
+    pub(crate) fn populate(&self, go_on: impl Fn() -> bool) {
+        self.words.populate(go_on);
+    }
+
     /// Rows that fit.
     pub(crate) fn capacity(&self) -> usize {
         self.sets * WAYS

@@ -59,8 +59,8 @@ pub struct Config {
     /// Folder, best on a memory file system, for one copy of the resident columns that all processes with
     /// this pack map; if not given, each process has its own.
     pub resident_folder: Option<PathBuf>,
-    /// Bytes for rows read before, for all tables together, used up as rows come; only direct readers
-    /// use it, and only where a row is one read.
+    /// Bytes for rows read before, for all tables together, which a thread takes from the system once the pack
+    /// is open; only direct readers use it, and only where a row is one read.
     pub cache_bytes: usize,
     /// Folder of the cache's memory, best on a memory file system, so that several processes with the
     /// same pack and size share it; if not given, the cache is the process's own.

@@ -1,6 +1,6 @@
 //! Files that are read past the page cache, and the threads that read them.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, thread};
 
 use engram_format::{Column, Digest, Manifest, Storage, Table, shard_path};
 use engram_io::{DirectFile, IoError, Words, create_folder};
@@ -72,7 +72,32 @@ pub(super) fn open(
     });
     let rows: Vec<_> = rows.collect::<Result<_, OpenError>>()?;
     let workers = start(&rows, &files, config)?;
+    populate_caches(&rows);
     Ok((rows, workers))
+}
+
+/// Lets a thread take the memory of the caches, as long as the pack is open. A huge page that a row is the first to
+/// touch costs a hundred times what the row does, and the first rows of a batch would each touch another.
+fn populate_caches(rows: &[Arc<DiskRows>]) {
+    let rows: Vec<Arc<DiskRows>> = rows
+        .iter()
+        .filter(|rows| rows.cache.is_some())
+        .cloned()
+        .collect();
+    if rows.is_empty() {
+        return;
+    }
+    let run = move || {
+        for rows in rows {
+            if let Some(cache) = &rows.cache {
+                cache.rows.populate(|| Arc::strong_count(&rows) > 1);
+            }
+        }
+    };
+    // Without the thread, memory comes as it is touched.
+    let _ = thread::Builder::new()
+        .name("engram-populate".into())
+        .spawn(run);
 }
 
 /// An equal part of the cache's bytes for each table, since each is asked for as many rows.
