@@ -137,7 +137,7 @@ impl<'a> Generator<'a> {
     }
 
     /// The next token of each sequence, or none where it has ended. The tokens of the step before are computed
-    /// first, so after an error the step can be tried again.
+    /// first, so after a pass that failed the step can be tried again.
     ///
     /// # Errors
     /// Those of [`Model::forward`].

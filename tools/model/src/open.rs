@@ -19,6 +19,9 @@ pub(crate) struct ModelArgs {
     /// Pack with the rows of its Engram layers
     #[arg(long)]
     pub(crate) pack: PathBuf,
+    /// Compute on this CUDA device instead of the processor, in a build with the feature `cuda`
+    #[arg(long, value_name = "NUMBER")]
+    cuda: Option<usize>,
     /// How the pack is read
     #[arg(long, value_enum, default_value_t = ReaderName::Direct)]
     pub(crate) reader: ReaderName,
@@ -54,7 +57,14 @@ impl From<ReaderName> for Reader {
 
 impl ModelArgs {
     pub(crate) fn load_model(&self) -> Result<Model> {
-        Ok(Model::load(&self.model, &Device::Cpu)?)
+        Ok(Model::load(&self.model, &self.device()?)?)
+    }
+
+    fn device(&self) -> Result<Device> {
+        Ok(match self.cuda {
+            Some(number) => Device::new_cuda(number)?,
+            None => Device::Cpu,
+        })
     }
 
     /// How the pack is to be opened.
@@ -70,7 +80,7 @@ impl ModelArgs {
     /// The blocks, with rows from the pack opened by `config`.
     pub(crate) fn engram_with(&self, config: Config) -> Result<Engram> {
         let store = Arc::new(Store::open(&self.pack, config)?);
-        Ok(Engram::load(&self.model, store, &Device::Cpu)?)
+        Ok(Engram::load(&self.model, store, &self.device()?)?)
     }
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {

@@ -251,6 +251,9 @@ fn bad_input_is_named() {
         &with(&["--prompt", "A", "--temperature", "1", "--top-p", "2"]),
         "top_p is 2, expected 0 to 1",
     );
+    if !cfg!(feature = "cuda") {
+        fails(&with(&["--prompt", "A", "--cuda", "0"]), "cuda");
+    }
     let other = golden("engram_v41");
     let other = [
         "generate",
