@@ -10,7 +10,9 @@ mod gate;
 mod gated_conv;
 mod load;
 mod norm;
+mod pass;
 mod session;
+mod times;
 
 use std::sync::Arc;
 
@@ -21,7 +23,8 @@ pub use conv::ConvState;
 pub use fused::{Fused, FusedTensors};
 pub use gated_conv::{ConvTensors, GatedConv};
 pub use norm::CopyNorm;
-pub use session::{RowTimes, Session};
+pub use session::Session;
+pub use times::RowTimes;
 
 use crate::Error;
 

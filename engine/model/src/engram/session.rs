@@ -6,9 +6,13 @@ use std::{
 };
 
 use candle_core::Tensor;
-use engram::{Batch, DEAD, Request, RowId, RowIds, Sequence, Ticket};
+use engram::{Batch, DEAD, Request, RowId, RowIds, Sequence};
 
-use super::{ConvState, Engram, LayerBlock};
+use super::{
+    ConvState, Engram, LayerBlock,
+    pass::{Asked, Pass},
+    times::RowTimes,
+};
 use crate::{Error, Memory};
 
 /// The histories of some sequences, and the tickets of rows that their tokens need.
@@ -33,95 +37,6 @@ pub struct Session<'a> {
     blocked: Duration,
     rows: RowIds,
     batch: Vec<RowId>,
-}
-
-/// What a block has cost since the session began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub struct RowTimes {
-    /// The decoder layer that the block is ahead of.
-    pub layer: usize,
-    /// Rows asked for.
-    pub rows: u64,
-    /// Asking for them, which copies those in memory.
-    pub asked: Duration,
-    /// From then on until the last row of a pass was there, that included.
-    pub fetched: Duration,
-    /// What of it neither asking nor waiting took, for this block or another: something was computed meanwhile.
-    pub hidden: Duration,
-    /// From when the block needed rows until they were there.
-    pub waited: Duration,
-    /// Decoding rows and computing the block; on a device, telling it to.
-    pub computed: Duration,
-}
-
-impl RowTimes {
-    /// How much of the time that rows took to come other layers were computed; none, where no rows were asked for.
-    pub fn overlap(&self) -> Option<f64> {
-        let fetched = self.fetched.as_secs_f64();
-        (fetched > 0.0).then(|| self.hidden.as_secs_f64() / fetched)
-    }
-}
-
-/// Rows of one block and one pass that are on their way.
-#[derive(Debug)]
-struct Asked {
-    ticket: Ticket,
-    /// How long asking took.
-    took: Duration,
-    /// [`Session::blocked`] when it had been done.
-    blocked: Duration,
-}
-
-/// The tokens of a pass and their rows.
-#[derive(Debug, Default)]
-struct Pass {
-    /// Tokens of each sequence before.
-    before: Vec<usize>,
-    /// Of each sequence; image tokens are dead.
-    tokens: Vec<Vec<u32>>,
-    /// One for each block that has not waited for its rows.
-    asked: Vec<Option<Asked>>,
-}
-
-impl Pass {
-    fn is_of(&self, before: &[usize], tokens: &[Vec<u32>]) -> bool {
-        self.before == before && self.tokens == tokens
-    }
-
-    fn counts(&self) -> Vec<usize> {
-        self.tokens.iter().map(Vec::len).collect()
-    }
-
-    /// For each token that has rows its place in `[sequences, most tokens]`.
-    fn places(&self) -> impl Iterator<Item = usize> + '_ {
-        let most = self.most();
-        self.tokens
-            .iter()
-            .enumerate()
-            .flat_map(move |(sequence, tokens)| {
-                let live = tokens
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, token)| **token != DEAD);
-                live.map(move |(index, _)| sequence * most + index)
-            })
-    }
-
-    fn most(&self) -> usize {
-        self.tokens.iter().map(Vec::len).max().unwrap_or(0)
-    }
-
-    /// Zero at dead positions, one elsewhere; none where no position is dead.
-    fn mask(&self, engram: &Engram) -> candle_core::Result<Option<Tensor>> {
-        if !self.tokens.iter().flatten().any(|&token| token == DEAD) {
-            return Ok(None);
-        }
-        let shape = (self.tokens.len(), self.most());
-        let mut mask = vec![0.0_f32; shape.0 * shape.1];
-        self.places().for_each(|place| mask[place] = 1.0);
-        Tensor::from_vec(mask, shape, &engram.device).map(Some)
-    }
 }
 
 impl<'a> Session<'a> {
