@@ -156,6 +156,14 @@ impl RowCodec {
         self.decode(rows, out, bf16::from_f32);
     }
 
+    /// As [`Self::decode_bf16`], to IEEE binary16: values of 65,520 and more become infinite.
+    ///
+    /// # Panics
+    /// As [`Self::decode_f32`].
+    pub fn decode_f16(self, rows: &[u8], out: &mut [f16]) {
+        self.decode(rows, out, f16::from_f32);
+    }
+
     fn decode<T: Copy>(self, rows: &[u8], out: &mut [T], round: impl Fn(f32) -> T + Copy) {
         let (row_bytes, width) = (self.row_bytes(), self.width());
         assert!(

@@ -22,7 +22,7 @@ pub use address::{
 pub use codec::{NanPlace, RowCodec};
 pub use digest::{Digest, Digester};
 pub use error::{AddressError, FormatError, SchemeError, TokenMapError};
-pub use half::bf16;
+pub use half::{bf16, f16};
 pub use header::ShardHeader;
 pub use layout::{BLOCK_BYTES, HEADER_BYTES, RecordLayout, SEAL_BYTES};
 pub use manifest::{

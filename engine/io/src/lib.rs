@@ -23,5 +23,5 @@ pub use prefetch::prefetch;
 pub use publish::{NewFile, create_folder, publish_bytes, sync_entry};
 pub use queue::{Bell, BlockRead, BlockingQueue, OnRead, QueueKind, ReadQueue, UringQueue};
 pub use read_at::ReadAt;
-pub use row_buffer::{FilledRows, RowBuffer};
+pub use row_buffer::{FilledRows, RowBuffer, RowMemory};
 pub use words::Words;

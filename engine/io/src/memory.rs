@@ -75,6 +75,10 @@ impl ReadAt for MemoryReader {
         Ok(())
     }
 
+    fn memory(&self) -> Option<(*const u8, usize)> {
+        Some((self.bytes().as_ptr(), self.bytes().len()))
+    }
+
     #[inline]
     fn prefetch(&self, offset: u64, len: usize) {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);

@@ -71,6 +71,10 @@ impl ReadAt for MmapReader {
         Ok(())
     }
 
+    fn memory(&self) -> Option<(*const u8, usize)> {
+        Some((self.map.as_ptr(), self.map.len()))
+    }
+
     #[inline]
     fn prefetch(&self, offset: u64, len: usize) {
         let start = usize::try_from(offset).unwrap_or(usize::MAX);

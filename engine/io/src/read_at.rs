@@ -13,6 +13,11 @@ pub trait ReadAt: Send + Sync + std::fmt::Debug {
     /// A range beyond the end, or a failed read; `out` then holds nothing of meaning.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), IoError>;
 
+    /// Where the whole file lies in memory as long as this reader does, and its bytes, if it does.
+    fn memory(&self) -> Option<(*const u8, usize)> {
+        None
+    }
+
     /// Hints that `len` bytes at `offset` will be read soon. Costs next to nothing, never blocks, and
     /// leaves out what lies beyond the end.
     fn prefetch(&self, _offset: u64, _len: usize) {}

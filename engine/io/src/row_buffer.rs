@@ -6,10 +6,38 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::IoError;
 
-/// Rows at a fixed, page-aligned address, each in one or two parts that are filled once, by any
-/// thread.
+/// Memory that a [`RowBuffer`] can be made of, such as memory that a device may read.
+///
+/// # Safety
+/// Until it is dropped, [`Self::address`] and [`Self::len`] give the same, all bytes there are initialised and can be
+/// read and written by any thread, and no safe code reaches them but through the buffer.
+pub unsafe trait RowMemory: Send + Sync {
+    /// Its first byte.
+    fn address(&self) -> *mut u8;
+
+    /// Its bytes.
+    fn len(&self) -> usize;
+
+    /// Whether it has none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+// SAFETY: a private anonymous mapping is zeroed and stays where it is; whoever has it alone has its bytes.
+unsafe impl RowMemory for MmapRaw {
+    fn address(&self) -> *mut u8 {
+        self.as_mut_ptr()
+    }
+
+    fn len(&self) -> usize {
+        MmapRaw::len(self)
+    }
+}
+
+/// Rows at a fixed address, each in one or two parts that are filled once, by any thread.
 pub struct RowBuffer {
-    memory: MmapRaw,
+    memory: Box<dyn RowMemory>,
     /// Bytes of the two parts of a row.
     parts: [usize; 2],
     rows: usize,
@@ -18,20 +46,26 @@ pub struct RowBuffer {
 }
 
 impl RowBuffer {
-    /// A buffer for up to `capacity` bytes. It has no rows until [`Self::reset`].
+    /// A buffer for up to `capacity` bytes at a page-aligned address. It has no rows until [`Self::reset`].
     ///
     /// # Errors
     /// No memory.
     pub fn new(capacity: usize) -> Result<Self, IoError> {
         let memory = MmapOptions::new().len(capacity.max(1)).map_anon();
-        Ok(Self {
-            memory: memory
-                .map_err(IoError::os("get memory for", "rows"))?
-                .into(),
+        let memory: MmapRaw = memory
+            .map_err(IoError::os("get memory for", "rows"))?
+            .into();
+        Ok(Self::of(Box::new(memory)))
+    }
+
+    /// A buffer for as many bytes as `memory` has, at whose address it is. It has no rows until [`Self::reset`].
+    pub fn of(memory: Box<dyn RowMemory>) -> Self {
+        Self {
+            memory,
             parts: [0; 2],
             rows: 0,
             claims: Vec::new(),
-        })
+        }
     }
 
     /// Bytes that fit.
@@ -100,7 +134,7 @@ impl RowBuffer {
         // is one of them. The claim is ours alone, so no other reference to these bytes exists until
         // `&mut self` proves that all borrows of `self` have ended.
         let bytes = unsafe {
-            std::slice::from_raw_parts_mut(self.memory.as_mut_ptr().add(start), range.len())
+            std::slice::from_raw_parts_mut(self.memory.address().add(start), range.len())
         };
         write(bytes)
     }
@@ -109,7 +143,7 @@ impl RowBuffer {
     pub fn bytes(&mut self) -> &mut [u8] {
         let bytes = self.rows * self.row_bytes();
         // SAFETY: the rows lie in the mapping, and `&mut self` ends all borrows handed out by `claim`.
-        unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr(), bytes) }
+        unsafe { std::slice::from_raw_parts_mut(self.memory.address(), bytes) }
     }
 }
 
@@ -137,7 +171,7 @@ impl std::ops::Deref for FilledRows {
         // SAFETY: the rows lie in the mapping; `self` owns the buffer, so all borrows handed out by
         // `claim` have ended, and nothing here fills it.
         unsafe {
-            std::slice::from_raw_parts(self.0.memory.as_mut_ptr(), self.0.rows * self.0.row_bytes())
+            std::slice::from_raw_parts(self.0.memory.address(), self.0.rows * self.0.row_bytes())
         }
     }
 }

@@ -19,7 +19,7 @@ use std::{
 use engram_format::RowId;
 use engram_io::{IoError, RowBuffer};
 
-use crate::{error::LookupError, metrics::add};
+use crate::{error::LookupError, metrics::add, ticket::BufferHome};
 pub(crate) use disk::{DiskRows, DiskSource};
 pub(crate) use event::Event;
 pub(crate) use plan::{Plan, Want};
@@ -37,7 +37,7 @@ pub(crate) struct Fetch {
     /// What is filled.
     pub(crate) buffer: Option<RowBuffer>,
     /// Where the buffer goes if nobody waits for it.
-    pub(crate) pool: Option<Arc<Pool>>,
+    pub(crate) home: Option<Arc<dyn BufferHome>>,
     /// Whether the rows are for the cache.
     pub(crate) warm: bool,
     /// When a ticket was asked for; none where nobody could ask how long it took.
@@ -175,15 +175,16 @@ impl Fetch {
         Err(failure.first)
     }
 
-    /// Forgets everything but the memory of the plan; the buffer goes back to the pool.
+    /// Forgets everything but the memory of the plan; the buffer goes home.
     fn clear(&mut self) {
         self.plan.clear();
         self.rows = None;
         self.warm = false;
         self.began = None;
         *self.took_ns.get_mut() = 0;
-        if let (Some(buffer), Some(pool)) = (self.buffer.take(), self.pool.take()) {
-            pool.put_buffer(buffer);
+        // The pool is a home, and would keep a fetch that keeps it for ever.
+        if let (Some(home), Some(buffer)) = (self.home.take(), self.buffer.take()) {
+            home.take_back(buffer);
         }
         *self.cancelled.get_mut() = false;
         *self

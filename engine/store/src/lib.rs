@@ -27,12 +27,13 @@ mod ticket;
 
 pub use config::{Config, Reader, Resident};
 pub use engram_format::{
-    AddressError, DEAD, FormatError, Hasher, Manifest, PresetName, Request, RowCodec, RowId,
-    RowIds, Scheme, SchemeError, Sequence, Storage, TokenMap, bf16,
+    AddressError, Column, DEAD, FormatError, HEADER_BYTES, Hasher, Manifest, PresetName,
+    RecordLayout, Request, RowCodec, RowId, RowIds, Scheme, SchemeError, Sequence, Storage,
+    TokenMap, bf16, f16,
 };
-pub use engram_io::{IoError, QueueKind};
+pub use engram_io::{IoError, QueueKind, RowBuffer, RowMemory};
 pub use error::{LookupError, OpenError};
 pub use metrics::{ColumnMetrics, Metrics, TableMetrics};
 pub use open::{Backend, read_hasher, read_manifest};
-pub use store::{Batch, Store};
-pub use ticket::{Buffer, Ticket};
+pub use store::{Batch, ResidentColumn, Store};
+pub use ticket::{Buffer, BufferHome, Ticket};

@@ -1,5 +1,7 @@
 //! The open pack.
 
+mod resident;
+
 use std::{path::Path, sync::Arc, time::Instant};
 
 use engram_format::{Column, Hasher, Manifest, RowCodec, RowId, Scheme};
@@ -15,6 +17,8 @@ use crate::{
     rows::Rows,
     ticket::{Buffer, Ticket},
 };
+
+pub use resident::ResidentColumn;
 
 /// Rows read at a time to warm the cache.
 const WARM_ROWS: usize = 4_096;
@@ -132,6 +136,14 @@ impl Store {
         Ok(self.table(layer)?.codec)
     }
 
+    /// The columns of `layer`'s table, in order.
+    ///
+    /// # Errors
+    /// As [`Self::codec`].
+    pub fn columns(&self, layer: u32) -> Result<&[Column], LookupError> {
+        Ok(&self.table(layer)?.columns)
+    }
+
     /// Copies the rows of `batch` to `out`, one after another: `[token][column][row bytes]`.
     ///
     /// Blocks while it reads. Rows in memory are copied where they lie, without allocation, while the
@@ -178,11 +190,11 @@ impl Store {
         let began = Instant::now();
         let table = self.table(batch.layer)?;
         table.check(batch.rows, destination.len())?;
-        let mut buffer = destination.into_rows();
+        let (mut buffer, home) = destination.into_parts();
         buffer.reset(batch.rows.len(), table.parts());
         let mut fetch = self.pool.fetch();
         let mine = Arc::get_mut(&mut fetch).expect("nobody else has it yet");
-        mine.buffer = Some(buffer);
+        (mine.buffer, mine.home) = (Some(buffer), Some(home));
         mine.began = Some(began);
         if let (Some(disk), Some(workers)) = (&table.disk, &self.workers) {
             mine.rows = Some(disk.clone());

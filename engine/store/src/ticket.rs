@@ -9,19 +9,29 @@ use crate::{
     fetch::{Fetch, Pool},
 };
 
-/// Rows at a fixed, page-aligned address, `[token][column][row bytes]`, from the store's pool, to which
-/// it returns when dropped.
+/// Where memory for rows comes from and returns to: a store's pool, or a caller's own, for example one that a device
+/// can read.
+pub trait BufferHome: fmt::Debug + Send + Sync {
+    /// Takes memory back that nothing fills any more. Called once for each [`Buffer`], by whichever thread lets go of
+    /// it last, one that reads included: it should not block.
+    fn take_back(&self, rows: RowBuffer);
+}
+
+/// Rows at a fixed address, `[token][column][row bytes]`, which return to where they came from when dropped: page-aligned
+/// ones to the store's pool, others to their [`BufferHome`].
 pub struct Buffer {
     rows: Option<FilledRows>,
-    pool: Arc<Pool>,
+    home: Arc<dyn BufferHome>,
     took: Option<Duration>,
 }
 
 impl Buffer {
-    pub(crate) fn new(rows: RowBuffer, pool: Arc<Pool>) -> Self {
+    /// A buffer of the caller's, to be filled by [`Store::submit`](crate::Store::submit): as long as the rows that
+    /// `rows` was last reset to.
+    pub fn new(rows: RowBuffer, home: Arc<dyn BufferHome>) -> Self {
         Self {
             rows: Some(rows.into()),
-            pool,
+            home,
             took: None,
         }
     }
@@ -31,8 +41,9 @@ impl Buffer {
         self.took
     }
 
-    pub(crate) fn into_rows(mut self) -> RowBuffer {
-        self.rows.take().expect("held until dropped").into()
+    pub(crate) fn into_parts(mut self) -> (RowBuffer, Arc<dyn BufferHome>) {
+        let rows = self.rows.take().expect("held until dropped");
+        (rows.into(), self.home.clone())
     }
 }
 
@@ -47,7 +58,7 @@ impl Deref for Buffer {
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some(rows) = self.rows.take() {
-            self.pool.put_buffer(rows.into());
+            self.home.take_back(rows.into());
         }
     }
 }
@@ -62,8 +73,8 @@ impl fmt::Debug for Buffer {
 
 /// A batch whose rows are on their way.
 ///
-/// Dropping it lets go of the batch: what has not been read is not read, and its buffer returns to the
-/// pool when the rest is done.
+/// Dropping it lets go of the batch: what has not been read is not read, and its buffer returns home when
+/// the rest is done.
 #[derive(Debug)]
 pub struct Ticket {
     fetch: Option<Arc<Fetch>>,
@@ -92,7 +103,7 @@ impl Ticket {
     /// Waits until all rows are there.
     ///
     /// # Errors
-    /// Rows that could not be read, or a damaged record. The buffer is back in the pool then.
+    /// Rows that could not be read, or a damaged record. The buffer has returned home then.
     #[expect(
         clippy::missing_panics_doc,
         reason = "a ticket holds its fetch until here"
@@ -102,9 +113,10 @@ impl Ticket {
         let mut fetch = self.fetch.take().expect("held until waited for");
         let filled = Fetch::finish(&mut fetch);
         let (result, took) = (filled.take_result(), filled.took());
+        let home = filled.home.clone().expect("whoever asked said so");
         self.pool.put_fetch(fetch);
         result.map(|rows| {
-            let mut buffer = Buffer::new(rows, self.pool.clone());
+            let mut buffer = Buffer::new(rows, home);
             buffer.took = Some(took);
             buffer
         })

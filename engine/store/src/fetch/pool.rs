@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use engram_io::{IoError, RowBuffer};
 
 use super::Fetch;
+use crate::ticket::BufferHome;
 
 /// Buffers and fetches kept at most; beyond that they are freed.
 const KEPT: usize = 64;
@@ -39,18 +40,11 @@ impl Pool {
         Ok(buffer)
     }
 
-    pub(crate) fn put_buffer(&self, buffer: RowBuffer) {
-        let mut buffers = lock(&self.buffers);
-        if buffers.len() < KEPT {
-            buffers.push(buffer);
-        }
-    }
-
     /// A fetch that nobody else has, without rows.
     pub(crate) fn fetch(self: &Arc<Self>) -> Arc<Fetch> {
         let mut fetch = lock(&self.fetches).pop().unwrap_or_default();
         let mine = Arc::get_mut(&mut fetch).expect("only unused fetches are in the pool");
-        mine.pool = Some(self.clone());
+        mine.home = Some(self.clone());
         fetch
     }
 
@@ -58,12 +52,19 @@ impl Pool {
     pub(crate) fn put_fetch(&self, mut fetch: Arc<Fetch>) {
         if let Some(mine) = Arc::get_mut(&mut fetch) {
             mine.clear();
-            // Else the two would keep each other for ever.
-            mine.pool = None;
             let mut fetches = lock(&self.fetches);
             if fetches.len() < KEPT {
                 fetches.push(fetch);
             }
+        }
+    }
+}
+
+impl BufferHome for Pool {
+    fn take_back(&self, rows: RowBuffer) {
+        let mut buffers = lock(&self.buffers);
+        if buffers.len() < KEPT {
+            buffers.push(rows);
         }
     }
 }

@@ -1,0 +1,316 @@
+//! A stand-in without a GPU: memory of the host for all memory, a thread for each stream.
+//!
+//! Streams really run beside their callers and one another, and wait for words as a GPU's do, so whatever orders work
+//! wrongly fails here too.
+
+mod kernels;
+
+use std::{
+    alloc::{Layout, alloc_zeroed, dealloc},
+    collections::HashMap,
+    fmt,
+    ptr::NonNull,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Sender, channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use super::{Driver, Handle};
+use crate::{error::DeviceError, kernels::Kernel};
+
+/// Of all memory, as much as a GPU's allocations have.
+const ALIGN: usize = 256;
+
+/// Between looks at a word that is waited for.
+const LOOK: Duration = Duration::from_micros(20);
+
+/// The stand-in's streams, marks and graphs.
+#[derive(Default)]
+pub(crate) struct Host {
+    last: AtomicU64,
+    streams: Mutex<HashMap<Handle, Stream>>,
+    marks: Mutex<HashMap<Handle, Arc<Mark>>>,
+    graphs: Mutex<HashMap<Handle, Arc<[Op]>>>,
+}
+
+struct Stream {
+    ops: Sender<Op>,
+    thread: JoinHandle<()>,
+    /// What is kept for a graph meanwhile.
+    captured: Option<Vec<Op>>,
+}
+
+/// When a stream was where a mark is.
+#[derive(Debug, Default)]
+struct Mark {
+    passed: Mutex<Option<Instant>>,
+    has_passed: Condvar,
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Copy { from: u64, to: u64, bytes: usize },
+    Launch(Kernel),
+    WaitFor { word: u64, value: u64 },
+    Write { word: u64, value: u64 },
+    Pass(Arc<Mark>),
+    Graph(Arc<[Op]>),
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Mark {
+    fn pass(&self) {
+        *lock(&self.passed) = Some(Instant::now());
+        self.has_passed.notify_all();
+    }
+
+    fn wait(&self) -> Instant {
+        let mut passed = lock(&self.passed);
+        loop {
+            if let Some(when) = *passed {
+                return when;
+            }
+            passed = self
+                .has_passed
+                .wait(passed)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Op {
+    /// # Safety
+    /// What [`Driver`] asks of the caller who put it in a stream.
+    unsafe fn run(&self) {
+        match self {
+            Self::Copy { from, to, bytes } => {
+                // SAFETY: both ranges are memory of this process that nobody else uses, by the caller's promise.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(*from as *const u8, *to as *mut u8, *bytes);
+                }
+            }
+            // SAFETY: the caller's promise.
+            Self::Launch(kernel) => unsafe { kernels::run(kernel) },
+            Self::WaitFor { word, value } => {
+                // SAFETY: the word is of pinned memory that lives, by the caller's promise; all access to it is atomic.
+                let word = unsafe { AtomicU64::from_ptr(*word as *mut u64) };
+                while word.load(Ordering::Acquire) != *value {
+                    thread::sleep(LOOK);
+                }
+            }
+            Self::Write { word, value } => {
+                // SAFETY: as above.
+                let word = unsafe { AtomicU64::from_ptr(*word as *mut u64) };
+                word.store(*value, Ordering::Release);
+            }
+            Self::Pass(mark) => mark.pass(),
+            // SAFETY: the caller's promise holds for each.
+            Self::Graph(ops) => ops.iter().for_each(|op| unsafe { op.run() }),
+        }
+    }
+}
+
+impl Host {
+    fn handle(&self) -> Handle {
+        self.last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn put(&self, stream: Handle, op: Op) {
+        let mut streams = lock(&self.streams);
+        let stream = streams.get_mut(&stream).expect("a stream that is there");
+        match &mut stream.captured {
+            Some(captured) => captured.push(op),
+            None => stream.ops.send(op).expect("its thread lives as long"),
+        }
+    }
+
+    fn passed(&self, mark: Handle) -> Instant {
+        let mark = lock(&self.marks).get(&mark).cloned();
+        mark.expect("a mark that is there").wait()
+    }
+}
+
+fn layout(bytes: usize) -> Layout {
+    Layout::from_size_align(bytes.max(1), ALIGN).expect("fewer bytes than there can be")
+}
+
+impl Host {
+    fn memory(kind: &'static str, bytes: usize) -> Result<NonNull<u8>, DeviceError> {
+        let fits = Layout::from_size_align(bytes.max(1), ALIGN);
+        // SAFETY: the layout has a byte at least.
+        let address = fits
+            .ok()
+            .and_then(|layout| NonNull::new(unsafe { alloc_zeroed(layout) }));
+        address.ok_or(DeviceError::NoMemory { kind, bytes })
+    }
+}
+
+// SAFETY: the allocator's memory stays where it is until it is freed, and is zeroed.
+unsafe impl Driver for Host {
+    fn name(&self) -> String {
+        "host stand-in".into()
+    }
+
+    fn streams_wait_for_values(&self) -> bool {
+        true
+    }
+
+    fn device_memory(&self, bytes: usize) -> Result<u64, DeviceError> {
+        Ok(Self::memory("device", bytes)?.as_ptr() as u64)
+    }
+
+    unsafe fn free_device_memory(&self, address: u64, bytes: usize) {
+        // SAFETY: it was given out with this layout, and nothing uses it, by the caller's promise.
+        unsafe { dealloc(address as *mut u8, layout(bytes)) };
+    }
+
+    fn pinned_memory(&self, bytes: usize) -> Result<NonNull<u8>, DeviceError> {
+        Self::memory("pinned host", bytes)
+    }
+
+    unsafe fn free_pinned_memory(&self, address: NonNull<u8>, bytes: usize) {
+        // SAFETY: as above.
+        unsafe { dealloc(address.as_ptr(), layout(bytes)) };
+    }
+
+    unsafe fn register(&self, address: *const u8, _bytes: usize) -> Result<u64, DeviceError> {
+        Ok(address as u64)
+    }
+
+    unsafe fn forget(&self, _address: *const u8) {}
+
+    fn stream(&self, _rank: usize) -> Result<Handle, DeviceError> {
+        let (ops, todo) = channel::<Op>();
+        let thread = thread::Builder::new().name("stand-in stream".into());
+        let thread = thread.spawn(move || {
+            for op in todo {
+                // SAFETY: whoever put it there has promised so.
+                unsafe { op.run() };
+            }
+        });
+        let thread = thread.map_err(|error| DeviceError::Call {
+            call: "spawn",
+            message: error.to_string(),
+        })?;
+        let handle = self.handle();
+        let stream = Stream {
+            ops,
+            thread,
+            captured: None,
+        };
+        lock(&self.streams).insert(handle, stream);
+        Ok(handle)
+    }
+
+    unsafe fn destroy_stream(&self, stream: Handle) {
+        let stream = lock(&self.streams).remove(&stream);
+        if let Some(Stream { ops, thread, .. }) = stream {
+            drop(ops);
+            // A thread that has panicked has said so.
+            let _ = thread.join();
+        }
+    }
+
+    unsafe fn synchronize(&self, stream: Handle) -> Result<(), DeviceError> {
+        let streams = lock(&self.streams);
+        if streams.get(&stream).is_some_and(|s| s.captured.is_some()) {
+            return Err(DeviceError::Call {
+                call: "synchronize",
+                message: "the stream is being captured".into(),
+            });
+        }
+        drop(streams);
+        let mark = Arc::new(Mark::default());
+        self.put(stream, Op::Pass(mark.clone()));
+        mark.wait();
+        Ok(())
+    }
+
+    unsafe fn copy(
+        &self,
+        stream: Handle,
+        from: u64,
+        to: u64,
+        bytes: usize,
+    ) -> Result<(), DeviceError> {
+        self.put(stream, Op::Copy { from, to, bytes });
+        Ok(())
+    }
+
+    unsafe fn launch(&self, stream: Handle, kernel: &Kernel) -> Result<(), DeviceError> {
+        self.put(stream, Op::Launch(*kernel));
+        Ok(())
+    }
+
+    unsafe fn wait_for(&self, stream: Handle, word: u64, value: u64) -> Result<(), DeviceError> {
+        self.put(stream, Op::WaitFor { word, value });
+        Ok(())
+    }
+
+    unsafe fn write(&self, stream: Handle, word: u64, value: u64) -> Result<(), DeviceError> {
+        self.put(stream, Op::Write { word, value });
+        Ok(())
+    }
+
+    fn mark(&self) -> Result<Handle, DeviceError> {
+        let handle = self.handle();
+        lock(&self.marks).insert(handle, Arc::default());
+        Ok(handle)
+    }
+
+    unsafe fn record(&self, mark: Handle, stream: Handle) -> Result<(), DeviceError> {
+        let marks = lock(&self.marks);
+        let mark = marks.get(&mark).expect("a mark that is there");
+        *lock(&mark.passed) = None;
+        self.put(stream, Op::Pass(mark.clone()));
+        Ok(())
+    }
+
+    unsafe fn between(&self, start: Handle, end: Handle) -> Result<Duration, DeviceError> {
+        let (start, end) = (self.passed(start), self.passed(end));
+        Ok(end.saturating_duration_since(start))
+    }
+
+    unsafe fn destroy_mark(&self, mark: Handle) {
+        lock(&self.marks).remove(&mark);
+    }
+
+    unsafe fn begin_capture(&self, stream: Handle) -> Result<(), DeviceError> {
+        let mut streams = lock(&self.streams);
+        let stream = streams.get_mut(&stream).expect("a stream that is there");
+        stream.captured = Some(Vec::new());
+        Ok(())
+    }
+
+    unsafe fn end_capture(&self, stream: Handle) -> Result<Handle, DeviceError> {
+        let mut streams = lock(&self.streams);
+        let stream = streams.get_mut(&stream).expect("a stream that is there");
+        let captured = stream.captured.take().unwrap_or_default();
+        let handle = self.handle();
+        lock(&self.graphs).insert(handle, captured.into());
+        Ok(handle)
+    }
+
+    unsafe fn launch_graph(&self, graph: Handle, stream: Handle) -> Result<(), DeviceError> {
+        let ops = lock(&self.graphs).get(&graph).cloned();
+        self.put(stream, Op::Graph(ops.expect("a graph that is there")));
+        Ok(())
+    }
+
+    unsafe fn destroy_graph(&self, graph: Handle) {
+        lock(&self.graphs).remove(&graph);
+    }
+}

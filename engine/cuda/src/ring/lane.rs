@@ -1,0 +1,356 @@
+//! The way of one layer's rows.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use engram::{Batch, Buffer, RowCodec, RowId, Store, Ticket};
+
+use super::{
+    RingConfig,
+    resolve::{Counts, Resolver},
+    slot::{COPIED, MADE, OWNER, Slot},
+    staged::{Port, Progress, Staged},
+};
+use crate::{
+    device::{Device, Stream},
+    error::{DeviceError, expect},
+    kernels::{Decode, Kernel, Output, step},
+    unique::Unique,
+};
+
+/// What has been done for a layer since its ring was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct LaneMetrics {
+    /// The model's layer id.
+    pub layer: u32,
+    /// Passes staged.
+    pub passes: u64,
+    /// Times that no slot was free.
+    pub refused: u64,
+    /// Rows asked for that were in device memory.
+    pub hot: u64,
+    /// Rows asked for that the device read in host memory.
+    pub mapped: u64,
+    /// Rows asked for that came through staging buffers.
+    pub staged: u64,
+    /// The same, each once a pass: what the store was asked for and crossed the bus.
+    pub unique: u64,
+}
+
+/// A layer's slots, what is staged in them, and who waits for tickets.
+#[derive(Debug)]
+pub(super) struct Lane {
+    shared: Arc<Shared>,
+    store: Arc<Store>,
+    front: Mutex<Front>,
+    /// None once the lane is being dropped.
+    jobs: Option<SyncSender<Job>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What streams use, and so must outlive them.
+#[derive(Debug)]
+pub(super) struct Shared {
+    layer: u32,
+    codec: RowCodec,
+    output: Output,
+    step: u32,
+    // Dropped before the slots: it waits for its work.
+    stream: Stream,
+    pub(super) slots: Vec<Slot>,
+    /// Jobs that the thread has not put in the stream.
+    waiting: AtomicU64,
+    /// What the stream reads besides the slots.
+    config: RingConfig,
+}
+
+/// Who stages, one at a time.
+#[derive(Debug)]
+struct Front {
+    resolver: Resolver,
+    metrics: LaneMetrics,
+}
+
+/// A pass whose rows are on their way from the store.
+#[derive(Debug)]
+struct Job {
+    number: u64,
+    slot: usize,
+    rows: u32,
+    ticket: Ticket,
+    progress: Arc<Progress>,
+}
+
+impl Lane {
+    pub(super) fn new(
+        device: &Device,
+        store: &Arc<Store>,
+        layer: u32,
+        rank: usize,
+        config: &RingConfig,
+    ) -> Result<Self, DeviceError> {
+        let codec = store.codec(layer)?;
+        let (row_bytes, output_bytes) = (codec.row_bytes(), codec.width() * config.output.bytes());
+        let hot = config.hot.iter().find(|hot| hot.layer() == layer).cloned();
+        let mapped = config.mapped.iter().find(|mapped| mapped.layer() == layer);
+        let mapped = mapped.cloned();
+        let mut step = step(codec, row_bytes);
+        if let Some(mapped) = &mapped {
+            step = step.min(mapped.step()?);
+        }
+        let threads = config.rows.saturating_mul(codec.width() / step as usize);
+        let fits = u32::try_from(threads).is_ok();
+        expect(
+            fits,
+            "rows of a pass",
+            config.rows,
+            "values of less than 2^32 threads",
+        )?;
+        let slots =
+            (0..config.depth).map(|_| Slot::new(device, config.rows, row_bytes, output_bytes));
+        let shared = Arc::new(Shared {
+            layer,
+            codec,
+            output: config.output,
+            step,
+            stream: device.stream(rank)?,
+            slots: slots.collect::<Result<_, _>>()?,
+            waiting: AtomicU64::new(0),
+            config: config.clone(),
+        });
+        let resolver = Resolver {
+            layer,
+            row_count: store
+                .columns(layer)?
+                .iter()
+                .map(|column| column.row_count)
+                .sum(),
+            hot,
+            mapped,
+            unique: Unique::default(),
+        };
+        let (jobs, todo) = sync_channel(config.depth);
+        let name = format!("engram lane {layer}");
+        let thread = thread::Builder::new().name(name).spawn({
+            let shared = shared.clone();
+            move || shared.work(&todo)
+        });
+        let thread = thread.map_err(|error| DeviceError::Call {
+            call: "spawn",
+            message: error.to_string(),
+        })?;
+        Ok(Self {
+            shared,
+            store: store.clone(),
+            front: Mutex::new(Front {
+                resolver,
+                metrics: LaneMetrics {
+                    layer,
+                    ..LaneMetrics::default()
+                },
+            }),
+            jobs: Some(jobs),
+            thread: Some(thread),
+        })
+    }
+
+    pub(super) fn layer(&self) -> u32 {
+        self.shared.layer
+    }
+
+    pub(super) fn metrics(&self) -> LaneMetrics {
+        self.front
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .metrics
+    }
+
+    pub(super) fn ports(&self) -> Vec<Port> {
+        let slots = 0..self.shared.slots.len();
+        slots.map(|slot| Port::new(&self.shared, slot)).collect()
+    }
+
+    pub(super) fn stage(&self, rows: &[RowId]) -> Result<Option<Staged>, DeviceError> {
+        let most = self.shared.config.rows;
+        expect(
+            rows.len() <= most,
+            "rows of a pass",
+            rows.len(),
+            format!("at most {most}"),
+        )?;
+        let mut front = self.front.lock().unwrap_or_else(PoisonError::into_inner);
+        let Front { resolver, metrics } = &mut *front;
+        let number = metrics.passes + 1;
+        let index = usize::try_from(metrics.passes).unwrap_or(0) % self.shared.slots.len();
+        let slot = &self.shared.slots[index];
+        let Some(mut pinned) = slot.is_free().then(|| slot.home.take()).flatten() else {
+            metrics.refused += 1;
+            return Ok(None);
+        };
+        let row_bytes = self.shared.codec.row_bytes();
+        let device_rows = slot.device_rows.address();
+        // The device has read what the pass before wrote: the slot is free.
+        let resolved = {
+            let mut addresses = slot
+                .addresses
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            let addresses = &mut addresses.as_words()[..rows.len()];
+            resolver.resolve(rows, device_rows, row_bytes, addresses)
+        };
+        pinned.reset(resolver.unique.rows().len(), [row_bytes, 0]);
+        // From here on it goes home by itself.
+        let buffer = Buffer::new(pinned, slot.home.clone());
+        let counts: Counts = resolved?;
+        let batch = Batch {
+            layer: self.shared.layer,
+            rows: resolver.unique.rows(),
+        };
+        let ticket = self.store.submit(batch, buffer)?;
+        slot.used_by(number);
+        metrics.passes = number;
+        metrics.hot += counts.hot;
+        metrics.mapped += counts.mapped;
+        metrics.staged += counts.staged;
+        metrics.unique += batch.rows.len() as u64;
+        let progress = Arc::new(Progress::default());
+        let job = Job {
+            number,
+            slot: index,
+            rows: u32::try_from(rows.len()).expect("fewer threads than 2^32"),
+            ticket,
+            progress: progress.clone(),
+        };
+        let port = Port::new(&self.shared, index);
+        let staged = Staged::new(port, number, rows.len(), progress);
+        // What is there need not change threads; but what was staged before goes first.
+        if job.ticket.is_done() && self.shared.waiting.load(Ordering::Acquire) == 0 {
+            self.shared.put(job);
+        } else {
+            self.shared.waiting.fetch_add(1, Ordering::AcqRel);
+            let jobs = self.jobs.as_ref().expect("there until dropped");
+            // There are as many places as slots, so this does not wait.
+            jobs.send(job).expect("its thread lives as long");
+        }
+        Ok(Some(staged))
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        // The thread ends once it has put what was staged in the stream.
+        self.jobs = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shared {
+    fn work(&self, todo: &Receiver<Job>) {
+        for job in todo {
+            self.put(job);
+            self.waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+
+    /// Waits for the rows of a pass, and tells the device what to do with them.
+    fn put(&self, job: Job) {
+        let found = job.ticket.wait();
+        let slot = &self.slots[job.slot];
+        // Whoever staged the pass may have let go of it.
+        job.progress.put(|| {
+            let (bytes, failed) = match found {
+                Ok(buffer) => (buffer.len(), None),
+                Err(error) => (0, Some(error)),
+            };
+            if failed.is_some() {
+                // The consumer waits for rows, whatever comes; zeros are never taken for good ones.
+                let mut addresses = slot
+                    .addresses
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                addresses.as_words()[..job.rows as usize].fill(0);
+            }
+            self.enqueue(slot, job.number, job.rows, bytes)?;
+            failed.map_or(Ok(()), |error| Err(error.into()))
+        });
+        if job.progress.was_dropped() {
+            slot.unused_by(job.number);
+        }
+    }
+
+    fn enqueue(
+        &self,
+        slot: &Slot,
+        number: u64,
+        rows: u32,
+        bytes: usize,
+    ) -> Result<(), DeviceError> {
+        let address_bytes = rows as usize * size_of::<u64>();
+        let addresses = slot
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .address();
+        let decode = Decode {
+            addresses: slot.device_addresses.address(),
+            out: slot.output.address(),
+            rows,
+            step: self.step,
+            codec: self.codec.into(),
+        };
+        let decode = Kernel::Decode(decode, self.codec, self.output);
+        let stream = &self.stream;
+        // SAFETY: the slot lives until the stream has done its work. Nobody writes pinned memory until COPIED has this
+        // pass's number; the device's rows and addresses are used by this stream alone, in order; the output is the
+        // stream's while OWNER is zero. Hot rows and mapped columns are kept in `config`.
+        unsafe {
+            stream.record(&slot.marks[0])?;
+            stream.copy(slot.rows_address, slot.device_rows.address(), bytes)?;
+            stream.copy(addresses, slot.device_addresses.address(), address_bytes)?;
+            stream.write(&slot.words, COPIED, number)?;
+            stream.wait_for(&slot.words, OWNER, 0)?;
+            stream.launch(&decode)?;
+            stream.record(&slot.marks[1])?;
+            // In this order: who sees MADE may release the output at once.
+            stream.write(&slot.words, OWNER, 1)?;
+            stream.write(&slot.words, MADE, number)
+        }
+    }
+
+    /// Releases the output of the pass `number`, which is in the stream and nobody consumes.
+    pub(super) fn drop_pass(&self, slot: usize, number: u64) -> Result<(), DeviceError> {
+        let slot = &self.slots[slot];
+        slot.dropped_by(number);
+        // SAFETY: the lane lives until its stream has done its work.
+        unsafe {
+            self.stream.write(&slot.words, OWNER, 0)?;
+            self.stream.write(&slot.words, COPIED, !number)
+        }
+    }
+
+    pub(super) fn value_bytes(&self) -> usize {
+        self.output.bytes()
+    }
+
+    pub(super) fn codec(&self) -> RowCodec {
+        self.codec
+    }
+
+    pub(super) fn output(&self) -> Output {
+        self.output
+    }
+
+    pub(super) fn device(&self) -> &Device {
+        self.stream.device()
+    }
+}

@@ -1,0 +1,286 @@
+//! What a consumer has of a pass.
+
+use std::{
+    fmt,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use engram::RowCodec;
+
+use super::{
+    lane::Shared,
+    slot::{MADE, OWNER, Slot},
+};
+use crate::{
+    device::{DeviceMemory, Stream},
+    error::DeviceError,
+    kernels::Output,
+};
+
+/// Where a consumer finds the rows of passes that use one slot of a layer: at a fixed address.
+#[derive(Debug, Clone)]
+pub struct Port {
+    lane: Arc<Shared>,
+    slot: usize,
+}
+
+impl Port {
+    pub(super) fn new(lane: &Arc<Shared>, slot: usize) -> Self {
+        Self {
+            lane: lane.clone(),
+            slot,
+        }
+    }
+
+    fn slot(&self) -> &Slot {
+        &self.lane.slots[self.slot]
+    }
+
+    /// The device address of the values, `[row][width]`, a multiple of 256.
+    pub fn address(&self) -> u64 {
+        self.slot().output.address()
+    }
+
+    /// How rows are stored; their width is that of the values.
+    pub fn codec(&self) -> RowCodec {
+        self.lane.codec()
+    }
+
+    /// What the values are.
+    pub fn output(&self) -> Output {
+        self.lane.output()
+    }
+
+    /// Lets `stream` wait until the values of the next pass are there. May be captured.
+    ///
+    /// # Errors
+    /// A stream of another device, or a driver that refuses.
+    pub fn wait_on(&self, stream: &Stream) -> Result<(), DeviceError> {
+        self.wait_for(stream, OWNER, 1)
+    }
+
+    fn wait_for(&self, stream: &Stream, word: usize, value: u64) -> Result<(), DeviceError> {
+        stream.check(self.lane.device())?;
+        stream.keep(self.lane.clone());
+        // SAFETY: the stream keeps the lane.
+        unsafe { stream.wait_for(&self.slot().words, word, value) }
+    }
+
+    /// Lets the next pass have the slot once `stream` comes here: it needs the values no more. May be captured. Without
+    /// a [`Self::wait_on`] before, passes get mixed up.
+    ///
+    /// # Errors
+    /// As [`Self::wait_on`].
+    pub fn release_on(&self, stream: &Stream) -> Result<(), DeviceError> {
+        stream.check(self.lane.device())?;
+        stream.keep(self.lane.clone());
+        // SAFETY: as above.
+        unsafe { stream.write(&self.slot().words, OWNER, 0) }
+    }
+
+    /// How long the device took for the last pass whose outcome was good: copies, decoding, and waiting for the consumer
+    /// of the pass before. Waits until it is done.
+    ///
+    /// # Errors
+    /// Work that has failed, or no pass yet.
+    pub fn device_time(&self) -> Result<Duration, DeviceError> {
+        let [start, end] = &self.slot().marks;
+        start.until(end)
+    }
+
+    /// Copies the values to `to` in `stream`, as many bytes as it has. May be captured; belongs between the two above.
+    ///
+    /// # Errors
+    /// As [`Self::wait_on`], or more bytes than the slot has.
+    pub fn copy_on(&self, stream: &Stream, to: &Arc<DeviceMemory>) -> Result<(), DeviceError> {
+        let most = self.slot().output.bytes();
+        crate::error::expect(
+            to.bytes() <= most,
+            "bytes to copy",
+            to.bytes(),
+            format!("at most {most}"),
+        )?;
+        stream.check(self.lane.device())?;
+        stream.keep(self.lane.clone());
+        stream.keep(to.clone());
+        // SAFETY: the stream keeps both. What else is told to use them is ordered by streams, and only bytes can come
+        // out wrong.
+        unsafe { stream.copy(self.address(), to.address(), to.bytes()) }
+    }
+}
+
+/// A pass whose rows are on their way to the device. Dropped unused, its slot is freed.
+#[derive(Debug)]
+pub struct Staged {
+    port: Port,
+    number: u64,
+    rows: usize,
+    /// None once somebody else sees to the release.
+    progress: Option<Arc<Progress>>,
+}
+
+impl Staged {
+    pub(super) fn new(port: Port, number: u64, rows: usize, progress: Arc<Progress>) -> Self {
+        Self {
+            port,
+            number,
+            rows,
+            progress: Some(progress),
+        }
+    }
+
+    /// Where the values will be.
+    pub fn port(&self) -> &Port {
+        &self.port
+    }
+
+    /// Rows of the pass.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Lets `stream` wait until the values are there, has `consume` put work that reads them in the stream, and frees
+    /// the slot once the stream comes that far. What was computed counts only if the outcome is good.
+    ///
+    /// # Errors
+    /// As [`Port::wait_on`].
+    pub fn consume_on<R>(
+        mut self,
+        stream: &Stream,
+        consume: impl FnOnce(&Port) -> R,
+    ) -> Result<(R, Outcome), DeviceError> {
+        self.port.wait_for(stream, MADE, self.number)?;
+        let outcome = self.outcome();
+        let result = consume(&self.port);
+        self.port.release_on(stream)?;
+        self.port.slot().consumed();
+        Ok((result, outcome))
+    }
+
+    /// Leaves waiting and releasing to a graph that was captured with this pass's port and is launched once for it.
+    pub fn into_graph(mut self) -> Outcome {
+        self.port.slot().consumed();
+        self.outcome()
+    }
+
+    /// Waits in `stream`, copies the values to the host, little-endian `[row][width]`, and frees the slot.
+    ///
+    /// # Errors
+    /// As [`Port::wait_on`] and [`Outcome::wait`], or no memory.
+    pub fn read_on(self, stream: &Stream) -> Result<Vec<u8>, DeviceError> {
+        let bytes = self.rows * self.port.codec().width() * self.port.lane.value_bytes();
+        let mut pinned = stream.device().pinned(bytes.max(1))?;
+        let consumed = self.consume_on(stream, |port| {
+            // SAFETY: the stream keeps the lane, and is waited for before the pinned memory is touched or dropped.
+            unsafe { stream.copy(port.address(), pinned.address(), bytes) }
+        });
+        stream.synchronize()?;
+        let (copied, outcome) = consumed?;
+        copied?;
+        outcome.wait()?;
+        Ok(pinned.as_slice()[..bytes].to_vec())
+    }
+
+    fn outcome(&mut self) -> Outcome {
+        let progress = self.progress.take();
+        Outcome(progress.expect("given away once, with the pass"))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let Some(progress) = self.progress.take() else {
+            return;
+        };
+        if progress.give_up() {
+            // It has been put in the lane's stream: there it is freed after that. A driver that refuses has failed
+            // before, and the pass's outcome says so.
+            let _ = self.port.lane.drop_pass(self.port.slot, self.number);
+        }
+        self.port.slot().consumed();
+    }
+}
+
+/// Whether the rows of a pass were had.
+pub struct Outcome(Arc<Progress>);
+
+impl Outcome {
+    /// Waits until all rows have come from the store and the device has been told what to do with them.
+    ///
+    /// # Errors
+    /// Rows that could not be read or are damaged, or a driver that refuses. The values of the pass are all zero then,
+    /// as far as the driver still does anything.
+    pub fn wait(self) -> Result<(), DeviceError> {
+        self.0.wait()
+    }
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outcome").finish_non_exhaustive()
+    }
+}
+
+/// How far a pass has come.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// Rows are on their way from the store.
+    #[default]
+    Fetching,
+    /// Nobody wants them any more.
+    Dropped,
+    /// The lane's stream has been told, or could not be.
+    Put(Result<(), DeviceError>),
+}
+
+impl Progress {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets `put` tell the stream, unless nobody wants the pass.
+    pub(super) fn put(&self, put: impl FnOnce() -> Result<(), DeviceError>) {
+        let mut state = self.lock();
+        if matches!(*state, State::Fetching) {
+            *state = State::Put(put());
+            self.changed.notify_all();
+        }
+    }
+
+    pub(super) fn was_dropped(&self) -> bool {
+        matches!(*self.lock(), State::Dropped)
+    }
+
+    /// Nobody wants the pass; whether the stream has been told already.
+    fn give_up(&self) -> bool {
+        let mut state = self.lock();
+        match *state {
+            State::Fetching => {
+                *state = State::Dropped;
+                false
+            }
+            State::Dropped => false,
+            State::Put(_) => true,
+        }
+    }
+
+    fn wait(&self) -> Result<(), DeviceError> {
+        let mut state = self.lock();
+        loop {
+            if let State::Put(result) = &mut *state {
+                return std::mem::replace(result, Ok(()));
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
