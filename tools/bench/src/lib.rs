@@ -5,6 +5,7 @@
 mod cgroup;
 mod cmd;
 mod cold;
+mod device;
 mod fio;
 pub mod mixed;
 pub mod ours;
@@ -35,6 +36,8 @@ enum Command {
     Dram(cmd::dram::Args),
     Mixed(cmd::mixed::Args),
     Locality(cmd::locality::Args),
+    Pcie(cmd::pcie::Args),
+    Overlap(cmd::overlap::Args),
 }
 
 /// Runs the `engram-bench` command with the arguments of this process.
@@ -44,6 +47,8 @@ pub fn main() -> ExitCode {
         Command::Dram(args) => args.run(),
         Command::Mixed(args) => args.run(),
         Command::Locality(args) => args.run(),
+        Command::Pcie(args) => args.run(),
+        Command::Overlap(args) => args.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -33,8 +33,8 @@ fn drawn(folder: &Path, name: &str, word: &str) -> bool {
     picture.ends_with("</svg>\n") && picture.contains(word)
 }
 
-#[test]
-fn every_benchmark() {
+/// A folder with a pack and a trace.
+fn prepared() -> tempfile::TempDir {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();
     let options = SynthOptions {
@@ -51,6 +51,13 @@ fn every_benchmark() {
         .flat_map(|at| (at * at % 5_000).to_le_bytes())
         .collect();
     fs::write(folder.join("trace_squares.u32le"), tokens).unwrap();
+    temporary
+}
+
+#[test]
+fn every_benchmark() {
+    let temporary = prepared();
+    let folder = temporary.path();
 
     // Some file systems, such as memory ones, refuse direct reads, and then there is no drive to measure.
     let refused = Command::new(env!("CARGO_BIN_EXE_engram-bench"))
@@ -121,4 +128,61 @@ fn every_benchmark() {
     assert!(engram_bench(folder, &locality).contains("seen before"));
     assert!(drawn(folder, "locality.svg", "squares"));
     assert_eq!(json(folder)["squares"]["tokens"], 6_000);
+}
+
+#[test]
+fn every_way_to_a_device() {
+    let temporary = prepared();
+    let folder = temporary.path();
+    let pcie = [
+        "pcie",
+        "--pack",
+        "pack",
+        "--stand-in",
+        "--rows",
+        "48",
+        "--rows",
+        "1000",
+        "--passes",
+        "5",
+    ];
+    let pcie = [
+        &pcie[..],
+        &["--rounds", "1", "--json", "out.json", "--plot", "pcie.svg"],
+    ]
+    .concat();
+    assert!(engram_bench(folder, &pcie).contains("zero-copy gather"));
+    assert!(drawn(folder, "pcie.svg", "hot rows"));
+    let figures = json(folder)["figures"].as_array().unwrap().clone();
+    assert_eq!(figures.len(), 2 * 6);
+    assert!(
+        figures
+            .iter()
+            .all(|of| of["us_per_pass"].as_f64() > Some(0.0))
+    );
+
+    for more in [&["--drive"][..], &["--trace", "trace_squares.u32le"]] {
+        let overlap = [
+            "overlap",
+            "--pack",
+            "pack",
+            "--stand-in",
+            "--sequences",
+            "8",
+            "--layers",
+            "16",
+            "--layer-us",
+            "50",
+        ];
+        let overlap = [
+            &overlap[..],
+            &["--steps", "4", "--rounds", "2", "--json", "out.json"],
+            more,
+        ]
+        .concat();
+        assert!(engram_bench(folder, &overlap).contains("rows through the ring"));
+        let report = json(folder);
+        assert_eq!(report["rows_per_step"], 8 * 24 * 2);
+        assert!(report["fetched_us"].as_f64() > Some(0.0));
+    }
 }

@@ -4,3 +4,5 @@ pub(crate) mod dram;
 pub(crate) mod locality;
 pub(crate) mod mixed;
 pub(crate) mod nvme;
+pub(crate) mod overlap;
+pub(crate) mod pcie;

@@ -1,0 +1,359 @@
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, ensure};
+use engram::{Config, Reader, RowId, Store};
+use engram_cuda::{
+    Device, Gatherer, HotRows, MappedColumns, Output, Ring, RingConfig, Stream, Transfer,
+};
+use serde::Serialize;
+
+use crate::{
+    device::DeviceArgs,
+    plot::{self, Axes, Line},
+    random::{self, Random},
+    raw,
+    report::{self, figure},
+    timing::median,
+};
+
+/// Rows of a pass, where no other are asked for: a token of one layer of DeepSeek-V4.1-Flash twice, up to the rows of a
+/// prefill of 8,000 tokens.
+const CALLS: [usize; 6] = [48, 192, 1_536, 16_384, 65_536, 200_000];
+
+/// Passes that are on their way at once.
+const DEPTH: usize = 3;
+
+/// Bring random rows of a pack in memory to a GPU, each way beside the limit of its bus in the same run
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Folder of the pack, which must fit in memory
+    #[arg(long)]
+    pack: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Rows of a pass; may be given more than once
+    #[arg(long, value_name = "COUNT")]
+    rows: Vec<usize>,
+    /// Passes of a round
+    #[arg(long, default_value_t = 30)]
+    passes: usize,
+    /// Rounds, of which the median counts
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Seed of the rows
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Write the figures here as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw rows a second over rows a pass here, as SVG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+}
+
+/// Medians of the rounds.
+#[derive(Debug, Serialize)]
+struct Figures {
+    name: &'static str,
+    rows_per_pass: usize,
+    us_per_pass: f64,
+    rows_per_second: f64,
+    /// Bytes of rows as they are stored; for copies within the device, bytes read.
+    gigabytes_per_second: f64,
+    /// Of the rate of the copy that it is held against.
+    of_limit: Option<f64>,
+}
+
+/// All that is said of a run.
+#[derive(Debug, Serialize)]
+struct Report {
+    device: String,
+    row_bytes: usize,
+    table_bytes: u64,
+    passes: usize,
+    rounds: usize,
+    figures: Vec<Figures>,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    BusLimit,
+    Staged,
+    StagedDevice,
+    ZeroCopy,
+    DeviceLimit,
+    Hot,
+}
+
+impl Way {
+    const ALL: [Self; 6] = [
+        Self::BusLimit,
+        Self::Staged,
+        Self::StagedDevice,
+        Self::ZeroCopy,
+        Self::DeviceLimit,
+        Self::Hot,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::BusLimit => "limit: pinned copy to the device",
+            Self::Staged => "staged, from the store to values",
+            Self::StagedDevice => "staged, the device's part",
+            Self::ZeroCopy => "zero-copy gather",
+            Self::DeviceLimit => "limit: copy within the device",
+            Self::Hot => "hot rows",
+        }
+    }
+
+    fn limit(self) -> Option<Self> {
+        match self {
+            Self::BusLimit | Self::DeviceLimit => None,
+            Self::Staged | Self::StagedDevice | Self::ZeroCopy => Some(Self::BusLimit),
+            Self::Hot => Some(Self::DeviceLimit),
+        }
+    }
+}
+
+impl Args {
+    pub(crate) fn run(mut self) -> Result<()> {
+        ensure!(
+            self.passes > 0 && self.rounds > 0 && self.rows.iter().all(|&rows| rows > 0),
+            "--passes, --rounds and --rows must be 1 or more"
+        );
+        let device = self.device.open()?;
+        let config = Config::new().reader(Reader::Memory);
+        let store = Arc::new(Store::open(&self.pack, config)?);
+        if self.rows.is_empty() {
+            self.rows = CALLS.to_vec();
+        }
+        let layer = store.manifest().tables[0].layer;
+        let codec = store.codec(layer)?;
+        let table_rows: u64 = store.columns(layer)?.iter().map(|c| c.row_count).sum();
+        let table_bytes = table_rows * codec.row_bytes() as u64;
+        println!(
+            "{}; rows of {} bytes at random out of {table_rows}, as bf16; median of {} rounds of {} passes",
+            device.name(),
+            codec.row_bytes(),
+            self.rounds,
+            self.passes
+        );
+        let mapped = MappedColumns::register(&device, &store, layer)?;
+        let mut figures = Vec::new();
+        for &rows in &self.rows {
+            let mut pass = Pass::new(&device, &store, &mapped, rows, self.passes, self.seed)?;
+            let mut seconds: [Vec<f64>; 6] = Default::default();
+            // The first round warms up; ways take turns, for the machine may change.
+            for round in 0..=self.rounds {
+                for (way, seconds) in Way::ALL.into_iter().zip(&mut seconds) {
+                    let took = pass.time(way)?;
+                    if round > 0 {
+                        seconds.push(took.as_secs_f64() / raw::float(self.passes));
+                    }
+                }
+            }
+            let seconds = seconds.map(median);
+            figures.extend(of_ways(rows, codec.row_bytes(), &seconds));
+        }
+        print(&self.rows, &figures)?;
+        let report = Report {
+            device: device.name(),
+            row_bytes: codec.row_bytes(),
+            table_bytes,
+            passes: self.passes,
+            rounds: self.rounds,
+            figures,
+        };
+        report::json(self.json.as_deref(), &report)?;
+        self.draw(&report.figures)
+    }
+
+    fn draw(&self, figures: &[Figures]) -> Result<()> {
+        let lines = Way::ALL.map(|way| Line {
+            name: way.name().into(),
+            points: figures
+                .iter()
+                .filter(|figures| figures.name == way.name())
+                .map(|figures| {
+                    (
+                        raw::float(figures.rows_per_pass),
+                        figures.rows_per_second / 1e6,
+                    )
+                })
+                .collect(),
+        });
+        let axes = Axes {
+            title: "Random rows to a GPU",
+            x: "rows a pass",
+            y: "million rows a second",
+            y_log: true,
+        };
+        plot::lines(self.plot.as_deref(), axes, &lines)
+    }
+}
+
+/// Everything that brings so many rows to the device.
+struct Pass {
+    layer: u32,
+    bytes: usize,
+    /// Different ones for each pass.
+    batches: Vec<Vec<RowId>>,
+    stream: Stream,
+    transfer: Transfer,
+    ring: Ring,
+    zero_copy: Gatherer,
+    hot: Gatherer,
+}
+
+impl Pass {
+    fn new(
+        device: &Device,
+        store: &Arc<Store>,
+        mapped: &Arc<MappedColumns>,
+        rows: usize,
+        passes: usize,
+        seed: u64,
+    ) -> Result<Self> {
+        let layer = mapped.layer();
+        let row_bytes = store.codec(layer)?.row_bytes();
+        let mut random = Random::new(seed);
+        let columns = store.columns(layer)?;
+        let batches: Vec<Vec<RowId>> = (0..passes)
+            .map(|_| random::rows(columns, rows, &mut random))
+            .collect();
+        // Room for all rows: twice their bytes, for the table that finds them.
+        let wanted = batches.concat();
+        let hot = HotRows::load(
+            device,
+            store,
+            layer,
+            &wanted,
+            wanted.len() * 2 * (row_bytes + 32),
+        )?;
+        ensure!(
+            wanted.iter().all(|&row| hot.holds(row)),
+            "not all rows are hot"
+        );
+        let gatherer = |hot| Gatherer::new(device, mapped.clone(), hot, rows, Output::Bf16);
+        Ok(Self {
+            layer,
+            bytes: rows * row_bytes,
+            batches,
+            stream: device.stream(0)?,
+            transfer: Transfer::new(device, rows * row_bytes)?,
+            ring: Ring::new(device, store.clone(), &RingConfig::new(rows).depth(DEPTH))?,
+            zero_copy: gatherer(None)?,
+            hot: gatherer(Some(hot))?,
+        })
+    }
+
+    /// What all passes took.
+    fn time(&mut self, way: Way) -> Result<Duration> {
+        let (passes, bytes) = (self.batches.len(), self.bytes);
+        match way {
+            Way::BusLimit => self.on_device(passes, |pass, _| {
+                Ok(pass.transfer.host_to_device_on(&pass.stream, bytes)?)
+            }),
+            Way::DeviceLimit => self.on_device(passes, |pass, _| {
+                Ok(pass.transfer.in_device_on(&pass.stream, bytes)?)
+            }),
+            Way::ZeroCopy => self.on_device(passes, |pass, at| {
+                gather(&mut pass.zero_copy, &pass.stream, &pass.batches[at])
+            }),
+            Way::Hot => self.on_device(passes, |pass, at| {
+                gather(&mut pass.hot, &pass.stream, &pass.batches[at])
+            }),
+            Way::Staged => Ok(self.staged()?.0),
+            Way::StagedDevice => Ok(self.staged()?.1),
+        }
+    }
+
+    /// Between marks before and after all passes.
+    fn on_device(
+        &mut self,
+        passes: usize,
+        mut put: impl FnMut(&mut Self, usize) -> Result<()>,
+    ) -> Result<Duration> {
+        let start = self.stream.mark()?;
+        for at in 0..passes {
+            put(self, at)?;
+        }
+        let end = self.stream.mark()?;
+        Ok(start.until(&end)?)
+    }
+
+    /// From the first request until the last pass is consumed, and what the device took of it.
+    fn staged(&self) -> Result<(Duration, Duration)> {
+        let start = Instant::now();
+        let mut on_device = Duration::ZERO;
+        let mut outcomes = Vec::with_capacity(self.batches.len());
+        for rows in &self.batches {
+            let staged = loop {
+                match self.ring.stage(self.layer, rows)? {
+                    Some(staged) => break staged,
+                    None => std::thread::yield_now(),
+                }
+            };
+            let (port, outcome) = staged.consume_on(&self.stream, Clone::clone)?;
+            outcomes.push((port, outcome));
+            // The oldest pass is done before its slot is used again, so its time can still be had.
+            if outcomes.len() == DEPTH {
+                let (port, outcome) = outcomes.remove(0);
+                outcome.wait()?;
+                on_device += port.device_time()?;
+            }
+        }
+        for (port, outcome) in outcomes {
+            outcome.wait()?;
+            on_device += port.device_time()?;
+        }
+        self.stream.synchronize()?;
+        Ok((start.elapsed(), on_device))
+    }
+}
+
+fn gather(gatherer: &mut Gatherer, stream: &Stream, rows: &[RowId]) -> Result<()> {
+    while !gatherer.gather_on(stream, rows)? {
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+fn of_ways(rows: usize, row_bytes: usize, seconds: &[f64; 6]) -> Vec<Figures> {
+    let of = |way: Way| seconds[way as usize];
+    let figures = Way::ALL.into_iter().map(|way| Figures {
+        name: way.name(),
+        rows_per_pass: rows,
+        us_per_pass: 1e6 * of(way),
+        rows_per_second: raw::float(rows) / of(way),
+        gigabytes_per_second: raw::float(rows * row_bytes) / of(way) / 1e9,
+        of_limit: way.limit().map(|limit| of(limit) / of(way)),
+    });
+    figures.collect()
+}
+
+fn print(calls: &[usize], all: &[Figures]) -> Result<()> {
+    for &call in calls {
+        println!("\n{call} rows a pass");
+        let of_call = all.iter().filter(|figures| figures.rows_per_pass == call);
+        let cells = of_call.map(|figures| {
+            vec![
+                figures.name.into(),
+                figure(figures.us_per_pass),
+                figure(figures.rows_per_second),
+                figure(figures.gigabytes_per_second),
+                figures
+                    .of_limit
+                    .map_or(String::new(), |share| format!("{:.0} %", 100.0 * share)),
+            ]
+        });
+        let head = ["", "us a pass", "rows/s", "GB/s", "of limit"];
+        report::table(&head, &cells.collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
