@@ -22,17 +22,19 @@ mod gather;
 mod metrics;
 mod open;
 mod rows;
+mod seed;
 mod store;
+mod table;
 mod ticket;
 
 pub use config::{Config, Reader, Resident};
 pub use engram_format::{
-    AddressError, DEAD, FormatError, Hasher, Manifest, PresetName, Request, RowCodec, RowId,
-    RowIds, Scheme, SchemeError, Sequence, Storage, TokenMap, bf16,
+    AddressError, DEAD, FormatError, Hasher, Manifest, OrderCounts, PresetName, Profile, Request,
+    RowCodec, RowId, RowIds, Scheme, SchemeError, Sequence, Storage, TokenMap, bf16,
 };
 pub use engram_io::{IoError, QueueKind};
 pub use error::{LookupError, OpenError};
 pub use metrics::{ColumnMetrics, Metrics, TableMetrics};
-pub use open::{Backend, read_hasher, read_manifest};
+pub use open::{Backend, read_hasher, read_manifest, read_profile};
 pub use store::{Batch, Store};
 pub use ticket::{Buffer, Ticket};
