@@ -35,6 +35,7 @@ enum Command {
     Dram(cmd::dram::Args),
     Mixed(cmd::mixed::Args),
     Locality(cmd::locality::Args),
+    Seeding(cmd::seeding::Args),
 }
 
 /// Runs the `engram-bench` command with the arguments of this process.
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Dram(args) => args.run(),
         Command::Mixed(args) => args.run(),
         Command::Locality(args) => args.run(),
+        Command::Seeding(args) => args.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

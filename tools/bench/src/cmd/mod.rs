@@ -4,3 +4,4 @@ pub(crate) mod dram;
 pub(crate) mod locality;
 pub(crate) mod mixed;
 pub(crate) mod nvme;
+pub(crate) mod seeding;
