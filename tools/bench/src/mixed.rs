@@ -428,6 +428,13 @@ pub fn replay(
     Ok(())
 }
 
+/// The sequences that [`replay`] hashes: the text that is prefilled, and those that are decoded.
+pub fn sequences(tokens: &[u32], prefill: usize) -> impl Iterator<Item = &[u32]> {
+    let (text, rest) = tokens.split_at(prefill);
+    let decoded = rest.chunks_exact(DECODE_STEPS).take(SEQUENCES);
+    std::iter::once(text).chain(decoded)
+}
+
 /// Gathers the rows of some tokens in all layers, one layer after another.
 fn gather_all(
     contender: &mut dyn Contender,

@@ -80,6 +80,6 @@ mod tests {
         assert_eq!(found[1], [None, None, Some(3), None, Some(4)]);
         let found = distances(&asked(&[9, 2, 12, 10]), &columns);
         assert_eq!(found[0], [None, Some(3), Some(3), Some(1), None]);
-        assert_eq!(found[1], [Some(1), None, Some(3), Some(5), Some(4)]);
+        assert_eq!(found[1], [Some(1), None, Some(3), Some(4), Some(4)]);
     }
 }
