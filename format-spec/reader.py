@@ -347,8 +347,8 @@ class Pack:
                 differ = [i for i in range(BLOCK) if found[i] != expected[i]]
                 need(not differ, str(path), "header byte", differ[:1], "what follows from the manifest")
 
-    def hash(self, tokens: list[int], dead: frozenset[int] = frozenset()) -> list[list[list[int]]]:
-        """'From tokens to row ids': [position][layer][column]."""
+    def windows(self, tokens: list[int], dead: frozenset[int] = frozenset()) -> list[list[int]]:
+        """'From tokens to row ids': the window of each position."""
         scheme = self.scheme
         vocab = len(self.token_map) if self.token_map else scheme["hashed_vocab_size"]
         for position, token in enumerate(tokens):
@@ -364,8 +364,14 @@ class Pack:
                 reached = range(p - s, p + 1)
                 blocked = p < s or any(q in dead for q in reached) or any(q in ends for q in reached if q < p)
                 window.append(scheme["fill"] if blocked else ids[p - s])
-            out.append([self._row_ids(layer, table, window) for layer, table in zip(scheme["layers"], self.tables)])
+            out.append(window)
         return out
+
+    def hash(self, tokens: list[int], dead: frozenset[int] = frozenset()) -> list[list[list[int]]]:
+        """'From tokens to row ids': [position][layer][column]."""
+        layers = list(zip(self.scheme["layers"], self.tables))
+        windows = self.windows(tokens, dead)
+        return [[self._row_ids(layer, table, window) for layer, table in layers] for window in windows]
 
     @staticmethod
     def _row_ids(layer: dict, table: Table, window: list[int]) -> list[int]:

@@ -2,24 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::Path};
 
 use engram::{Config, Store};
 use engram_format::Digest;
 use engram_pack::{VerifyOptions, verify};
 use engram_tests::{
-    READERS, files, look_up, make_checkpoint, make_pack, open, sample_rows, sample_tokens,
-    small_families,
+    READERS, files, format_spec, look_up, make_checkpoint, make_pack, open, python, sample_rows,
+    sample_tokens, small_families,
 };
 use serde_json::Value;
-
-fn format_spec() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../format-spec"))
-}
 
 #[test]
 fn every_reader_finds_what_is_expected() {
@@ -75,24 +67,9 @@ fn todays_packer_writes_the_same_bytes() {
     }
 }
 
-/// A command that runs the Python reader, where Python has what it needs.
-fn python_reader() -> Option<Command> {
-    let python = std::env::var("ENGRAM_PYTHON").unwrap_or("python3".into());
-    let has_xxhash = Command::new(&python).args(["-c", "import xxhash"]).output();
-    if !has_xxhash.is_ok_and(|output| output.status.success()) {
-        println!(
-            "skipped: {python} with the package xxhash is not here; ENGRAM_PYTHON names another"
-        );
-        return None;
-    }
-    let mut command = Command::new(python);
-    command.arg(format_spec().join("reader.py"));
-    Some(command)
-}
-
 #[test]
 fn the_python_reader_agrees() {
-    let Some(mut reader) = python_reader() else {
+    let Some(mut reader) = python("reader.py") else {
         return;
     };
     let checked = reader
@@ -125,7 +102,7 @@ fn the_python_reader_refuses_what_ours_refuses() {
         (shard, 8_191),
     ];
     for (index, (name, offset)) in damages.into_iter().enumerate() {
-        let Some(mut reader) = python_reader() else {
+        let Some(mut reader) = python("reader.py") else {
             return;
         };
         let pack = folder.path().join(index.to_string());
@@ -238,7 +215,7 @@ fn both_readers_refuse_the_same_forged_manifests() {
             .unwrap_or_else(|| panic!("{from} to {to} opens"))
             .to_string();
         assert!(!ours.contains("checksum"), "{from} to {to}: {ours}");
-        let Some(mut reader) = python_reader() else {
+        let Some(mut reader) = python("reader.py") else {
             continue;
         };
         let refused = reader.arg(&pack).arg("verify").output().unwrap();

@@ -167,6 +167,28 @@ pub enum FormatError {
         /// What would do.
         expected: String,
     },
+    /// A field of a profile that is out of range or contradicts the rest.
+    #[error("profile: {field} is {found}, expected {expected}")]
+    ProfileField {
+        /// The field, with its place.
+        field: String,
+        /// Its value.
+        found: String,
+        /// What would do.
+        expected: String,
+    },
+    /// A profile of other ids than a pack hashes.
+    #[error(
+        "profile: {field} is {found}, the pack's is {expected}; count one by this pack's scheme"
+    )]
+    OtherProfile {
+        /// The field.
+        field: &'static str,
+        /// Value in the profile.
+        found: String,
+        /// Value that follows from the pack.
+        expected: String,
+    },
     /// The scheme in a manifest is unusable.
     #[error(transparent)]
     Scheme(#[from] SchemeError),

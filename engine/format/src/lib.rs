@@ -1,7 +1,7 @@
 //! The Engram pack format and its addressing.
 //!
 //! Pure functions between bytes and typed values: nothing here opens a file. `format-spec/FORMAT.md`
-//! is the text on the layout; the modules name its sections.
+//! is the text on the layout, `PROFILE.md` beside it on profiles; the modules name their sections.
 
 #![deny(unsafe_code)]
 
@@ -12,6 +12,7 @@ mod error;
 mod header;
 mod layout;
 mod manifest;
+mod profile;
 mod seal;
 
 pub use address::{
@@ -28,6 +29,9 @@ pub use layout::{BLOCK_BYTES, HEADER_BYTES, RecordLayout, SEAL_BYTES};
 pub use manifest::{
     MANIFEST_FILE, MAX_SEGMENTS, Manifest, Plane, Sample, Segment, ShardDigests, SourceFile,
     Storage, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
+};
+pub use profile::{
+    MAX_PROFILE_BYTES, MAX_PROFILE_NGRAMS, OrderCounts, Profile, ProfileCounter, WindowRules,
 };
 pub use seal::{copy_and_seal, seal};
 

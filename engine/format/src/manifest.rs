@@ -15,7 +15,7 @@ use crate::{
     header::ShardHeader,
     layout::RecordLayout,
 };
-use canonical::canonical;
+pub(crate) use canonical::canonical;
 pub use check::MAX_SEGMENTS;
 
 /// Name of the manifest in a pack's folder.

@@ -79,6 +79,11 @@ impl RowCache {
         self.words.populate(go_on);
     }
 
+    /// Rows that fit a cache of `bytes` bytes.
+    pub(crate) fn capacity_of(row_bytes: usize, bytes: usize) -> usize {
+        Self::geometry(row_bytes, bytes).1 * WAYS
+    }
+
     /// Rows that fit.
     pub(crate) fn capacity(&self) -> usize {
         self.sets * WAYS
@@ -193,11 +198,28 @@ impl RowCache {
     /// # Panics
     /// If `bytes` is not a row.
     pub(crate) fn insert(&self, row: RowId, lives: u64, bytes: &[u8], seal: u64) {
-        assert_eq!(bytes.len(), self.row_bytes, "a whole row");
-        if self.find(row).is_some() {
-            return;
+        if self.find(row).is_none() {
+            let way = self.empty(row).unwrap_or_else(|| self.victim(row));
+            self.put(way, row, lives, bytes, seal);
         }
-        let way = self.victim(row);
+    }
+
+    /// Whether `row` is not there and would drive out no other.
+    pub(crate) fn has_room(&self, row: RowId) -> bool {
+        self.find(row).is_none() && self.empty(row).is_some()
+    }
+
+    /// As [`Self::insert`], where that drives out no other row.
+    pub(crate) fn insert_if_room(&self, row: RowId, lives: u64, bytes: &[u8], seal: u64) {
+        if self.find(row).is_none()
+            && let Some(way) = self.empty(row)
+        {
+            self.put(way, row, lives, bytes, seal);
+        }
+    }
+
+    fn put(&self, way: Way, row: RowId, lives: u64, bytes: &[u8], seal: u64) {
+        assert_eq!(bytes.len(), self.row_bytes, "a whole row");
         let tag = &self.words[way.0];
         tag.store(0, Ordering::Relaxed);
         // The empty tag is seen before any of the new words.
@@ -217,18 +239,21 @@ impl RowCache {
         );
     }
 
-    /// The way to use next: an empty one of the set that has more of them, else one without lives.
-    fn victim(&self, row: RowId) -> Way {
+    /// An empty way of the set that has more of them.
+    fn empty(&self, row: RowId) -> Option<Way> {
         let sets = self.sets(row);
         let [first, second] = sets.map(|set| self.ways(set, |tag| tag == 0));
-        if first | second != 0 {
-            let (set, empty) = if first.count_ones() >= second.count_ones() {
-                (sets[0], first)
-            } else {
-                (sets[1], second)
-            };
-            return Way(set + empty.trailing_zeros() as usize);
-        }
+        let (set, empty) = if first.count_ones() >= second.count_ones() {
+            (sets[0], first)
+        } else {
+            (sets[1], second)
+        };
+        (empty != 0).then(|| Way(set + empty.trailing_zeros() as usize))
+    }
+
+    /// A way whose row has no lives left.
+    fn victim(&self, row: RowId) -> Way {
+        let sets = self.sets(row);
         // From a place that the row picks, or the first ways would never grow old.
         let start = u32::try_from(row.0 % WAYS as u64).expect("below the ways");
         for _ in 0..MOST_LIVES {

@@ -39,7 +39,8 @@ pub enum Resident {
     None,
     /// Those of n-grams of up to this many tokens.
     Orders(u32),
-    /// Whole columns, short n-grams first, as long as the next one still fits this many bytes.
+    /// Whole columns, as long as the next one still fits this many bytes: short n-grams first, or with a profile
+    /// those that save the drive most look-ups for each byte beside the cache.
     Bytes(u64),
 }
 
@@ -65,6 +66,10 @@ pub struct Config {
     /// Folder of the cache's memory, best on a memory file system, so that several processes with the
     /// same pack and size share it; if not given, the cache is the process's own.
     pub cache_folder: Option<PathBuf>,
+    /// Counts of n-grams to be expected (`format-spec/PROFILE.md`). The file is read and checked when the pack is
+    /// opened; then a thread reads the rows that are wanted most into the cache, where it has room, until
+    /// that is full. [`Store::seeded`](crate::Store::seeded) waits for it.
+    pub profile: Option<PathBuf>,
     /// Threads that read; 0 for as many as suit the reader. Each of `io_uring` holds
     /// [`Self::io_depth`] reads in flight, each other thread one. Where `io_uring` is refused, as many
     /// threads as suit.
@@ -83,6 +88,7 @@ impl Default for Config {
             resident_folder: None,
             cache_bytes: DEFAULT_CACHE_BYTES,
             cache_folder: None,
+            profile: None,
             io_threads: 0,
             io_depth: DEFAULT_DEPTH,
         }
@@ -134,6 +140,13 @@ impl Config {
     #[must_use]
     pub fn cache_folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.cache_folder = Some(folder.into());
+        self
+    }
+
+    /// Seeds the cache, and chooses resident columns, by the profile at `path`.
+    #[must_use]
+    pub fn profile(mut self, path: impl Into<PathBuf>) -> Self {
+        self.profile = Some(path.into());
         self
     }
 

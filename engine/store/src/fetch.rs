@@ -38,14 +38,26 @@ pub(crate) struct Fetch {
     pub(crate) buffer: Option<RowBuffer>,
     /// Where the buffer goes if nobody waits for it.
     pub(crate) home: Option<Arc<dyn BufferHome>>,
-    /// Whether the rows are for the cache.
-    pub(crate) warm: bool,
+    /// How the cache takes the rows.
+    pub(crate) intake: Intake,
     /// When a ticket was asked for; none where nobody could ask how long it took.
     pub(crate) began: Option<Instant>,
     /// Nanoseconds from then until the last part ended.
     took_ns: AtomicU64,
     cancelled: AtomicBool,
     failure: Mutex<Option<Failure>>,
+}
+
+/// How rows that were read get into the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Intake {
+    /// Where their columns' rows are worth keeping.
+    #[default]
+    Offer,
+    /// In any case.
+    Warm,
+    /// Where they drive out no other.
+    Seed,
 }
 
 /// What went wrong, and for which rows.
@@ -113,7 +125,7 @@ impl Fetch {
                         if last_row.replace(want.row) != Some(want.row) {
                             used += out.len() as u64;
                         }
-                        rows.check_out(want.row, &place, record, self.warm, out)
+                        rows.check_out(want.row, &place, record, self.intake, out)
                     });
                     if let Err(damage) = filled {
                         self.fail(damage, &[]);
@@ -146,6 +158,12 @@ impl Fetch {
     }
 
     /// Waits until nobody else works on `fetch`.
+    pub(crate) fn wait(fetch: &mut Arc<Self>) -> &mut Self {
+        fetch.event.wait();
+        Arc::get_mut(fetch).expect("everybody who worked on it has let go of it")
+    }
+
+    /// As [`Self::wait`], for a caller whose time counts.
     pub(crate) fn finish(fetch: &mut Arc<Self>) -> &mut Self {
         if !fetch.event.is_done() {
             let start = Instant::now();
@@ -155,7 +173,7 @@ impl Fetch {
                 add(&rows.counters.waited_ns, waited);
             }
         }
-        Arc::get_mut(fetch).expect("everybody who worked on it has let go of it")
+        Self::wait(fetch)
     }
 
     /// The buffer, or the first error with all rows that could not be read.
@@ -179,7 +197,7 @@ impl Fetch {
     fn clear(&mut self) {
         self.plan.clear();
         self.rows = None;
-        self.warm = false;
+        self.intake = Intake::default();
         self.began = None;
         *self.took_ns.get_mut() = 0;
         // The pool is a home, and would keep a fetch that keeps it for ever.

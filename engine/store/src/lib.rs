@@ -22,18 +22,20 @@ mod gather;
 mod metrics;
 mod open;
 mod rows;
+mod seed;
 mod store;
+mod table;
 mod ticket;
 
 pub use config::{Config, Reader, Resident};
 pub use engram_format::{
-    AddressError, Column, DEAD, FormatError, HEADER_BYTES, Hasher, Manifest, PresetName,
-    RecordLayout, Request, RowCodec, RowId, RowIds, Scheme, SchemeError, Sequence, Storage,
-    TokenMap, bf16, f16,
+    AddressError, Column, DEAD, FormatError, HEADER_BYTES, Hasher, Manifest, OrderCounts,
+    PresetName, Profile, RecordLayout, Request, RowCodec, RowId, RowIds, Scheme, SchemeError,
+    Sequence, Storage, TokenMap, bf16, f16,
 };
 pub use engram_io::{IoError, QueueKind, RowBuffer, RowMemory};
 pub use error::{LookupError, OpenError};
 pub use metrics::{ColumnMetrics, Metrics, TableMetrics};
-pub use open::{Backend, read_hasher, read_manifest};
+pub use open::{Backend, read_hasher, read_manifest, read_profile};
 pub use store::{Batch, ResidentColumn, Store};
 pub use ticket::{Buffer, BufferHome, Ticket};

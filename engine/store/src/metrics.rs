@@ -1,6 +1,7 @@
 //! What a store has done since it was opened.
 
 use std::{
+    iter,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -15,6 +16,10 @@ pub struct Metrics {
     pub tables: Vec<TableMetrics>,
     /// Reads that are at the drive now.
     pub in_flight: u64,
+    /// Rows that the profile put into the cache.
+    pub seeded_rows: u64,
+    /// Pieces of the profile's rows that could not be read; [`Store::seeded`](crate::Store::seeded) tells why.
+    pub seed_failures: u64,
 }
 
 /// Counts of one table.
@@ -112,6 +117,19 @@ impl Counters {
 /// Name, help and value of a count.
 type Count<T> = (&'static str, &'static str, fn(&T) -> String);
 
+const OF_STORES: [Count<Metrics>; 2] = [
+    (
+        "seeded_rows",
+        "Rows that the profile put into the row cache.",
+        |store| store.seeded_rows.to_string(),
+    ),
+    (
+        "seed_failures",
+        "Pieces of the profile's rows that could not be read.",
+        |store| store.seed_failures.to_string(),
+    ),
+];
+
 const OF_TABLES: [Count<TableMetrics>; 6] = [
     ("batches", "Batches looked up or submitted.", |table| {
         table.batches.to_string()
@@ -157,16 +175,24 @@ impl Metrics {
              engram_reads_in_flight {}\n",
             self.in_flight
         );
+        for (name, help, count) in OF_STORES {
+            write(
+                &mut text,
+                name,
+                help,
+                iter::once((String::new(), count(self))),
+            );
+        }
         for (name, help, count) in OF_TABLES {
             let values = self.tables.iter();
-            let values = values.map(|t| (format!("layer=\"{}\"", t.layer), count(t)));
+            let values = values.map(|t| (format!("{{layer=\"{}\"}}", t.layer), count(t)));
             write(&mut text, name, help, values);
         }
         for (name, help, count) in OF_COLUMNS {
             let columns = self.tables.iter().flat_map(|table| {
                 let labels = |column: &ColumnMetrics| {
                     let (layer, order, head) = (table.layer, column.order, column.head);
-                    format!("layer=\"{layer}\",order=\"{order}\",head=\"{head}\"")
+                    format!("{{layer=\"{layer}\",order=\"{order}\",head=\"{head}\"}}")
                 };
                 let columns = table.columns.iter();
                 columns.map(move |column| (labels(column), count(column)))
@@ -183,7 +209,7 @@ fn write(
     help: &str,
     values: impl Iterator<Item = (String, String)>,
 ) {
-    let lines = values.map(|(labels, value)| format!("engram_{name}_total{{{labels}}} {value}\n"));
+    let lines = values.map(|(labels, value)| format!("engram_{name}_total{labels} {value}\n"));
     let help = format!("# HELP engram_{name}_total {help}\n");
     let kind = format!("# TYPE engram_{name}_total counter\n");
     text.extend([help, kind].into_iter().chain(lines));

@@ -3,6 +3,7 @@
 mod attached;
 mod backend;
 mod direct;
+mod resident;
 mod shards;
 
 use std::{
@@ -14,8 +15,8 @@ use std::{
 };
 
 use engram_format::{
-    Digest, FormatError, Hasher, MANIFEST_FILE, Manifest, Storage, TOKEN_MAP_FILE, TokenMap,
-    TokenMapFile,
+    Digest, FormatError, Hasher, MANIFEST_FILE, MAX_PROFILE_BYTES, Manifest, Profile, Storage,
+    TOKEN_MAP_FILE, TokenMap, TokenMapFile, WindowRules,
 };
 use engram_io::{IoError, MemoryReader, MmapReader, PreadReader, ReadAt};
 
@@ -35,6 +36,7 @@ const MAX_MANIFEST: u64 = 1 << 30;
 pub(crate) struct Parts {
     pub(crate) manifest: Manifest,
     pub(crate) hasher: Hasher,
+    pub(crate) profile: Option<Profile>,
     /// For each table, its rows in memory and those on disk.
     pub(crate) rows: Vec<(Rows, Option<Arc<DiskRows>>)>,
     pub(crate) workers: Option<Workers>,
@@ -44,6 +46,10 @@ pub(crate) struct Parts {
 pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
     let manifest = read_manifest(pack)?;
     let hasher = hasher(pack, &manifest)?;
+    let profile = config.profile.as_deref();
+    let profile = profile
+        .map(|path| read_profile_of(path, &hasher))
+        .transpose()?;
     let folder = match &manifest.storage {
         Storage::Packed => pack,
         Storage::Attached { checkpoint } => config
@@ -52,7 +58,7 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
             .unwrap_or(Path::new(checkpoint)),
     };
     let rows = match &manifest.storage {
-        Storage::Packed => shards::open(pack, &manifest, config)?,
+        Storage::Packed => shards::open(pack, &manifest, config, profile.as_ref())?,
         Storage::Attached { .. } => attached::open(folder, &manifest, config)?,
     };
     let (rows, workers) = if config.reader.is_direct() {
@@ -68,6 +74,7 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
         backend: Backend::new(config.reader, workers.as_ref()),
         manifest,
         hasher,
+        profile,
         rows,
         workers,
     })
@@ -95,6 +102,23 @@ pub fn read_manifest(pack: impl AsRef<Path>) -> Result<Manifest, OpenError> {
 pub fn read_hasher(pack: impl AsRef<Path>) -> Result<Hasher, OpenError> {
     let pack = pack.as_ref();
     hasher(pack, &read_manifest(pack)?)
+}
+
+/// Reads and checks the profile at `path`, whatever model it is of.
+///
+/// # Errors
+/// A file that is missing, damaged or newer, or no profile.
+pub fn read_profile(path: impl AsRef<Path>) -> Result<Profile, OpenError> {
+    let path = path.as_ref();
+    Profile::from_bytes(&read_file(path, MAX_PROFILE_BYTES)?).map_err(in_file(path))
+}
+
+/// The profile at `path`, which must be of what `hasher` hashes.
+fn read_profile_of(path: &Path, hasher: &Hasher) -> Result<Profile, OpenError> {
+    let profile = read_profile(path)?;
+    let rules = WindowRules::of(hasher);
+    profile.rules().check(&rules).map_err(in_file(path))?;
+    Ok(profile)
 }
 
 fn hasher(pack: &Path, manifest: &Manifest) -> Result<Hasher, OpenError> {

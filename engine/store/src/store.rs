@@ -4,17 +4,17 @@ mod resident;
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use engram_format::{Column, Hasher, Manifest, RowCodec, RowId, Scheme};
+use engram_format::{Column, Hasher, Manifest, Profile, RowCodec, RowId, Scheme};
 
 use crate::{
-    columns::InTurn,
     config::Config,
     error::{LookupError, OpenError},
-    fetch::{DiskRows, Fetch, Plan, Pool, Want, Workers},
-    gather::{Destination, Slice, copy_hits, gather},
-    metrics::{Counters, Metrics, add},
+    fetch::{Fetch, Intake, Pool, Workers},
+    gather::{Destination, Slice},
+    metrics::{Counters, Metrics},
     open::{self, Backend},
-    rows::Rows,
+    seed::{SeededTable, Seeding, Source},
+    table::Table,
     ticket::{Buffer, Ticket},
 };
 
@@ -32,8 +32,10 @@ pub struct Store {
     check_seals: bool,
     backend: Backend,
     pool: Arc<Pool>,
+    /// Where a profile has rows for a cache.
+    seeding: Option<Seeding>,
     /// Where rows are read past the page cache.
-    workers: Option<Workers>,
+    workers: Option<Arc<Workers>>,
 }
 
 /// The row requests of one call, all from one layer.
@@ -43,19 +45,6 @@ pub struct Batch<'a> {
     pub layer: u32,
     /// Row ids `[token][column]`, or any others.
     pub rows: &'a [RowId],
-}
-
-#[derive(Debug)]
-struct Table {
-    layer: u32,
-    codec: RowCodec,
-    row_count: u64,
-    columns: Vec<Column>,
-    rows: Rows,
-    /// The columns' rows that are not in memory.
-    disk: Option<Arc<DiskRows>>,
-    /// Where all rows are in memory.
-    counters: Counters,
 }
 
 impl Store {
@@ -71,27 +60,58 @@ impl Store {
         tracing::debug!(backend = %parts.backend, "opened");
         let scheme = &parts.manifest.scheme;
         let tables = parts.manifest.tables.iter().zip(parts.rows).enumerate();
-        let tables = tables.map(|(index, (table, (rows, disk)))| {
-            let columns: Vec<Column> = scheme.columns(index).collect();
-            Table {
-                layer: table.layer,
-                codec: table.codec,
-                row_count: columns.iter().map(|column| column.row_count).sum(),
-                columns,
-                rows,
-                disk,
-                counters: Counters::default(),
-            }
-        });
-        Ok(Self {
-            tables: tables.collect(),
+        let tables: Vec<Table> = tables
+            .map(|(index, (table, (rows, disk)))| {
+                let columns: Vec<Column> = scheme.columns(index).collect();
+                Table {
+                    layer: table.layer,
+                    codec: table.codec,
+                    row_count: columns.iter().map(|column| column.row_count).sum(),
+                    columns,
+                    rows,
+                    disk,
+                    counters: Counters::default(),
+                }
+            })
+            .collect();
+        let mut store = Self {
+            tables,
             manifest: parts.manifest,
             hasher: parts.hasher,
             check_seals: config.check_seals,
             backend: parts.backend,
             pool: Arc::default(),
-            workers: parts.workers,
-        })
+            seeding: None,
+            workers: parts.workers.map(Arc::new),
+        };
+        store.seeding = match parts.profile {
+            Some(profile) => store.seed(profile)?,
+            None => None,
+        };
+        Ok(store)
+    }
+
+    /// Starts to read the rows of `profile` into the caches, where there are any.
+    fn seed(&self, profile: Profile) -> Result<Option<Seeding>, OpenError> {
+        let tables = self.tables.iter().enumerate();
+        let tables: Vec<SeededTable> = tables
+            .filter_map(|(layer_index, table)| {
+                let disk = table.disk.as_ref()?;
+                disk.cache.as_ref()?;
+                Some(SeededTable {
+                    layer_index,
+                    columns: table.on_disk().copied().collect(),
+                    disk: disk.clone(),
+                })
+            })
+            .collect();
+        let Some(workers) = self.workers.clone().filter(|_| !tables.is_empty()) else {
+            return Ok(None);
+        };
+        let pool = self.pool.clone();
+        let source = Source { workers, pool };
+        let seeding = Seeding::start(profile, self.hasher.clone(), tables, source)?;
+        Ok(Some(seeding))
     }
 
     /// What the pack says of itself.
@@ -116,15 +136,20 @@ impl Store {
 
     /// What has been done since the pack was opened.
     pub fn metrics(&self) -> Metrics {
-        let tables = self.tables.iter().map(|table| {
-            let on_disk = table.columns.iter();
-            let on_disk =
-                on_disk.filter(|column| table.disk.is_some() && !table.rows.holds(column));
-            table.counters().snapshot(table.layer, on_disk)
-        });
+        let tables = self
+            .tables
+            .iter()
+            .map(|table| table.counters().snapshot(table.layer, table.on_disk()));
+        let seeding = self.seeding.as_ref();
+        let [seeded_rows, seed_failures] = seeding.map_or([0; 2], Seeding::counts);
         Metrics {
             tables: tables.collect(),
-            in_flight: self.workers.as_ref().map_or(0, Workers::in_flight),
+            in_flight: self
+                .workers
+                .as_ref()
+                .map_or(0, |workers| workers.in_flight()),
+            seeded_rows,
+            seed_failures,
         }
     }
 
@@ -178,14 +203,14 @@ impl Store {
     /// in memory; other errors come with the ticket.
     pub fn submit(&self, batch: Batch<'_>, destination: Buffer) -> Result<Ticket, LookupError> {
         let _span = tracing::trace_span!("submit", batch.layer, rows = batch.rows.len()).entered();
-        self.begin(batch, destination, false)
+        self.begin(batch, destination, Intake::Offer)
     }
 
     fn begin(
         &self,
         batch: Batch<'_>,
         destination: Buffer,
-        warm: bool,
+        intake: Intake,
     ) -> Result<Ticket, LookupError> {
         let began = Instant::now();
         let table = self.table(batch.layer)?;
@@ -198,12 +223,12 @@ impl Store {
         mine.began = Some(began);
         if let (Some(disk), Some(workers)) = (&table.disk, &self.workers) {
             mine.rows = Some(disk.clone());
-            mine.warm = warm;
+            mine.intake = intake;
             let Fetch { plan, buffer, .. } = mine;
             let out = buffer.as_mut().expect("just put there").bytes();
             let row_bytes = table.codec.row_bytes();
             table.split(disk, batch.rows, plan, &mut Slice { out, row_bytes });
-            if !warm {
+            if intake == Intake::Offer {
                 disk.count(&plan.counts);
             }
             plan.make_reads(disk, workers.slot_bytes);
@@ -216,8 +241,8 @@ impl Store {
     }
 
     /// Reads the rows of `batch` into the cache, some thousands at a time in this order, so that look-ups
-    /// find them there: for example those of a profile, the most wanted last. Every column's rows are
-    /// taken in, and nothing is counted as a look. Without a cache it only reads.
+    /// find them there. Every column's rows are taken in, in the place of others if need be, so the most wanted should
+    /// come last; nothing is counted as a look. Without a cache it only reads.
     ///
     /// # Errors
     /// As [`Self::lookup`].
@@ -225,9 +250,22 @@ impl Store {
         let layer = batch.layer;
         for rows in batch.rows.chunks(WARM_ROWS) {
             let buffer = self.buffer(layer, rows.len())?;
-            self.begin(Batch { layer, rows }, buffer, true)?.wait()?;
+            self.begin(Batch { layer, rows }, buffer, Intake::Warm)?
+                .wait()?;
         }
         Ok(())
+    }
+
+    /// Waits until the rows of [`Config::profile`] are in the cache, as many as it had room for, and returns how many
+    /// were read: 0 without a profile or a cache.
+    ///
+    /// Look-ups need not wait: each finds what is there already. A cache in a shared folder that is full of
+    /// what others have read is left as it is.
+    ///
+    /// # Errors
+    /// The first rows that could not be read, or a damaged record. The others have been taken in all the same.
+    pub fn seeded(&self) -> Result<u64, &LookupError> {
+        self.seeding.as_ref().map_or(Ok(0), Seeding::wait)
     }
 
     fn look_up(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {
@@ -273,86 +311,5 @@ impl Store {
             layer,
             layers: self.tables.iter().map(|table| table.layer).collect(),
         })
-    }
-}
-
-impl Table {
-    fn counters(&self) -> &Counters {
-        match &self.disk {
-            Some(disk) => &disk.counters,
-            None => &self.counters,
-        }
-    }
-
-    /// Bytes of the parts that a row is read in.
-    fn parts(&self) -> [usize; 2] {
-        match &self.disk {
-            Some(disk) => disk.parts(),
-            None => [self.codec.row_bytes(), 0],
-        }
-    }
-
-    /// Checks a batch and the size of its output.
-    fn check(&self, rows: &[RowId], found: usize) -> Result<(), LookupError> {
-        let row_bytes = self.codec.row_bytes();
-        let expected = rows.len() * row_bytes;
-        if found != expected {
-            return Err(LookupError::OutputSize {
-                rows: rows.len(),
-                row_bytes,
-                expected,
-                found,
-            });
-        }
-        match rows.iter().position(|row| row.0 >= self.row_count) {
-            None => {
-                add(&self.counters().batches, 1);
-                add(&self.counters().rows, rows.len() as u64);
-                Ok(())
-            }
-            Some(index) => Err(LookupError::RowOutOfRange {
-                layer: self.layer,
-                index,
-                row: rows[index],
-                row_count: self.row_count,
-            }),
-        }
-    }
-
-    /// Copies the rows that are in the cache to `out`, and adds those that are not in memory either to
-    /// `plan`.
-    fn split(&self, disk: &DiskRows, rows: &[RowId], plan: &mut Plan, out: &mut Slice<'_>) {
-        let Plan { wants, counts, .. } = plan;
-        counts.resize(self.columns.len(), [0; 2]);
-        let mut in_turn = InTurn::new(&self.columns);
-        let column_of_missing = |row| {
-            let column = in_turn.of(row);
-            (!self.rows.holds(column)).then_some(column.index as usize)
-        };
-        let looked = |place: usize, column: usize, hit: bool| {
-            let [looks, hits] = &mut counts[column];
-            *looks += 1;
-            *hits += u32::from(hit);
-            if !hit {
-                let index = u32::try_from(place).expect("a batch of less than 2^32 rows");
-                wants.push(Want {
-                    row: rows[place],
-                    index,
-                    slot: index,
-                });
-            }
-        };
-        let cache = disk.cache.as_ref().map(|cache| &cache.rows);
-        copy_hits(cache, rows, column_of_missing, out, looked);
-    }
-
-    /// Copies the rows that are in memory to their places in `out`.
-    fn gather(
-        &self,
-        rows: &[RowId],
-        check: bool,
-        out: &mut impl Destination,
-    ) -> Result<(), LookupError> {
-        gather(&self.rows, &self.columns, rows, check, out)
     }
 }

@@ -38,6 +38,7 @@ enum Command {
     Locality(cmd::locality::Args),
     Pcie(cmd::pcie::Args),
     Overlap(cmd::overlap::Args),
+    Seeding(cmd::seeding::Args),
 }
 
 /// Runs the `engram-bench` command with the arguments of this process.
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
         Command::Locality(args) => args.run(),
         Command::Pcie(args) => args.run(),
         Command::Overlap(args) => args.run(),
+        Command::Seeding(args) => args.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -206,10 +206,8 @@ impl Args {
         let mut traces = BTreeMap::new();
         for path in &self.trace {
             let tokens = trace::read(path)?;
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            let name = stem.trim_start_matches("trace_").to_owned();
             let found = on_trace(&mut *contender, &manifest, &hasher, &tokens, self.tokens)?;
-            traces.insert(name, found);
+            traces.insert(trace::name(path), found);
         }
         let vocabulary = hasher.vocab_size();
         let even: Vec<u32> = (0..self.tokens / 4 + DECODED)
@@ -428,6 +426,13 @@ pub fn replay(
         each(Phase::Decode, &rows)?;
     }
     Ok(())
+}
+
+/// The sequences that [`replay`] hashes: the text that is prefilled, and those that are decoded.
+pub fn sequences(tokens: &[u32], prefill: usize) -> impl Iterator<Item = &[u32]> {
+    let (text, rest) = tokens.split_at(prefill);
+    let decoded = rest.chunks_exact(DECODE_STEPS).take(SEQUENCES);
+    std::iter::once(text).chain(decoded)
 }
 
 /// Gathers the rows of some tokens in all layers, one layer after another.

@@ -1,21 +1,11 @@
 //! Tokens of real texts.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+pub use engram_pack::read_trace as read;
 
-/// Reads a file of little-endian u32 token ids.
-///
-/// # Errors
-/// A file that cannot be read, or is no such file.
-pub fn read(path: &Path) -> Result<Vec<u32>> {
-    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
-    let (words, rest) = bytes.as_chunks();
-    ensure!(
-        rest.is_empty() && !words.is_empty(),
-        "{} has {} bytes, expected one or more u32",
-        path.display(),
-        bytes.len()
-    );
-    Ok(words.iter().map(|&word| u32::from_le_bytes(word)).collect())
+/// What a file of tokens is called in reports.
+pub(crate) fn name(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    stem.trim_start_matches("trace_").to_owned()
 }

@@ -4,9 +4,10 @@
 
 use std::{fs, path::Path, process::Command};
 
-use engram::PresetName;
+use engram::{PresetName, Sequence, read_hasher};
 use engram_checkpoint::Checkpoint;
-use engram_pack::{BuildOptions, SynthOptions, build, synth};
+use engram_format::ProfileCounter;
+use engram_pack::{BuildOptions, SynthOptions, build, read_trace, synth};
 use serde_json::Value;
 
 fn engram_bench(folder: &Path, args: &[&str]) -> String {
@@ -128,6 +129,52 @@ fn every_benchmark() {
     assert!(engram_bench(folder, &locality).contains("seen before"));
     assert!(drawn(folder, "locality.svg", "squares"));
     assert_eq!(json(folder)["squares"]["tokens"], 6_000);
+    assert_eq!(json(folder)["squares"].get("seeded_hit_rate"), None);
+
+    profiles(folder, &locality);
+}
+
+/// Those that take a profile, after `locality` without one.
+fn profiles(folder: &Path, locality: &[&str]) {
+    let profile = folder.join("squares.profile");
+    let tokens = read_trace(&folder.join("trace_squares.u32le")).unwrap();
+    let hasher = read_hasher(folder.join("pack")).unwrap();
+    let mut counter = ProfileCounter::new(&hasher);
+    counter.count(&mut Sequence::new(), &tokens).unwrap();
+    fs::write(profile, counter.finish(1_000).unwrap().to_bytes()).unwrap();
+    let seeded = [locality, &["--profile", "squares.profile"]].concat();
+    assert!(engram_bench(folder, &seeded).contains("2, seeded"));
+    assert!(drawn(folder, "locality.svg", "squares, 2-grams, seeded"));
+    let squares = &json(folder)["squares"];
+    let largest = |rates: &str| squares[rates]["4096"].as_f64();
+    assert!(
+        largest("seeded_hit_rate") > largest("hit_rate"),
+        "{squares}"
+    );
+
+    let seeding = [
+        "seeding",
+        "--pack",
+        "pack",
+        "--profile",
+        "squares.profile",
+        "--trace",
+        "trace_squares.u32le",
+        "--memory",
+        "2",
+        "--tokens",
+        "1024",
+        "--rounds",
+        "1",
+        "--json",
+        "out.json",
+    ];
+    assert!(engram_bench(folder, &seeding).contains("squares, 2 MiB"));
+    let runs = &json(folder)["squares, 2 MiB"];
+    let hits = |setting: &str| runs[setting][0]["first_hits"]["2"].as_f64();
+    assert!(hits("cache, seeded") > hits("cache"), "{runs}");
+    assert!(runs["cache, seeded"][0]["seeded_rows"].as_u64() > Some(0));
+    assert_eq!(runs["cache"][0]["seeded_rows"], 0);
 }
 
 #[test]

@@ -31,6 +31,9 @@ pub(crate) struct ModelArgs {
     /// Load the columns of n-grams of up to this many tokens into memory
     #[arg(long, value_name = "ORDER")]
     pub(crate) resident: Option<u32>,
+    /// Counts of n-grams by `engram-pack profile`, with whose rows the cache begins
+    #[arg(long, value_name = "FILE")]
+    profile: Option<PathBuf>,
 }
 
 /// A [`Reader`] by its name.
@@ -71,10 +74,12 @@ impl ModelArgs {
     pub(crate) fn config(&self) -> Result<Config> {
         let cache = self.cache.checked_mul(1 << 20);
         let resident = self.resident.map_or(Resident::None, Resident::Orders);
-        Ok(Config::new()
+        let mut config = Config::new()
             .reader(self.reader.into())
             .cache_bytes(cache.context("--cache is more than there can be")?)
-            .resident(resident))
+            .resident(resident);
+        config.profile.clone_from(&self.profile);
+        Ok(config)
     }
 
     /// The blocks, with rows from the pack opened by `config`.

@@ -429,3 +429,90 @@ fn a_reader_that_leaves_early_is_no_error_to_tell() {
     assert_eq!(ended.status.code(), Some(1));
     assert!(ended.stderr.is_empty(), "{ended:?}");
 }
+
+fn write_trace(path: &Path, tokens: impl IntoIterator<Item = u32>) -> String {
+    let bytes: Vec<u8> = tokens.into_iter().flat_map(u32::to_le_bytes).collect();
+    fs::write(path, bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_profile_is_counted_and_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let first = write_trace(
+        &folder.path().join("a.u32le"),
+        (0..5_000).map(|at| at * at % 97),
+    );
+    let second = write_trace(&folder.path().join("b.u32le"), [7, 8, 9]);
+    let count = |order: &[&str], out: &str| {
+        let scheme = ["profile", "--scheme", "deepseek-v4.1-flash", "--json"];
+        let rest = ["--top", "50", "-o", out];
+        json(&[&scheme[..], order, &rest].concat())
+    };
+    let out = path("text.profile");
+    let report = count(&["--trace", &first, "--trace", &second], &out);
+    assert_eq!(report["tokens"], 5_003);
+    assert_eq!(report["rules"]["hashed_vocab_size"], 99_092);
+    for (order, of) in (2..).zip(report["orders"].as_array().unwrap()) {
+        assert_eq!((&of["order"], &of["kept"]), (&order.into(), &50.into()));
+        assert!(of["distinct"].as_u64() > Some(50));
+    }
+    assert_eq!(json(&["inspect", &out, "--json"]), report);
+    let shown = ok(&["inspect", &out]);
+    assert!(shown.contains("profile     of 5003 tokens"), "{shown}");
+    assert!(shown.contains("order 4     50 of "), "{shown}");
+    // The order of the texts makes no difference.
+    let other = path("other.profile");
+    count(&["--trace", &second, "--trace", &first], &other);
+    assert!(fs::read(&out).unwrap() == fs::read(&other).unwrap());
+}
+
+#[test]
+fn a_text_is_counted_by_its_tokenizer() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("text.profile");
+    let out = out.to_str().unwrap();
+    let text = folder.path().join("text.txt");
+    fs::write(&text, "The sea, the sea, and the sea again.").unwrap();
+    let tokenizer = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../engine/model/tests/golden/engram_v41/tokenizer.json"
+    );
+    let scheme = ["profile", "--scheme", "longcat-flash-lite", "-o", out];
+    let text = ["--text", text.to_str().unwrap()];
+    let with = [&scheme[..], &text, &["--tokenizer", tokenizer, "--json"]].concat();
+    let report = json(&with);
+    assert!(report["tokens"].as_u64() > Some(8), "{report}");
+    assert_eq!(report["rules"]["token_map"], Value::Null);
+    let without = fails(2, &[&scheme[..], &text].concat());
+    assert!(without.contains("--tokenizer"), "{without}");
+}
+
+#[test]
+fn a_profile_that_cannot_be_counted_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("text.profile");
+    let out = out.to_str().unwrap();
+    let trace =
+        |name: &str, tokens: &[u32]| write_trace(&folder.path().join(name), tokens.iter().copied());
+    let (good, beyond) = (trace("good", &[1]), trace("beyond", &[1, 129_280]));
+    let empty = trace("empty", &[]);
+    let profile = |code: i32, rest: &[&str]| {
+        let scheme = ["profile", "-o", out, "--scheme", "deepseek-v4.1-flash"];
+        fails(code, &[&scheme[..], rest].concat())
+    };
+    let said = profile(1, &["--trace", &good, "--trace", &beyond]);
+    assert!(
+        said.contains("beyond: token 129280 at position 1"),
+        "{said}"
+    );
+    assert!(profile(1, &["--trace", &empty]).contains("has 0 bytes"));
+    let said = profile(1, &["--trace", &good, "--top", "16777217"]);
+    assert!(said.contains("expected up to 16777216"), "{said}");
+    profile(2, &["--trace", &good, "--top", "0"]);
+    profile(2, &[]);
+    let names = fs::read_dir(folder.path()).unwrap();
+    let names: Vec<_> = names.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+}

@@ -201,6 +201,40 @@ impl Hasher {
         Ok(())
     }
 
+    /// Appends `tokens`, and calls `each` with the window of every one: N hashed ids, newest first. The first n
+    /// are its n-gram of order n.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary; then `sequence` has not changed, and nothing was called.
+    pub fn extend_windows(
+        &self,
+        sequence: &mut Sequence,
+        tokens: &[u32],
+        mut each: impl FnMut(&[u32]),
+    ) -> Result<(), AddressError> {
+        self.check(0, tokens)?;
+        let reach = self.scheme.max_order as usize;
+        let mut window = sequence.window(&self.scheme);
+        for &token in tokens {
+            let id = self.hashed_id(token);
+            sequence.ids.push(id);
+            each(&window.push(id, &self.scheme)[..reach]);
+        }
+        Ok(())
+    }
+
+    /// The row that `ngram`, hashed ids of the vocabulary, newest first, has in one column of the layer at
+    /// `layer_index`.
+    ///
+    /// # Panics
+    /// If there is no such layer or column, or the column is of another order.
+    #[inline]
+    pub fn ngram_row(&self, layer_index: usize, column: usize, ngram: &[u32]) -> RowId {
+        let order = column / self.scheme.heads as usize + 2;
+        assert_eq!(ngram.len(), order, "an n-gram of the column's order");
+        self.layers[layer_index].row(column, ngram)
+    }
+
     fn reshape(&self, out: &mut RowIds, positions: usize) {
         out.reshape(self.layers.len(), positions, self.scheme.column_count());
     }
@@ -297,6 +331,22 @@ impl LayerHasher {
                 }
             }
         }
+    }
+
+    #[inline]
+    fn row(&self, column: usize, ngram: &[u32]) -> RowId {
+        let factors = match &self.kind {
+            Kind::XorMultiply(multipliers) => multipliers,
+            Kind::Polynomial(factors) => &factors[column],
+        };
+        let terms = ngram.iter().zip(factors);
+        let terms = terms.map(|(&id, &factor)| u64::from(id) * factor);
+        let hash = match &self.kind {
+            Kind::XorMultiply(_) => terms.fold(0, |hash, term| hash ^ term),
+            Kind::Polynomial(_) => terms.sum(),
+        };
+        let column = &self.columns[column];
+        RowId(column.buckets.rem(hash) + column.first_row)
     }
 }
 

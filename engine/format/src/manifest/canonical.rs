@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// `value` without spaces and with the keys of each object sorted by their bytes.
-pub(super) fn canonical(value: &Value) -> String {
+pub(crate) fn canonical(value: &Value) -> String {
     let mut text = String::new();
     write(value, &mut text);
     text

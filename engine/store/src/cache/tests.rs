@@ -98,6 +98,29 @@ fn a_scan_does_not_drive_out_rows_that_are_used() {
 }
 
 #[test]
+fn rows_that_come_only_where_there_is_room_drive_none_out() {
+    let cache = cache(64);
+    let first: Vec<RowId> = (0..1_000).map(RowId).collect();
+    let put = |row: RowId| {
+        let bytes = bytes(row);
+        cache.insert_if_room(row, 1, &bytes, seal(1, row, &bytes));
+    };
+    first.iter().for_each(|&row| put(row));
+    let held: Vec<RowId> = first
+        .into_iter()
+        .filter(|&row| get(&cache, row).is_some())
+        .collect();
+    assert_eq!(held.len(), 64);
+    assert!(!cache.has_room(held[0]), "it is there");
+    for row in (1_000..2_000).map(RowId) {
+        assert!(!cache.has_room(row));
+        put(row);
+        assert_eq!(get(&cache, row), None);
+    }
+    assert!(held.iter().all(|&row| get(&cache, row) == Some(bytes(row))));
+}
+
+#[test]
 fn what_was_half_written_is_no_hit() {
     let cache = cache(64);
     let row = RowId(5);

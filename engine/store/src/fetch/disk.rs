@@ -12,6 +12,8 @@ use crate::{
     metrics::{Counters, add},
 };
 
+use super::Intake;
+
 /// Lives of a row that was put into the cache on purpose.
 const WARM_LIVES: u64 = 1;
 
@@ -103,14 +105,14 @@ impl DiskRows {
         }
     }
 
-    /// Copies the bytes of a part from its `record`, where its seal is right, and offers them to the
-    /// cache, which takes them in any case if `warm`.
+    /// Copies the bytes of a part from its `record`, where its seal is right, and lets the cache take them by
+    /// `intake`.
     pub(crate) fn check_out(
         &self,
         row: RowId,
         place: &Place,
         record: &[u8],
-        warm: bool,
+        intake: Intake,
         out: &mut [u8],
     ) -> Result<(), LookupError> {
         let (bytes, rest) = record.split_at(out.len());
@@ -135,10 +137,10 @@ impl DiskRows {
         if let Some(cache) = &self.cache {
             // The record's own seal, so that a damaged row which nobody checked is no hit of anybody.
             let seal = stored.unwrap_or_else(|| seal(self.layer, row, bytes));
-            if warm {
-                cache.rows.insert(row, WARM_LIVES, bytes, seal);
-            } else {
-                cache.offer(row, bytes, seal);
+            match intake {
+                Intake::Offer => cache.offer(row, bytes, seal),
+                Intake::Warm => cache.rows.insert(row, WARM_LIVES, bytes, seal),
+                Intake::Seed => cache.rows.insert_if_room(row, WARM_LIVES, bytes, seal),
             }
         }
         Ok(())

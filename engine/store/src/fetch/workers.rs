@@ -35,6 +35,8 @@ pub(crate) struct Workers {
     pub(crate) queue: QueueKind,
     pub(crate) slot_bytes: usize,
     pub(crate) past_page_cache: bool,
+    /// Reads that a thread has in flight at most.
+    thread_depth: usize,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +80,10 @@ impl Workers {
             queue: QueueKind::Blocking,
             slot_bytes,
             past_page_cache: files.iter().all(DirectFile::is_direct),
+            thread_depth: match kind {
+                WorkerKind::Uring { depth } => depth.into(),
+                WorkerKind::Blocking => 1,
+            },
         };
         let (report, reports) = mpsc::channel();
         for index in 0..threads {
@@ -119,6 +125,11 @@ impl Workers {
     /// Threads that read.
     pub(crate) fn threads(&self) -> usize {
         self.threads.len()
+    }
+
+    /// Reads that all threads have in flight at most.
+    pub(crate) fn depth(&self) -> usize {
+        self.threads() * self.thread_depth
     }
 
     /// Reads that are at the drive now.

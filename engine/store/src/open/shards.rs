@@ -10,12 +10,12 @@ use std::{
     thread,
 };
 
-use engram_format::{Column, HEADER_BYTES, Manifest, Table, shard_path};
+use engram_format::{Column, HEADER_BYTES, Manifest, Profile, Table, shard_path};
 use engram_io::{IoError, MemoryReader, MmapReader, NewFile, PreadReader, ReadAt, create_folder};
 
-use super::{check_size, in_file, open_reader};
+use super::{check_size, in_file, open_reader, resident};
 use crate::{
-    config::{Config, Reader, Resident},
+    config::{Config, Reader},
     error::OpenError,
     rows::{Rows, SealedRows, Shard, ShardReader},
 };
@@ -27,16 +27,24 @@ const LOADERS: usize = 8;
 const COPY_BYTES: usize = 4 << 20;
 
 /// One shard to be opened.
-struct Job<'a> {
-    table: &'a Table,
-    column: Column,
-    resident: bool,
+pub(super) struct Job<'a> {
+    pub(super) table: &'a Table,
+    pub(super) column: Column,
+    pub(super) resident: bool,
+}
+
+impl Job<'_> {
+    /// Size of the shard.
+    pub(super) fn bytes(&self) -> u64 {
+        self.table.layout().shard_bytes(self.column.row_count)
+    }
 }
 
 pub(super) fn open(
     pack: &Path,
     manifest: &Manifest,
     config: &Config,
+    profile: Option<&Profile>,
 ) -> Result<Vec<Rows>, OpenError> {
     let tables = manifest.tables.iter().enumerate();
     let mut jobs: Vec<Job<'_>> = tables
@@ -48,7 +56,7 @@ pub(super) fn open(
             })
         })
         .collect();
-    choose(&mut jobs, config.resident);
+    resident::choose(&mut jobs, manifest, config, profile);
     let mut shards = open_all(pack, &jobs, config)?.into_iter();
     let tables = manifest.tables.iter().map(|table| {
         Rows::Sealed(SealedRows {
@@ -58,28 +66,6 @@ pub(super) fn open(
         })
     });
     Ok(tables.collect())
-}
-
-/// Marks the columns that are to be loaded.
-fn choose(jobs: &mut [Job<'_>], resident: Resident) {
-    match resident {
-        Resident::None => {}
-        Resident::Orders(most) => {
-            for job in jobs.iter_mut().filter(|job| job.column.order <= most) {
-                job.resident = true;
-            }
-        }
-        Resident::Bytes(mut left) => {
-            let mut by_order: Vec<&mut Job<'_>> = jobs.iter_mut().collect();
-            by_order.sort_by_key(|job| job.column.order);
-            for job in by_order {
-                match left.checked_sub(job.table.layout().shard_bytes(job.column.row_count)) {
-                    Some(rest) => (job.resident, left) = (true, rest),
-                    None => break,
-                }
-            }
-        }
-    }
 }
 
 /// Opens all shards, several at a time, since loading one waits for the drive.
@@ -113,7 +99,7 @@ fn open_shard(pack: &Path, job: &Job<'_>, config: &Config) -> Result<Shard, Open
     let Job { table, column, .. } = job;
     let path = pack.join(shard_path(table.layer, column));
     // Mapping an empty file fails; reading its size does not.
-    check_size(&path, table.layout().shard_bytes(column.row_count))?;
+    check_size(&path, job.bytes())?;
     let mut block = [0; HEADER_BYTES];
     let reader = if job.resident {
         match &config.resident_folder {
@@ -147,7 +133,7 @@ fn open_shard(pack: &Path, job: &Job<'_>, config: &Config) -> Result<Shard, Open
 /// Maps the copy of a shard in `folder`, which is made if no process has done so.
 fn share(path: &Path, folder: &Path, job: &Job<'_>) -> Result<MmapReader, OpenError> {
     let Job { table, column, .. } = job;
-    let bytes = table.layout().shard_bytes(column.row_count);
+    let bytes = job.bytes();
     // The digest of its contents tells it from the shards of every other pack.
     let digest = table.shards[column.index as usize].data;
     let copy = folder.join(format!("engram-{digest}.shard"));

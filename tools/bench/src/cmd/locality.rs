@@ -1,18 +1,21 @@
+mod stack;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use crate::{
     plot::{self, Axes, Line},
     report, trace,
 };
-use anyhow::{Context, Result, anyhow, ensure};
-use engram::{Hasher, PresetName, RowId, RowIds, Sequence, read_hasher};
+use anyhow::{Context, Result};
+use engram::{Hasher, PresetName, RowId, RowIds, Sequence, read_hasher, read_profile};
 use engram_checkpoint::builtin_token_map;
+use engram_format::WindowRules;
+use engram_pack::Texts;
 use serde::Serialize;
-use tokenizers::Tokenizer;
+use stack::distances;
 
 /// Tokens of the windows in which different rows are counted.
 const WINDOWS: [usize; 4] = [512, 4_096, 16_384, 65_536];
@@ -35,15 +38,11 @@ pub(crate) struct Args {
     /// Addressing of a pack
     #[arg(long)]
     pack: Option<PathBuf>,
-    /// Token ids, little-endian u32; may be given more than once
+    #[command(flatten)]
+    texts: Texts,
+    /// Counts of n-grams whose rows are in the cache before a text begins
     #[arg(long, value_name = "FILE")]
-    trace: Vec<PathBuf>,
-    /// A text, for which --tokenizer is needed; may be given more than once
-    #[arg(long, value_name = "FILE", requires = "tokenizer")]
-    text: Vec<PathBuf>,
-    /// The model's tokenizer.json
-    #[arg(long, value_name = "FILE")]
-    tokenizer: Option<PathBuf>,
+    profile: Option<PathBuf>,
     /// Bytes that a row takes in a cache
     #[arg(long, value_name = "BYTES", default_value_t = ENTRY_BYTES)]
     entry_bytes: u64,
@@ -66,6 +65,9 @@ struct OfOrder {
     /// Hit rate of a cache with that many MiB for the table, which gives up the row not used for
     /// the longest time.
     hit_rate: BTreeMap<u64, f64>,
+    /// The same, where the rows of a profile are there when the text begins, the most wanted ones used last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seeded_hit_rate: Option<BTreeMap<u64, f64>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -74,6 +76,8 @@ struct OfText {
     orders: Vec<OfOrder>,
     /// Over all orders.
     hit_rate: BTreeMap<u64, f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seeded_hit_rate: Option<BTreeMap<u64, f64>>,
 }
 
 impl Args {
@@ -82,17 +86,26 @@ impl Args {
             Some(pack) => read_hasher(pack)?,
             None => Hasher::new(self.scheme.scheme(), builtin_token_map(self.scheme))?,
         };
+        let seed = self.profile.as_deref();
+        let seed = seed.map(|path| wanted(&hasher, path)).transpose()?;
         let mut texts = BTreeMap::new();
-        for (name, tokens) in self.tokens()? {
-            texts.insert(name, of_text(&hasher, &tokens, self.entry_bytes)?);
-        }
-        ensure!(!texts.is_empty(), "no text: name one by --trace or --text");
+        self.texts.each(|path, tokens| {
+            let of = of_text(&hasher, tokens, seed.as_deref(), self.entry_bytes)?;
+            texts.insert(trace::name(path), of);
+            Ok(())
+        })?;
         print(&texts)?;
         report::json(self.json.as_deref(), &texts)?;
         let lines = texts.iter().flat_map(|(name, text)| {
-            text.orders.iter().map(move |order| Line {
-                name: format!("{name}, {}-grams", order.order),
-                points: curve(&order.hit_rate),
+            text.orders.iter().flat_map(move |order| {
+                let name = format!("{name}, {}-grams", order.order);
+                let seeded = order.seeded_hit_rate.as_ref();
+                let seeded = seeded.map(|rates| (format!("{name}, seeded"), rates));
+                let lines = [(name, &order.hit_rate)].into_iter().chain(seeded);
+                lines.map(|(name, rates)| Line {
+                    name,
+                    points: curve(rates),
+                })
             })
         });
         let axes = Axes {
@@ -103,148 +116,87 @@ impl Args {
         };
         plot::lines(self.plot.as_deref(), axes, &lines.collect::<Vec<_>>())
     }
-
-    /// The token ids of all texts, by name.
-    fn tokens(&self) -> Result<Vec<(String, Vec<u32>)>> {
-        let name = |path: &PathBuf| {
-            let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-            stem.trim_start_matches("trace_").to_owned()
-        };
-        let mut all = Vec::new();
-        for path in &self.trace {
-            all.push((name(path), trace::read(path)?));
-        }
-        if let Some(path) = &self.tokenizer {
-            let tokenizer = Tokenizer::from_file(path)
-                .map_err(|error| anyhow!("{}: {error}", path.display()))?;
-            for path in &self.text {
-                let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-                let tokens = tokenizer
-                    .encode(text, false)
-                    .map_err(|error| anyhow!("{}: {error}", path.display()))?;
-                all.push((name(path), tokens.get_ids().to_vec()));
-            }
-        }
-        Ok(all)
-    }
 }
 
-fn of_text(hasher: &Hasher, tokens: &[u32], entry_bytes: u64) -> Result<OfText> {
+/// The columns of the first layer of which one stands for the heads of its order: all follow the n-grams.
+fn columns(hasher: &Hasher) -> impl Iterator<Item = usize> {
+    let scheme = hasher.scheme();
+    (0..scheme.column_count()).step_by(scheme.heads as usize)
+}
+
+/// The rows that the n-grams of the profile at `path` ask for, the most wanted ones last.
+fn wanted(hasher: &Hasher, path: &Path) -> Result<Vec<RowId>> {
+    let profile = read_profile(path)?;
+    let context = || path.display().to_string();
+    let rules = WindowRules::of(hasher);
+    profile.rules().check(&rules).with_context(context)?;
+    let mut counts: HashMap<RowId, u64> = HashMap::new();
+    for (column, order) in columns(hasher).zip(profile.orders()) {
+        for (ngram, count) in order.iter() {
+            *counts
+                .entry(hasher.ngram_row(0, column, ngram))
+                .or_default() += count;
+        }
+    }
+    let mut rows: Vec<(u64, RowId)> = counts
+        .into_iter()
+        .map(|(row, count)| (count, row))
+        .collect();
+    rows.sort_unstable();
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+fn of_text(
+    hasher: &Hasher,
+    tokens: &[u32],
+    seed: Option<&[RowId]>,
+    entry_bytes: u64,
+) -> Result<OfText> {
     let mut rows = RowIds::new();
     hasher.extend(&mut Sequence::new(), tokens, &mut rows)?;
-    let scheme = hasher.scheme();
-    let heads = scheme.heads as usize;
-    // The heads of an order all follow the n-grams; one stands for them.
-    let columns: Vec<usize> = (0..scheme.column_count()).step_by(heads).collect();
-    let asked: Vec<Vec<RowId>> = columns
-        .iter()
-        .map(|&column| {
+    let asked: Vec<Vec<RowId>> = columns(hasher)
+        .map(|column| {
             (0..tokens.len())
                 .map(|at| rows.position(0, at)[column])
                 .collect()
         })
         .collect();
-    let distances = distances(&asked);
-    let capacity = |megabytes: u64| {
-        let rows = (megabytes << 20) / entry_bytes / heads as u64;
-        usize::try_from(rows).unwrap_or(usize::MAX)
-    };
-    let hit_rates = |of: &[&Vec<Option<usize>>]| -> BTreeMap<u64, f64> {
-        let rate = |megabytes| {
-            let fits = capacity(megabytes);
-            let looks = of.iter().map(|distances| distances.len()).sum();
-            let hits = of.iter().flat_map(|distances| distances.iter());
-            share(
-                hits.filter(|distance| distance.is_some_and(|d| d < fits))
-                    .count(),
-                looks,
-            )
+    let heads = u64::from(hasher.scheme().heads);
+    let hit_rates = |of: &[Vec<Option<usize>>]| -> BTreeMap<u64, f64> {
+        let rate = |megabytes: u64| {
+            let fits = (megabytes << 20) / entry_bytes / heads;
+            let fits = usize::try_from(fits).unwrap_or(usize::MAX);
+            let looks = of.iter().map(Vec::len).sum();
+            let hits = of.iter().flatten().flatten();
+            share(hits.filter(|&&distance| distance < fits).count(), looks)
         };
         BUDGETS
             .iter()
             .map(|&megabytes| (megabytes, rate(megabytes)))
             .collect()
     };
-    let orders = asked
-        .iter()
-        .zip(&distances)
-        .zip(2..)
-        .map(|((asked, distances), order)| OfOrder {
-            order,
-            seen_before: share(distances.iter().flatten().count(), distances.len()),
-            unique_in_window: WINDOWS
-                .iter()
-                .filter(|&&window| window <= asked.len())
-                .map(|&window| (window, unique(asked, window)))
-                .collect(),
-            hit_rate: hit_rates(&[distances]),
-        });
+    let unseeded = distances(&[], &asked);
+    let seeded = seed.map(|seed| distances(seed, &asked));
+    let orders = asked.iter().zip(&unseeded).enumerate();
+    let orders = orders.map(|(place, (asked, distances))| OfOrder {
+        order: u32::try_from(place).expect("an order") + 2,
+        seen_before: share(distances.iter().flatten().count(), distances.len()),
+        unique_in_window: WINDOWS
+            .iter()
+            .filter(|&&window| window <= asked.len())
+            .map(|&window| (window, unique(asked, window)))
+            .collect(),
+        hit_rate: hit_rates(std::slice::from_ref(distances)),
+        seeded_hit_rate: seeded
+            .as_ref()
+            .map(|seeded| hit_rates(std::slice::from_ref(&seeded[place]))),
+    });
     Ok(OfText {
         tokens: tokens.len(),
         orders: orders.collect(),
-        hit_rate: hit_rates(&distances.iter().collect::<Vec<_>>()),
+        hit_rate: hit_rates(&unseeded),
+        seeded_hit_rate: seeded.as_deref().map(hit_rates),
     })
-}
-
-/// For each look-up, how many different rows of all columns were asked for since the last time that this
-/// one was: a cache that keeps so many and one more has it (Mattson and others, 1970).
-fn distances(asked: &[Vec<RowId>]) -> Vec<Vec<Option<usize>>> {
-    let positions = asked.first().map_or(0, Vec::len);
-    let mut last: HashMap<RowId, usize> = HashMap::new();
-    let mut newest = Counts::new(positions * asked.len());
-    let mut found = vec![Vec::with_capacity(positions); asked.len()];
-    let mut now = 0;
-    for position in 0..positions {
-        for (column, found) in asked.iter().zip(&mut found) {
-            let before = last.insert(column[position], now);
-            found.push(before.map(|before| {
-                newest.add(before, false);
-                newest.after(before)
-            }));
-            newest.add(now, true);
-            now += 1;
-        }
-    }
-    found
-}
-
-/// A Fenwick tree: which look-ups are the last ones of their row.
-struct Counts {
-    sums: Vec<usize>,
-    all: usize,
-}
-
-impl Counts {
-    fn new(len: usize) -> Self {
-        Self {
-            sums: vec![0; len + 1],
-            all: 0,
-        }
-    }
-
-    fn add(&mut self, at: usize, is_last: bool) {
-        let mut index = at + 1;
-        while index < self.sums.len() {
-            if is_last {
-                self.sums[index] += 1;
-            } else {
-                self.sums[index] -= 1;
-            }
-            index += index & index.wrapping_neg();
-        }
-        self.all = if is_last { self.all + 1 } else { self.all - 1 };
-    }
-
-    /// How many are after `at`.
-    fn after(&self, at: usize) -> usize {
-        let mut index = at + 1;
-        let mut upto = 0;
-        while index > 0 {
-            upto += self.sums[index];
-            index &= index - 1;
-        }
-        self.all - upto
-    }
 }
 
 /// Different rows in windows of `window` look-ups, as a share.
@@ -289,15 +241,18 @@ fn print(texts: &BTreeMap<String, OfText>) -> Result<()> {
     println!();
     let mut rows = Vec::new();
     for (name, text) in texts {
-        let all = [("all".to_owned(), &text.hit_rate)];
-        let orders = text
-            .orders
-            .iter()
-            .map(|of| (of.order.to_string(), &of.hit_rate));
-        for (order, rates) in orders.chain(all) {
-            let mut row = vec![name.clone(), order];
-            row.extend(rates.values().map(|&rate| percent(rate)));
-            rows.push(row);
+        let orders = text.orders.iter();
+        let orders = orders.map(|of| (of.order.to_string(), &of.hit_rate, &of.seeded_hit_rate));
+        let all = [("all".to_owned(), &text.hit_rate, &text.seeded_hit_rate)];
+        for (order, unseeded, seeded) in orders.chain(all) {
+            let seeded = seeded
+                .iter()
+                .map(|rates| (format!("{order}, seeded"), rates));
+            for (order, rates) in [(order.clone(), unseeded)].into_iter().chain(seeded) {
+                let mut row = vec![name.clone(), order];
+                row.extend(rates.values().map(|&rate| percent(rate)));
+                rows.push(row);
+            }
         }
     }
     let budgets = BUDGETS.map(|megabytes| format!("{megabytes} MiB"));
@@ -309,15 +264,6 @@ fn print(texts: &BTreeMap<String, OfText>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distances_are_those_of_a_stack() {
-        let asked = |rows: &[u64]| rows.iter().map(|&row| RowId(row)).collect::<Vec<_>>();
-        let columns = [asked(&[1, 2, 1, 1, 3]), asked(&[10, 11, 10, 12, 11])];
-        let found = distances(&columns);
-        assert_eq!(found[0], [None, None, Some(3), Some(1), None]);
-        assert_eq!(found[1], [None, None, Some(3), None, Some(4)]);
-    }
 
     #[test]
     fn different_rows_are_counted_by_window() {

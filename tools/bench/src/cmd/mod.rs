@@ -6,3 +6,4 @@ pub(crate) mod mixed;
 pub(crate) mod nvme;
 pub(crate) mod overlap;
 pub(crate) mod pcie;
+pub(crate) mod seeding;

@@ -1,25 +1,34 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use engram::{Manifest, Storage, read_manifest};
-use engram_pack::pack_bytes;
+use engram::{Manifest, Storage, read_manifest, read_profile};
+use engram_pack::{ProfileSummary, pack_bytes};
 use serde_json::json;
 
 use crate::console::{print_json, size};
 
-/// Show what a pack says of itself
+/// Show what a pack or a profile says of itself
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of the pack
-    pack: PathBuf,
-    /// Print the manifest, with sizes, as JSON
+    /// Folder of the pack, or file of the profile
+    path: PathBuf,
+    /// Print the manifest, with sizes, or the profile's figures as JSON
     #[arg(long)]
     json: bool,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let manifest = read_manifest(&self.pack)?;
+        if self.path.is_file() {
+            let summary = ProfileSummary::of(&read_profile(&self.path)?);
+            if self.json {
+                print_json(&summary)?;
+            } else {
+                print_profile(&summary)?;
+            }
+            return Ok(ExitCode::SUCCESS);
+        }
+        let manifest = read_manifest(&self.path)?;
         if self.json {
             print_json(&json!({ "bytes": pack_bytes(&manifest), "manifest": manifest }))?;
         } else {
@@ -27,6 +36,36 @@ impl Args {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+pub(super) fn print_profile(summary: &ProfileSummary) -> Result<()> {
+    let rules = &summary.rules;
+    say!("profile     of {} tokens", summary.tokens);
+    match rules.token_map {
+        Some(digest) => say!(
+            "vocabulary  {} hashed ids, map {digest}",
+            rules.hashed_vocab_size
+        ),
+        None => say!(
+            "vocabulary  {} tokens, hashed as they are",
+            rules.hashed_vocab_size
+        ),
+    }
+    for order in &summary.orders {
+        say!(
+            "order {}     {} of {} different n-grams, {:.1} % of the tokens",
+            order.order,
+            order.kept,
+            order.distinct,
+            percent(order.covered, summary.tokens),
+        );
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a share for people")]
+fn percent(some: u64, all: u64) -> f64 {
+    100.0 * some as f64 / all as f64
 }
 
 fn print(manifest: &Manifest) -> Result<()> {

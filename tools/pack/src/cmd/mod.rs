@@ -5,6 +5,7 @@ pub(crate) mod build;
 pub(crate) mod demo;
 pub(crate) mod get;
 pub(crate) mod inspect;
+pub(crate) mod profile;
 pub(crate) mod rows;
 pub(crate) mod synth;
 pub(crate) mod verify;

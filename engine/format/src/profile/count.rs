@@ -1,0 +1,91 @@
+//! Counting a text.
+
+use std::collections::HashMap;
+
+use super::{MAX_PROFILE_NGRAMS, OrderCounts, Profile, WindowRules};
+use crate::{
+    address::{Hasher, MAX_ORDER, Sequence},
+    error::AddressError,
+};
+
+/// An n-gram, newest first, and 0 where it has no more ids.
+type Ngram = [u32; MAX_ORDER];
+
+/// A profile in the making. It holds some 50 to 100 bytes for each different n-gram.
+#[derive(Debug)]
+pub struct ProfileCounter<'a> {
+    hasher: &'a Hasher,
+    tokens: u64,
+    /// Orders 2 to N.
+    orders: Vec<HashMap<Ngram, u64>>,
+}
+
+impl<'a> ProfileCounter<'a> {
+    /// Nothing counted yet.
+    pub fn new(hasher: &'a Hasher) -> Self {
+        Self {
+            hasher,
+            tokens: 0,
+            orders: vec![HashMap::new(); hasher.scheme().max_order as usize - 1],
+        }
+    }
+
+    /// Appends `tokens` to `sequence`, and counts the n-grams that [`Hasher::extend`] would hash.
+    ///
+    /// # Errors
+    /// A token outside the vocabulary; then nothing has changed.
+    pub fn count(&mut self, sequence: &mut Sequence, tokens: &[u32]) -> Result<(), AddressError> {
+        let orders = &mut self.orders;
+        self.hasher.extend_windows(sequence, tokens, |window| {
+            for (order, counts) in (2..).zip(&mut *orders) {
+                let mut ngram = [0; MAX_ORDER];
+                ngram[..order].copy_from_slice(&window[..order]);
+                *counts.entry(ngram).or_default() += 1;
+            }
+        })?;
+        self.tokens += tokens.len() as u64;
+        Ok(())
+    }
+
+    /// Tokens counted so far.
+    pub fn tokens(&self) -> u64 {
+        self.tokens
+    }
+
+    /// The profile of the `top` most frequent n-grams of each order, at least one and at most
+    /// [`MAX_PROFILE_NGRAMS`]; none where nothing was counted. Of those with the same count, the first by
+    /// their ids stay.
+    pub fn finish(self, top: usize) -> Option<Profile> {
+        let top = top.clamp(1, MAX_PROFILE_NGRAMS);
+        let orders = (2..).zip(self.orders);
+        (self.tokens > 0).then(|| Profile {
+            rules: WindowRules::of(self.hasher),
+            tokens: self.tokens,
+            orders: orders
+                .map(|(order, counts)| most_frequent(order, counts, top))
+                .collect(),
+        })
+    }
+}
+
+fn most_frequent(order: usize, counts: HashMap<Ngram, u64>, top: usize) -> OrderCounts {
+    let distinct = counts.len() as u64;
+    let mut all: Vec<(Ngram, u64)> = counts.into_iter().collect();
+    let first = |(a, a_count): &(Ngram, u64), (b, b_count): &(Ngram, u64)| {
+        b_count.cmp(a_count).then_with(|| a.cmp(b))
+    };
+    if all.len() > top {
+        all.select_nth_unstable_by(top - 1, first);
+        all.truncate(top);
+    }
+    all.sort_unstable_by(first);
+    OrderCounts {
+        order,
+        distinct,
+        ids: all
+            .iter()
+            .flat_map(|(ngram, _)| ngram[..order].iter().copied())
+            .collect(),
+        counts: all.iter().map(|&(_, count)| count).collect(),
+    }
+}

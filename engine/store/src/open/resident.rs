@@ -1,0 +1,84 @@
+//! Which columns are loaded.
+
+use std::cmp::Reverse;
+
+use engram_format::{Manifest, Profile, Table};
+
+use super::shards::Job;
+use crate::{
+    cache::RowCache,
+    config::{Config, Resident},
+};
+
+/// Marks those of `jobs`, the columns of all tables in order, that are to be loaded.
+pub(super) fn choose(
+    jobs: &mut [Job<'_>],
+    manifest: &Manifest,
+    config: &Config,
+    profile: Option<&Profile>,
+) {
+    match config.resident {
+        Resident::None => {}
+        Resident::Orders(most) => {
+            for job in jobs.iter_mut().filter(|job| job.column.order <= most) {
+                job.resident = true;
+            }
+        }
+        Resident::Bytes(mut left) => {
+            let saved = profile.map(|profile| Saved::new(profile, manifest, config));
+            let columns = manifest.scheme.column_count();
+            let mut by_worth: Vec<_> = jobs
+                .iter()
+                .enumerate()
+                .map(|(index, job)| {
+                    let saved = saved.as_ref();
+                    let worth = saved.map(|saved| saved.per_byte(index / columns, job));
+                    (Reverse(worth), job.column.order, index)
+                })
+                .collect();
+            by_worth.sort_unstable();
+            for (_, _, index) in by_worth {
+                let job = &mut jobs[index];
+                match left.checked_sub(job.bytes()) {
+                    Some(rest) => (job.resident, left) = (true, rest),
+                    None => break,
+                }
+            }
+        }
+    }
+}
+
+/// Look-ups that a column in memory saves the drive while the profile's tokens are read: all but those that a
+/// cache seeded by the profile serves. By table, and by order from 2 on.
+struct Saved(Vec<Vec<u64>>);
+
+impl Saved {
+    fn new(profile: &Profile, manifest: &Manifest, config: &Config) -> Self {
+        let tables = manifest.tables.len();
+        let saved = manifest.tables.iter().map(|table| {
+            let rows = cached_rows(table, tables, config);
+            let mut saved = vec![profile.tokens(); profile.orders().len()];
+            let cached = profile.by_count();
+            for (ngram, count) in cached.take(rows / manifest.scheme.heads as usize) {
+                saved[ngram.len() - 2] -= count;
+            }
+            saved
+        });
+        Self(saved.collect())
+    }
+
+    /// In whole numbers, so that the same profile gives the same choice everywhere.
+    fn per_byte(&self, table: usize, job: &Job<'_>) -> u128 {
+        let saved = self.0[table][job.column.order as usize - 2];
+        (u128::from(saved) << 64) / u128::from(job.bytes())
+    }
+}
+
+/// Rows that the cache of `table` holds.
+fn cached_rows(table: &Table, tables: usize, config: &Config) -> usize {
+    if config.reader.is_direct() {
+        RowCache::capacity_of(table.codec.row_bytes(), config.cache_bytes / tables)
+    } else {
+        0
+    }
+}

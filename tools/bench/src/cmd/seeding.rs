@@ -1,0 +1,258 @@
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow, ensure};
+use engram::{Batch, Config, Reader, Resident, RowIds, Sequence, Store};
+use engram_pack::Texts;
+use serde::Serialize;
+
+use crate::{
+    raw,
+    report::{self, figure},
+    timing::median,
+    trace,
+};
+
+/// Tokens looked up at a time.
+const CHUNK: usize = 512;
+/// Tokens of a text that count as its beginning.
+const FIRST: usize = 4_096;
+
+/// Look up texts that nobody has asked for, with and without a profile of others
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Folder of the pack
+    #[arg(long)]
+    pack: PathBuf,
+    /// Counts of n-grams, of other parts of the texts
+    #[arg(long, value_name = "FILE")]
+    profile: PathBuf,
+    #[command(flatten)]
+    texts: Texts,
+    /// Memory for rows in MiB; may be given more than once
+    #[arg(long, value_name = "MIB", default_values_t = [256])]
+    memory: Vec<usize>,
+    /// Tokens of each text to look up, from its beginning
+    #[arg(long, default_value_t = 40_960)]
+    tokens: usize,
+    /// Rounds; settings run in turns, and medians count
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Write the figures here as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// How a pack is opened.
+#[derive(Debug, Clone, Copy)]
+struct Setting {
+    name: &'static str,
+    profile: bool,
+    /// Whether the cache is full before the text begins.
+    waits: bool,
+    /// Whether half of the memory is for columns.
+    columns: bool,
+}
+
+const SETTINGS: [Setting; 5] = [
+    Setting {
+        name: "cache",
+        profile: false,
+        waits: false,
+        columns: false,
+    },
+    Setting {
+        name: "cache, seeded",
+        profile: true,
+        waits: true,
+        columns: false,
+    },
+    Setting {
+        name: "cache, being seeded",
+        profile: true,
+        waits: false,
+        columns: false,
+    },
+    Setting {
+        name: "columns and cache",
+        profile: false,
+        waits: false,
+        columns: true,
+    },
+    Setting {
+        name: "columns and cache, seeded",
+        profile: true,
+        waits: true,
+        columns: true,
+    },
+];
+
+/// What happened to one text in one setting.
+#[derive(Debug, Clone, Serialize)]
+struct Figures {
+    open_ms: f64,
+    seeded_rows: u64,
+    /// Time until the cache was full, where the text began after that.
+    seeding_seconds: Option<f64>,
+    /// Orders of the columns in memory.
+    columns: Vec<u32>,
+    /// Share of the rows that took no read, by order: of the first tokens, and of all.
+    first_hits: BTreeMap<u32, f64>,
+    hits: BTreeMap<u32, f64>,
+    /// Time of the first chunk.
+    first_chunk_ms: f64,
+    tokens_per_second: f64,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<()> {
+        ensure!(self.rounds > 0, "--rounds is 0, expected 1 or more");
+        let mut all = BTreeMap::new();
+        self.texts.each(|path, tokens| {
+            let tokens = &tokens[..tokens.len().min(self.tokens)];
+            for &memory in &self.memory {
+                let name = format!("{}, {memory} MiB", trace::name(path));
+                let mut runs: BTreeMap<&str, Vec<Figures>> = BTreeMap::new();
+                for _ in 0..self.rounds {
+                    for setting in SETTINGS {
+                        let figures = self.measure(setting, memory, tokens)?;
+                        runs.entry(setting.name).or_default().push(figures);
+                    }
+                }
+                print(&name, &runs)?;
+                all.insert(name, runs);
+            }
+            Ok(())
+        })?;
+        report::json(self.json.as_deref(), &all)
+    }
+
+    fn measure(&self, setting: Setting, memory: usize, tokens: &[u32]) -> Result<Figures> {
+        let bytes = memory << 20;
+        let mut config = Config::new().reader(Reader::Direct).cache_bytes(bytes);
+        if setting.columns {
+            let half = Resident::Bytes(bytes as u64 / 2);
+            config = config.cache_bytes(bytes / 2).resident(half);
+        }
+        if setting.profile {
+            config = config.profile(&self.profile);
+        }
+        let start = Instant::now();
+        let store = Store::open(&self.pack, config)?;
+        let opened = start.elapsed();
+        if setting.waits {
+            let seeded = store.seeded();
+            seeded.map_err(|error| anyhow!("cannot seed the cache: {error}"))?;
+        }
+        let seeding = start.elapsed();
+        let (first, first_hits, elapsed) = look_up(&store, tokens)?;
+        Ok(Figures {
+            open_ms: 1e3 * opened.as_secs_f64(),
+            seeded_rows: store.metrics().seeded_rows,
+            seeding_seconds: setting.waits.then_some(seeding.as_secs_f64()),
+            columns: columns_in_memory(&store),
+            first_hits,
+            hits: hits(&store, tokens.len()),
+            first_chunk_ms: 1e3 * first.as_secs_f64(),
+            tokens_per_second: raw::rate(tokens.len(), elapsed),
+        })
+    }
+}
+
+/// Looks up the rows of `tokens`: the time of the first chunk, the hits of the first tokens, the time of all.
+fn look_up(store: &Store, tokens: &[u32]) -> Result<(Duration, BTreeMap<u32, f64>, Duration)> {
+    let (mut sequence, mut rows) = (Sequence::new(), RowIds::new());
+    let mut out = Vec::new();
+    let start = Instant::now();
+    let (mut first, mut first_hits) = (Duration::ZERO, BTreeMap::new());
+    for chunk in tokens.chunks(CHUNK) {
+        store.hasher().extend(&mut sequence, chunk, &mut rows)?;
+        for (index, table) in store.manifest().tables.iter().enumerate() {
+            let (layer, rows) = (table.layer, rows.layer(index));
+            out.resize(rows.len() * table.codec.row_bytes(), 0);
+            store.lookup(Batch { layer, rows }, &mut out)?;
+        }
+        if sequence.len() <= CHUNK {
+            first = start.elapsed();
+        }
+        if sequence.len() <= FIRST {
+            first_hits = hits(store, sequence.len());
+        }
+    }
+    Ok((first, first_hits, start.elapsed()))
+}
+
+/// The share of the rows of `tokens` tokens that took no read, by order.
+fn hits(store: &Store, tokens: usize) -> BTreeMap<u32, f64> {
+    let scheme = store.scheme();
+    let asked = tokens as u64 * u64::from(scheme.heads) * scheme.layers.len() as u64;
+    let mut read: BTreeMap<u32, u64> = (2..=scheme.max_order).map(|order| (order, 0)).collect();
+    for column in store
+        .metrics()
+        .tables
+        .iter()
+        .flat_map(|table| &table.columns)
+    {
+        *read.entry(column.order).or_default() += column.rows - column.cached;
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    let share = |read| 1.0 - read as f64 / asked as f64;
+    read.into_iter()
+        .map(|(order, read)| (order, share(read)))
+        .collect()
+}
+
+/// Orders of the columns that are not on disk.
+fn columns_in_memory(store: &Store) -> Vec<u32> {
+    let tables = store.metrics().tables.into_iter().enumerate();
+    let columns = tables.flat_map(|(index, table)| {
+        let columns: Vec<_> = store.scheme().columns(index).collect();
+        let on_disk: Vec<u32> = table.columns.iter().map(|column| column.column).collect();
+        let columns = columns.into_iter();
+        columns.filter(move |column| !on_disk.contains(&column.index))
+    });
+    columns.map(|column| column.order).collect()
+}
+
+fn print(name: &str, runs: &BTreeMap<&str, Vec<Figures>>) -> Result<()> {
+    println!("\n{name}");
+    let mut rows = Vec::new();
+    for setting in SETTINGS {
+        let runs = &runs[setting.name];
+        let of = |of: fn(&Figures) -> f64| figure(median(runs.iter().map(of).collect()));
+        // Hits do not change from round to round, but for rows that are being seeded.
+        let last = runs.last().expect("there is a round");
+        let percent = |hits: &BTreeMap<u32, f64>| {
+            let shares = hits.values().map(|share| format!("{:.1}", 100.0 * share));
+            shares.collect::<Vec<_>>().join(" / ")
+        };
+        let orders: Vec<String> = last.columns.iter().map(u32::to_string).collect();
+        rows.push(vec![
+            setting.name.to_owned(),
+            of(|run| run.open_ms),
+            last.seeded_rows.to_string(),
+            of(|run| run.seeding_seconds.unwrap_or(f64::NAN)),
+            orders.join(" "),
+            percent(&last.first_hits),
+            percent(&last.hits),
+            of(|run| run.first_chunk_ms),
+            of(|run| run.tokens_per_second),
+        ]);
+    }
+    let first = format!("hits of {FIRST} tokens, %");
+    let head = [
+        "",
+        "open ms",
+        "rows seeded",
+        "seconds",
+        "columns",
+        &first,
+        "of all, %",
+        "first chunk ms",
+        "tokens/s",
+    ];
+    report::table(&head, &rows)
+}
