@@ -14,16 +14,17 @@ use plotters::{
 
 const FONT: i32 = 15;
 /// What a character of [`FONT`] takes, on average.
-const LETTER: i32 = 7;
+const LETTER: i32 = 8;
 const MARGIN: i32 = 16;
 const TITLE: i32 = 40;
 /// Of the name of an axis.
 const NAME: i32 = 24;
 /// The colour bar, and the space on both sides of it.
 const BAR: [i32; 3] = [18, 14, 48];
-/// Width and height together that cells would like to have, and what a cell has at least and at most.
+/// What the cells would like to have of each direction.
 const CELLS: i32 = 760;
-const CELL: [i32; 2] = [15, 44];
+/// What a cell has at least, and at most in width and in height.
+const CELL: [i32; 3] = [15, 44, 34];
 /// Characters of a label; the rest is cut off.
 const LABEL: usize = 24;
 
@@ -125,8 +126,15 @@ struct Layout {
 impl Layout {
     /// For labels of so many characters at most.
     fn new(map: &HeatMap<'_>, widest: [i32; 2]) -> Self {
-        let fit = |count: usize, most: i32| (CELLS / pixels(count)).clamp(CELL[0], most);
-        let cell = [fit(map.columns.len(), CELL[1]), fit(map.rows.len(), 34)];
+        // An axis is as long as its name at least.
+        let cell = |name: &str, count: usize, most: i32| {
+            let least = (pixels(name.chars().count()) * LETTER) / pixels(count) + 1;
+            (CELLS / pixels(count)).clamp(CELL[0], most).max(least)
+        };
+        let cell = [
+            cell(map.x, map.columns.len(), CELL[1]),
+            cell(map.y, map.rows.len(), CELL[2]),
+        ];
         let left = MARGIN + NAME + widest[1] * LETTER + 10;
         let top = MARGIN + TITLE;
         let right = left + cell[0] * pixels(map.columns.len());
