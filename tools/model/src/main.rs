@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cmd;
+mod groups;
 mod kind;
 mod layers;
 mod open;

@@ -139,6 +139,12 @@ fn gates_are_shown_for_every_token() {
         let open = |list: &Value| number(&list[0]["gate"]);
         assert!(open(&layer["most_open"]) > open(&layer["least_open"]));
     }
+    let all = &report["groupings"][0]["classes"][0];
+    let mean = tokens[1..].iter().map(|token| {
+        let copies = list(&token["gates"][1]).iter().map(number);
+        copies.sum::<f64>() / 4.0 / (tokens.len() - 1) as f64
+    });
+    assert!(near(mean.sum(), number(&all["gates"][1])));
     // The 3-gram that ends in the token whose copies have the greatest mean.
     let most = &layers[0]["most_open"][0];
     let opened = |token: &Value| list(&token["gates"][0]).iter().map(number).sum::<f64>() / 4.0;
@@ -174,6 +180,32 @@ fn gates_are_shown_for_every_token() {
         3 + 8 + 7,
         "{texts:?}"
     );
+}
+
+#[test]
+fn gates_are_classed_by_what_was_trained_on() {
+    let models = Models::new("engram_demo");
+    let seen = models.path("seen.txt");
+    for (trained_on, class) in [
+        (PROMPT.to_owned(), "3-gram 1-9"),
+        (PROMPT.repeat(12), "3-gram 10+"),
+        ("xyz".to_owned(), "3-gram new"),
+    ] {
+        fs::write(&seen, trained_on).unwrap();
+        let args = ["--trained-on", text(&seen), "--window", "8"];
+        let (out, report, _) = models.look("gates", &args);
+        let grouping = &report["groupings"][2];
+        let classes = list(&grouping["classes"]);
+        let names: Vec<&Value> = classes.iter().map(|class| &class["name"]).collect();
+        assert_eq!(names, [class, "window start"]);
+        let tokens = |class: &Value| class["tokens"].as_u64().unwrap();
+        let extent = |name: &str| report["text"][name].as_u64().unwrap();
+        // The second token of a window ends no 3-gram, the first is left out.
+        assert_eq!(tokens(&classes[1]), extent("windows"));
+        let all = extent("tokens") - extent("windows");
+        assert_eq!(classes.iter().map(tokens).sum::<u64>(), all);
+        assert!(out.contains(grouping["by"].as_str().unwrap()), "{out}");
+    }
 }
 
 #[test]
@@ -287,6 +319,8 @@ fn classes_have_all_tokens_and_shut_gates_are_the_plain_model() {
         }
         for class in classes {
             assert_eq!(class["runs"][1], class["runs"][2]);
+            let [open, shut] = [0, 1].map(|run| number(&class["runs"][run]["bits"]));
+            assert!(near(number(&class["saved"]["bits"]), shut - open));
             let run = &class["runs"][0];
             let perplexity = number(&run["perplexity"]);
             assert!((number(&run["bits"]).exp2() / perplexity - 1.0).abs() < 1e-9);

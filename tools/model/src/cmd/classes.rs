@@ -1,15 +1,13 @@
-mod groups;
+use std::path::PathBuf;
 
-use std::{fs, path::PathBuf};
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 use engram_bench::{plot, report};
 use engram_model::inside::{Score, scores};
 use serde::Serialize;
 
-use self::groups::{Grouping, Seen};
 use crate::{
-    open::{ModelArgs, encode},
+    groups::{Grouping, Seen},
+    open::ModelArgs,
     subject::{AgainstArgs, Rows, Subject},
     text::{Extent, Text, TextArgs},
 };
@@ -56,8 +54,18 @@ struct ClassReport {
     tokens: usize,
     /// In the order of the report's runs.
     runs: Vec<Figures>,
+    /// By Engram.
+    saved: Saved,
     /// What is left of the accuracy when gates are shut; none where there was none.
     kept: Option<f64>,
+}
+
+/// Bits of a token with gates shut less those with Engram.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Saved {
+    bits: f64,
+    /// The standard error of that mean, as if tokens were independent; none of a single one.
+    error: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -73,11 +81,7 @@ impl Args {
     pub(crate) fn run(self) -> Result<()> {
         let tokenizer = self.model.tokenizer()?;
         let text = self.text.encode(&tokenizer)?;
-        let trained_on = self.trained_on.as_ref().map(|path| {
-            let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            Ok::<_, anyhow::Error>(Seen::count(&encode(&tokenizer, &text)?))
-        });
-        let trained_on = trained_on.transpose()?;
+        let seen = Seen::read(self.trained_on.as_deref(), &tokenizer)?;
         let against = self.against.open(&self.model, &self.text, &text)?;
         let subject = Subject::open(&self.model)?;
         let mut runs = vec![
@@ -90,10 +94,16 @@ impl Args {
         if let Some(against) = &against {
             runs.push((against.name().into(), score(against, Rows::Added, &text)?));
         }
-        let groupings = Grouping::all(&tokenizer, &text, trained_on.as_ref())?;
-        let groupings = groupings
-            .iter()
-            .map(|grouping| grouping_report(grouping, &runs));
+        let mut groupings = Grouping::by_kind(&tokenizer, &text)?;
+        if let Some(seen) = &seen {
+            groupings.push(Grouping::by_ngram_before(&text, seen));
+            groupings.push(Grouping::by_ngram_ended(&text, seen));
+        }
+        let scores = scores_by_token(&runs);
+        let groupings = groupings.iter().map(|grouping| GroupingReport {
+            by: grouping.by,
+            classes: ClassReport::all(grouping, &scores),
+        });
         let report = Report {
             text: text.extent(),
             scored: runs[0].1.len(),
@@ -134,47 +144,40 @@ fn score(subject: &Subject, rows: Rows, text: &Text) -> Result<Vec<Score>> {
     Ok(all)
 }
 
-fn grouping_report(grouping: &Grouping, runs: &[(String, Vec<Score>)]) -> GroupingReport {
-    let classes = grouping
-        .names
-        .iter()
-        .enumerate()
-        .filter_map(|(index, &name)| {
-            let of_class = |scores: &[Score]| -> Vec<Score> {
-                let scores = scores.iter().zip(&grouping.classes);
-                let own = scores.filter(|(_, class)| **class == index);
-                own.map(|(score, _)| *score).collect()
-            };
-            let runs: Vec<Vec<Score>> = runs.iter().map(|(_, scores)| of_class(scores)).collect();
-            let tokens = runs[0].len();
-            if tokens == 0 {
-                return None;
-            }
-            let runs: Vec<Figures> = runs.iter().map(|scores| Figures::of(scores)).collect();
-            let (open, shut) = (runs[0].accuracy, runs[1].accuracy);
-            Some(ClassReport {
-                name,
-                tokens,
-                runs,
-                kept: (open > 0.0).then(|| shut / open),
-            })
-        });
-    GroupingReport {
-        by: grouping.by,
-        classes: classes.collect(),
-    }
+/// The scores of each token, by run.
+fn scores_by_token(runs: &[(String, Vec<Score>)]) -> Vec<Vec<Score>> {
+    let tokens = 0..runs[0].1.len();
+    let of = |token: usize| runs.iter().map(|(_, scores)| scores[token]).collect();
+    tokens.map(of).collect()
 }
 
 impl Figures {
     #[expect(clippy::cast_precision_loss, reason = "few tokens")]
-    fn of(scores: &[Score]) -> Self {
+    fn of(scores: impl ExactSizeIterator<Item = Score>) -> Self {
         let tokens = scores.len() as f64;
-        let bits = scores.iter().map(|score| score.bits).sum::<f64>() / tokens;
-        let right = scores.iter().filter(|score| score.likeliest).count();
+        let (mut bits, mut right) = (0.0, 0.0);
+        for score in scores {
+            bits += score.bits / tokens;
+            right += f64::from(u8::from(score.likeliest));
+        }
         Self {
             bits,
             perplexity: bits.exp2(),
-            accuracy: right as f64 / tokens,
+            accuracy: right / tokens,
+        }
+    }
+}
+
+impl Saved {
+    #[expect(clippy::cast_precision_loss, reason = "few tokens")]
+    fn of(bits: &[f64]) -> Self {
+        let tokens = bits.len() as f64;
+        let mean = bits.iter().sum::<f64>() / tokens;
+        let squares = bits.iter().map(|bits| (bits - mean).powi(2)).sum::<f64>();
+        let variance = squares / (tokens - 1.0);
+        Self {
+            bits: mean,
+            error: (bits.len() > 1).then(|| (variance / tokens).sqrt()),
         }
     }
 }
@@ -183,7 +186,8 @@ impl Report {
     fn print(&self) -> Result<()> {
         self.text.print();
         println!("gates shut: the same weights, rows contribute nothing");
-        println!("kept: the accuracy with shut gates over that with Engram");
+        println!("saved: the bits of a token that Engram takes away, with the standard error");
+        println!("kept: the accuracy with gates shut over that with Engram");
         for grouping in &self.groupings {
             println!();
             let mut head = vec![grouping.by.to_owned(), "tokens".into()];
@@ -191,7 +195,7 @@ impl Report {
                 head.push(format!("{run}: bits"));
                 head.extend(["perplexity", "accuracy"].map(String::from));
             }
-            head.push("kept".into());
+            head.extend(["saved", "kept"].map(String::from));
             let cells = grouping.classes.iter().map(ClassReport::cells);
             let head: Vec<&str> = head.iter().map(String::as_str).collect();
             report::table(&head, &cells.collect::<Vec<_>>())?;
@@ -201,6 +205,27 @@ impl Report {
 }
 
 impl ClassReport {
+    /// Of `scores`, `[token][run]`.
+    fn all(grouping: &Grouping, scores: &[Vec<Score>]) -> Vec<Self> {
+        let classes = grouping.split(scores).into_iter();
+        classes.map(|(name, own)| Self::of(name, &own)).collect()
+    }
+
+    fn of(name: &'static str, scores: &[&Vec<Score>]) -> Self {
+        let runs: Vec<Figures> = (0..scores[0].len())
+            .map(|run| Figures::of(scores.iter().map(|of| of[run])))
+            .collect();
+        let saved = scores.iter().map(|of| of[1].bits - of[0].bits);
+        let (open, shut) = (runs[0].accuracy, runs[1].accuracy);
+        Self {
+            name,
+            tokens: scores.len(),
+            runs,
+            saved: Saved::of(&saved.collect::<Vec<_>>()),
+            kept: (open > 0.0).then(|| shut / open),
+        }
+    }
+
     fn cells(&self) -> Vec<String> {
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         let mut cells = vec![self.name.to_owned(), self.tokens.to_string()];
@@ -211,7 +236,31 @@ impl ClassReport {
                 percent(run.accuracy),
             ]);
         }
+        let error = self.saved.error.map(|error| format!(" \u{b1} {error:.3}"));
+        cells.push(format!(
+            "{:.3}{}",
+            self.saved.bits,
+            error.unwrap_or_default()
+        ));
         cells.push(self.kept.map_or("-".into(), percent));
         cells
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_means_and_errors_of_means() {
+        let scores = [(1.0, true), (3.0, false)];
+        let scores = scores.map(|(bits, likeliest)| Score { bits, likeliest });
+        let figures = Figures::of(scores.into_iter());
+        let found = (figures.bits, figures.perplexity, figures.accuracy);
+        assert_eq!(found, (2.0, 4.0, 0.5));
+        let saved = Saved::of(&[1.0, 2.0, 3.0]);
+        assert_eq!(saved.bits, 2.0);
+        assert!((saved.error.unwrap() - (1.0_f64 / 3.0).sqrt()).abs() < 1e-12);
+        assert_eq!(Saved::of(&[5.0]).error, None);
     }
 }

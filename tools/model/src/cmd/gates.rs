@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokenizers::Tokenizer;
 
 use crate::{
+    groups::{Grouping, Seen},
     open::{ModelArgs, decode},
     subject::{Rows, Subject},
     text::{Extent, Text, TextArgs},
@@ -30,6 +31,9 @@ pub(crate) struct Args {
     /// Tokens in the picture, from the beginning of the text
     #[arg(long, value_name = "COUNT", default_value = "64")]
     drawn: NonZeroUsize,
+    /// A text that the model was trained on: gates are also shown by how often it has the 3-gram that opens them
+    #[arg(long, value_name = "FILE")]
+    trained_on: Option<PathBuf>,
     /// Write the gates here as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -43,7 +47,24 @@ struct Report {
     text: Extent,
     /// Those with Engram blocks, in order.
     layers: Vec<LayerReport>,
+    groupings: Vec<GroupingReport>,
     tokens: Vec<TokenReport>,
+}
+
+#[derive(Debug, Serialize)]
+struct GroupingReport {
+    by: &'static str,
+    /// Those that have tokens.
+    classes: Vec<ClassReport>,
+}
+
+/// Tokens of one class, those at the start of a window left out.
+#[derive(Debug, Serialize)]
+struct ClassReport {
+    name: &'static str,
+    tokens: usize,
+    /// Mean gates, in the order of `layers`.
+    gates: Vec<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -85,9 +106,17 @@ impl Args {
             let gates = tokens.iter().map(|token| token.gates[index].as_slice());
             self.layer(layer, &gates.collect::<Vec<_>>(), &tokenizer, &text)
         });
+        let seen = Seen::read(self.trained_on.as_deref(), &tokenizer)?;
+        let mut groupings = Grouping::by_kind(&tokenizer, &text)?;
+        groupings.extend(seen.map(|seen| Grouping::by_ngram_ended(&text, &seen)));
+        let groupings = groupings.iter().map(|grouping| GroupingReport {
+            by: grouping.by,
+            classes: ClassReport::all(grouping, &tokens, &text),
+        });
         let report = Report {
             text: text.extent(),
             layers: layers.collect::<Result<_>>()?,
+            groupings: groupings.collect(),
             tokens,
         };
         self.print(&report)?;
@@ -119,7 +148,7 @@ impl Args {
         let least = ngrams.iter().rev().take(LISTED).map(listed);
         Ok(LayerReport {
             layer,
-            mean: mean(all.iter().copied()),
+            mean: mean(&all),
             percentiles: [10, 50, 90].map(percentile),
             most_open: most.collect::<Result<_>>()?,
             least_open: least.collect::<Result<_>>()?,
@@ -142,6 +171,20 @@ impl Args {
             "90 % below",
         ];
         report::table(&head, &cells.collect::<Vec<_>>())?;
+        for grouping in &report.groupings {
+            println!();
+            let layers = report.layers.iter();
+            let layers = layers.map(|layer| format!("layer {}: mean gate", layer.layer));
+            let mut head = vec![grouping.by.to_owned(), "tokens".into()];
+            head.extend(layers);
+            let cells = grouping.classes.iter().map(|class| {
+                let mut cells = vec![class.name.to_owned(), class.tokens.to_string()];
+                cells.extend(class.gates.iter().map(|gate| format!("{gate:.3}")));
+                cells
+            });
+            let head: Vec<&str> = head.iter().map(String::as_str).collect();
+            report::table(&head, &cells.collect::<Vec<_>>())?;
+        }
         for layer in &report.layers {
             for (which, ngrams) in [("most", &layer.most_open), ("least", &layer.least_open)] {
                 let order = self.order;
@@ -190,6 +233,25 @@ impl Args {
     }
 }
 
+impl ClassReport {
+    fn all(grouping: &Grouping, tokens: &[TokenReport], text: &Text) -> Vec<Self> {
+        let windows = tokens.chunks(text.window());
+        let scored: Vec<&TokenReport> = windows.flat_map(|window| &window[1..]).collect();
+        let classes = grouping.split(&scored).into_iter();
+        let classes = classes.map(|(name, own)| Self {
+            name,
+            tokens: own.len(),
+            gates: (0..own[0].gates.len())
+                .map(|layer| {
+                    let gates = own.iter().flat_map(|token| &token.gates[layer]);
+                    mean(&gates.map(|&gate| gate.into()).collect::<Vec<_>>())
+                })
+                .collect(),
+        });
+        classes.collect()
+    }
+}
+
 /// The gates at each token.
 fn tokens(subject: &Subject, tokenizer: &Tokenizer, text: &Text) -> Result<Vec<TokenReport>> {
     let mut tokens = Vec::with_capacity(text.ids().len());
@@ -216,7 +278,7 @@ fn ngrams<'a>(gates: &[&[f32]], order: usize, text: &'a Text) -> Vec<(&'a [u32],
             let gates = gates[start + position + order - 1];
             let (times, sum) = found.entry(ngram).or_default();
             *times += 1;
-            *sum += mean(gates.iter().map(|&gate| gate.into()));
+            *sum += mean(&gates.iter().map(|&gate| gate.into()).collect::<Vec<_>>());
         }
     }
     #[expect(clippy::cast_precision_loss, reason = "few tokens")]
@@ -227,7 +289,6 @@ fn ngrams<'a>(gates: &[&[f32]], order: usize, text: &'a Text) -> Vec<(&'a [u32],
 }
 
 #[expect(clippy::cast_precision_loss, reason = "few values")]
-fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
-    let count = values.len() as f64;
-    values.sum::<f64>() / count
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }
