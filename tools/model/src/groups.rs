@@ -8,7 +8,6 @@ use tokenizers::Tokenizer;
 use crate::{
     kind::Kind,
     open::{decode, encode},
-    text::Text,
 };
 
 /// How often each 3-gram stands in a text.
@@ -45,7 +44,7 @@ impl Seen {
     }
 }
 
-/// A class for each scored token: those that have one before them in their window.
+/// A class for each token that has one before it in its window.
 #[derive(Debug)]
 pub(crate) struct Grouping {
     pub(crate) by: &'static str,
@@ -56,9 +55,9 @@ pub(crate) struct Grouping {
 
 impl Grouping {
     /// All tokens together, and by kind.
-    pub(crate) fn by_kind(tokenizer: &Tokenizer, text: &Text) -> Result<Vec<Self>> {
+    pub(crate) fn by_kind(tokenizer: &Tokenizer, windows: &[&[u32]]) -> Result<Vec<Self>> {
         let mut classes = Vec::new();
-        for window in text.windows() {
+        for window in windows {
             let mut before = decode(tokenizer, &window[..1])?;
             for token in &window[1..] {
                 let text = decode(tokenizer, &[*token])?;
@@ -82,18 +81,23 @@ impl Grouping {
     }
 
     /// By how often the 3-gram that ends before each token was trained on.
-    pub(crate) fn by_ngram_before(text: &Text, seen: &Seen) -> Self {
-        Self::by_ngram("3-gram before it in training", text, seen, 3, 0)
+    pub(crate) fn by_ngram_before(windows: &[&[u32]], seen: &Seen) -> Self {
+        Self::by_ngram("3-gram before it in training", windows, seen, [3, 0])
     }
 
     /// By how often the 3-gram that each token ends was trained on.
-    pub(crate) fn by_ngram_ended(text: &Text, seen: &Seen) -> Self {
-        Self::by_ngram("3-gram that it ends in training", text, seen, 2, 1)
+    pub(crate) fn by_ngram_ended(windows: &[&[u32]], seen: &Seen) -> Self {
+        Self::by_ngram("3-gram that it ends in training", windows, seen, [2, 1])
     }
 
     /// By the n-gram of so many tokens before each and so many from it on.
-    fn by_ngram(by: &'static str, text: &Text, seen: &Seen, before: usize, from: usize) -> Self {
-        let classes = text.windows().flat_map(|window| {
+    fn by_ngram(
+        by: &'static str,
+        windows: &[&[u32]],
+        seen: &Seen,
+        [before, from]: [usize; 2],
+    ) -> Self {
+        let classes = windows.iter().flat_map(|window| {
             (1..window.len()).map(move |position| {
                 let start = position.checked_sub(before);
                 seen.class(start.map(|start| &window[start..position + from]))
@@ -106,7 +110,7 @@ impl Grouping {
         }
     }
 
-    /// The name of each class that has tokens, and which of `values`, one for each scored token, are its.
+    /// The name of each class that has tokens, and which of `values`, one for each token, are its.
     pub(crate) fn split<'a, T>(&self, values: &'a [T]) -> Vec<(&'static str, Vec<&'a T>)> {
         let names = self.names.iter().enumerate();
         let classes = names.map(|(index, &name)| {

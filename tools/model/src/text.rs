@@ -25,7 +25,7 @@ pub(crate) struct TextArgs {
     window: NonZeroUsize,
 }
 
-/// Tokens in windows of two or more.
+/// Tokens in windows.
 #[derive(Debug)]
 pub(crate) struct Text {
     ids: Vec<u32>,
@@ -41,7 +41,7 @@ pub(crate) struct Extent {
 }
 
 impl TextArgs {
-    /// The text as tokens. One that would be alone in the last window is left out.
+    /// The text as tokens.
     pub(crate) fn encode(&self, tokenizer: &Tokenizer) -> Result<Text> {
         let window = self.window.get();
         ensure!(window > 1, "--window is 1, expected 2 or more");
@@ -52,9 +52,6 @@ impl TextArgs {
             "the text has {} tokens, expected 2 or more",
             ids.len()
         );
-        if ids.len() % window == 1 {
-            ids.pop();
-        }
         Ok(Text { ids, window })
     }
 
@@ -76,15 +73,24 @@ impl Text {
         self.window
     }
 
-    pub(crate) fn windows(&self) -> impl Iterator<Item = &[u32]> {
-        self.ids.chunks(self.window)
+    pub(crate) fn windows(&self) -> Vec<&[u32]> {
+        self.ids.chunks(self.window).collect()
+    }
+
+    /// Each window with the token after it, so that every token but the first follows another one in one of them.
+    pub(crate) fn windows_and_next(&self) -> Vec<&[u32]> {
+        let last = self.ids.len() - 1;
+        let starts = (0..last).step_by(self.window);
+        starts
+            .map(|start| &self.ids[start..=last.min(start + self.window)])
+            .collect()
     }
 
     pub(crate) fn extent(&self) -> Extent {
         Extent {
             tokens: self.ids.len(),
             window: self.window,
-            windows: self.windows().count(),
+            windows: self.windows().len(),
         }
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct Args {
 #[derive(Debug, Serialize)]
 struct Report {
     text: Extent,
-    /// Tokens with something before them in their window.
+    /// All tokens but the first, each with what is before it in its window.
     scored: usize,
     runs: Vec<String>,
     groupings: Vec<GroupingReport>,
@@ -94,10 +94,11 @@ impl Args {
         if let Some(against) = &against {
             runs.push((against.name().into(), score(against, Rows::Added, &text)?));
         }
-        let mut groupings = Grouping::by_kind(&tokenizer, &text)?;
+        let windows = text.windows_and_next();
+        let mut groupings = Grouping::by_kind(&tokenizer, &windows)?;
         if let Some(seen) = &seen {
-            groupings.push(Grouping::by_ngram_before(&text, seen));
-            groupings.push(Grouping::by_ngram_ended(&text, seen));
+            groupings.push(Grouping::by_ngram_before(&windows, seen));
+            groupings.push(Grouping::by_ngram_ended(&windows, seen));
         }
         let scores = scores_by_token(&runs);
         let groupings = groupings.iter().map(|grouping| GroupingReport {
@@ -133,13 +134,12 @@ impl Args {
     }
 }
 
-/// The scores of all tokens that have one before them in their window.
+/// The scores of all tokens but the first.
 fn score(subject: &Subject, rows: Rows, text: &Text) -> Result<Vec<Score>> {
     let mut all = Vec::new();
-    for window in text.windows() {
-        let logits = subject.pass(window, rows)?.logits;
-        let before = logits.narrow(0, 0, window.len() - 1)?;
-        all.extend(scores(&before, &window[1..])?);
+    for window in text.windows_and_next() {
+        let before = &window[..window.len() - 1];
+        all.extend(scores(&subject.pass(before, rows)?.logits, &window[1..])?);
     }
     Ok(all)
 }

@@ -107,8 +107,8 @@ impl Args {
             self.layer(layer, &gates.collect::<Vec<_>>(), &tokenizer, &text)
         });
         let seen = Seen::read(self.trained_on.as_deref(), &tokenizer)?;
-        let mut groupings = Grouping::by_kind(&tokenizer, &text)?;
-        groupings.extend(seen.map(|seen| Grouping::by_ngram_ended(&text, &seen)));
+        let mut groupings = Grouping::by_kind(&tokenizer, &text.windows())?;
+        groupings.extend(seen.map(|seen| Grouping::by_ngram_ended(&text.windows(), &seen)));
         let groupings = groupings.iter().map(|grouping| GroupingReport {
             by: grouping.by,
             classes: ClassReport::all(grouping, &tokens, &text),
