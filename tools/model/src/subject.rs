@@ -102,22 +102,31 @@ impl Pass {
 }
 
 impl AgainstArgs {
-    /// The second model, where one is named: opened as `first` is, and known to see the same tokens in the text.
+    /// The model of `first`, and the second one where one is named: opened in the same way, and known to see the same
+    /// tokens in the text.
     pub(crate) fn open(
         &self,
         first: &ModelArgs,
         text: &TextArgs,
         tokens: &Text,
-    ) -> Result<Option<Subject>> {
+    ) -> Result<(Subject, Option<Subject>)> {
         let Some(folder) = &self.against else {
-            return Ok(None);
+            return Ok((Subject::open(first)?, None));
         };
         check_tokenizer(&first.model, folder, text, tokens)?;
+        let mut second = self.open_second(folder, first)?;
+        let first_folder = &first.model;
+        let mut first = Subject::open(first)?;
+        [first.name, second.name] = names([first_folder, folder]);
+        Ok((first, Some(second)))
+    }
+
+    fn open_second(&self, folder: &Path, first: &ModelArgs) -> Result<Subject> {
         let mut args = first.clone();
-        args.model.clone_from(folder);
+        args.model = folder.into();
         if let Some(pack) = &self.against_pack {
             args.pack.clone_from(pack);
-            return Subject::open(&args).map(Some);
+            return Subject::open(&args);
         }
         if let Ok(family) = Family::read(folder) {
             bail!(
@@ -126,11 +135,11 @@ impl AgainstArgs {
                 family.name()
             );
         }
-        Ok(Some(Subject {
+        Ok(Subject {
             name: name(folder),
             model: args.load_model()?,
             engram: None,
-        }))
+        })
     }
 }
 
@@ -171,4 +180,37 @@ fn check_tokenizer(first: &Path, second: &Path, text: &TextArgs, tokens: &Text) 
 fn name(folder: &Path) -> String {
     let last = folder.file_name().unwrap_or(folder.as_os_str());
     last.to_string_lossy().into_owned()
+}
+
+/// The last parts of two folders' paths that differ.
+fn names(folders: [&Path; 2]) -> [String; 2] {
+    let [first, second] = folders.map(|folder| folder.components().rev());
+    let differ = first.zip(second).find(|(a, b)| a != b);
+    match differ {
+        Some((a, b)) => [a, b].map(|part| part.as_os_str().to_string_lossy().into_owned()),
+        None => folders.map(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_models_are_called_by_what_differs() {
+        for (folders, expected) in [
+            (["a/with", "a/without"], ["with", "without"]),
+            (
+                ["with/checkpoint", "without/checkpoint/"],
+                ["with", "without"],
+            ),
+            (
+                ["checkpoint", "other/checkpoint"],
+                ["checkpoint", "checkpoint"],
+            ),
+            (["a", "a"], ["a", "a"]),
+        ] {
+            assert_eq!(names(folders.map(Path::new)), expected);
+        }
+    }
 }

@@ -12,6 +12,9 @@ use crate::{
     text::{Extent, Text, TextArgs},
 };
 
+/// Tokens that a class must have to be drawn: the figures of fewer are noise.
+const DRAWN: usize = 30;
+
 /// Show how well classes of tokens are foreseen with Engram and with its gates shut
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -82,8 +85,7 @@ impl Args {
         let tokenizer = self.model.tokenizer()?;
         let text = self.text.encode(&tokenizer)?;
         let seen = Seen::read(self.trained_on.as_deref(), &tokenizer)?;
-        let against = self.against.open(&self.model, &self.text, &text)?;
-        let subject = Subject::open(&self.model)?;
+        let (subject, against) = self.against.open(&self.model, &self.text, &text)?;
         let mut runs = vec![
             (
                 "with Engram".to_owned(),
@@ -119,6 +121,7 @@ impl Args {
     fn draw(&self, report: &Report) -> Result<()> {
         // What a second count of 3-grams says is near what the first does.
         let classes = report.groupings.iter().take(3).flat_map(|of| &of.classes);
+        let classes = classes.filter(|class| class.tokens >= DRAWN.min(report.scored));
         let groups = classes.map(|class| {
             let values = class.runs.iter().map(|run| run.perplexity);
             (class.name.to_owned(), values.collect())

@@ -58,8 +58,7 @@ struct DepthReport {
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
         let text = self.text.encode(&self.model.tokenizer()?)?;
-        let against = self.against.open(&self.model, &self.text, &text)?;
-        let subject = Subject::open(&self.model)?;
+        let (subject, against) = self.against.open(&self.model, &self.text, &text)?;
         let mut runs = vec![
             run("with Engram".into(), &subject, Rows::Added, &text)?,
             run("gates shut".into(), &subject, Rows::ShutOut, &text)?,

@@ -55,8 +55,7 @@ struct Best {
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
         let text = self.text.encode(&self.model.tokenizer()?)?;
-        let against = self.against.open(&self.model, &self.text, &text)?;
-        let subject = Subject::open(&self.model)?;
+        let (subject, against) = self.against.open(&self.model, &self.text, &text)?;
         let streams = streams(&subject, &text)?;
         let others = against.as_ref().map(|other| self::streams(other, &text));
         let others = others.transpose()?;
