@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fs, path::Path};
 
 use anyhow::{Context, Result};
+use serde::Serialize;
 use tokenizers::Tokenizer;
 
 use crate::{
@@ -47,10 +48,17 @@ impl Seen {
 /// A class for each token that has one before it in its window.
 #[derive(Debug)]
 pub(crate) struct Grouping {
-    pub(crate) by: &'static str,
+    by: &'static str,
     names: Vec<&'static str>,
     /// Indices of `names`.
     classes: Vec<usize>,
+}
+
+/// What is said of each class.
+#[derive(Debug, Serialize)]
+pub(crate) struct Classed<C> {
+    pub(crate) by: &'static str,
+    pub(crate) classes: Vec<C>,
 }
 
 impl Grouping {
@@ -110,16 +118,21 @@ impl Grouping {
         }
     }
 
-    /// The name of each class that has tokens, and which of `values`, one for each token, are its.
-    pub(crate) fn split<'a, T>(&self, values: &'a [T]) -> Vec<(&'static str, Vec<&'a T>)> {
-        let names = self.names.iter().enumerate();
-        let classes = names.map(|(index, &name)| {
+    /// What `of` says of the name and the own ones of `values`, one for each token, of each class that has any.
+    pub(crate) fn classed<'a, T, C>(
+        &self,
+        values: &'a [T],
+        of: impl Fn(&'static str, &[&'a T]) -> C,
+    ) -> Classed<C> {
+        let classes = self.names.iter().enumerate().filter_map(|(index, &name)| {
             let own = values.iter().zip(&self.classes);
             let own = own.filter(|(_, class)| **class == index);
-            (name, own.map(|(value, _)| value).collect())
+            let own: Vec<&T> = own.map(|(value, _)| value).collect();
+            (!own.is_empty()).then(|| of(name, &own))
         });
-        classes
-            .filter(|(_, own): &(_, Vec<_>)| !own.is_empty())
-            .collect()
+        Classed {
+            by: self.by,
+            classes: classes.collect(),
+        }
     }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod cmd;
+mod compare;
 mod groups;
 mod kind;
 mod layers;

@@ -6,10 +6,10 @@ use engram_model::inside::{Score, scores};
 use serde::Serialize;
 
 use crate::{
-    groups::{Grouping, Seen},
-    open::ModelArgs,
-    subject::{AgainstArgs, Rows, Subject},
-    text::{Extent, Text, TextArgs},
+    compare::{CompareArgs, Compared},
+    groups::{Classed, Grouping, Seen},
+    subject::{Rows, Subject},
+    text::{Extent, Text},
 };
 
 /// Tokens that a class must have to be drawn: the figures of fewer are noise.
@@ -19,20 +19,10 @@ const DRAWN: usize = 30;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    against: AgainstArgs,
-    #[command(flatten)]
-    text: TextArgs,
+    compare: CompareArgs,
     /// A text that the model was trained on: tokens are also classed by how often it has their 3-grams
     #[arg(long, value_name = "FILE")]
     trained_on: Option<PathBuf>,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Draw the perplexities to this SVG file
-    #[arg(long, value_name = "FILE")]
-    plot: Option<PathBuf>,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,14 +31,7 @@ struct Report {
     /// All tokens but the first, each with what is before it in its window.
     scored: usize,
     runs: Vec<String>,
-    groupings: Vec<GroupingReport>,
-}
-
-#[derive(Debug, Serialize)]
-struct GroupingReport {
-    by: &'static str,
-    /// Those that have tokens.
-    classes: Vec<ClassReport>,
+    groupings: Vec<Classed<ClassReport>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -82,10 +65,14 @@ struct Figures {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
-        let tokenizer = self.model.tokenizer()?;
-        let text = self.text.encode(&tokenizer)?;
+        let Compared {
+            tokenizer,
+            text,
+            subject,
+            against,
+            names: [_, other],
+        } = self.compare.open()?;
         let seen = Seen::read(self.trained_on.as_deref(), &tokenizer)?;
-        let (subject, against) = self.against.open(&self.model, &self.text, &text)?;
         let mut runs = vec![
             (
                 "with Engram".to_owned(),
@@ -94,7 +81,7 @@ impl Args {
             ("gates shut".into(), score(&subject, Rows::ShutOut, &text)?),
         ];
         if let Some(against) = &against {
-            runs.push((against.name().into(), score(against, Rows::Added, &text)?));
+            runs.push((other, score(against, Rows::Added, &text)?));
         }
         let windows = text.windows_and_next();
         let mut groupings = Grouping::by_kind(&tokenizer, &windows)?;
@@ -103,10 +90,8 @@ impl Args {
             groupings.push(Grouping::by_ngram_ended(&windows, seen));
         }
         let scores = scores_by_token(&runs);
-        let groupings = groupings.iter().map(|grouping| GroupingReport {
-            by: grouping.by,
-            classes: ClassReport::all(grouping, &scores),
-        });
+        let groupings = groupings.iter();
+        let groupings = groupings.map(|grouping| grouping.classed(&scores, ClassReport::of));
         let report = Report {
             text: text.extent(),
             scored: runs[0].1.len(),
@@ -114,7 +99,7 @@ impl Args {
             runs: runs.into_iter().map(|(name, _)| name).collect(),
         };
         report.print()?;
-        report::json(self.json.as_deref(), &report)?;
+        self.compare.write(&report)?;
         self.draw(&report)
     }
 
@@ -128,7 +113,7 @@ impl Args {
         });
         let names: Vec<&str> = report.runs.iter().map(String::as_str).collect();
         plot::bars(
-            self.plot.as_deref(),
+            self.compare.plot(),
             "Perplexity of classes of tokens",
             "perplexity",
             &names,
@@ -209,11 +194,6 @@ impl Report {
 
 impl ClassReport {
     /// Of `scores`, `[token][run]`.
-    fn all(grouping: &Grouping, scores: &[Vec<Score>]) -> Vec<Self> {
-        let classes = grouping.split(scores).into_iter();
-        classes.map(|(name, own)| Self::of(name, &own)).collect()
-    }
-
     fn of(name: &'static str, scores: &[&Vec<Score>]) -> Self {
         let runs: Vec<Figures> = (0..scores[0].len())
             .map(|run| Figures::of(scores.iter().map(|of| of[run])))

@@ -9,7 +9,7 @@ use engram_bench::{
 };
 use tokenizers::Tokenizer;
 
-use self::report::{GroupingReport, LayerReport, Report, TokenReport};
+use self::report::{ClassReport, LayerReport, Report, TokenReport};
 use crate::{
     groups::{Grouping, Seen},
     open::{ModelArgs, decode},
@@ -53,13 +53,14 @@ impl Args {
         let layers = layers.map(|at| LayerReport::of(at, &windows, self.order.get(), &tokenizer));
         let mut groupings = Grouping::by_kind(&tokenizer, &text.windows())?;
         groupings.extend(seen.map(|seen| Grouping::by_ngram_ended(&text.windows(), &seen)));
+        let classed: Vec<&TokenReport> = windows.iter().flat_map(|window| &window[1..]).collect();
         let groupings = groupings.iter();
         let report = Report {
             text: text.extent(),
             order: self.order.get(),
             layers: layers.collect::<Result<_>>()?,
             groupings: groupings
-                .map(|grouping| GroupingReport::of(grouping, &windows))
+                .map(|grouping| grouping.classed(&classed, ClassReport::of))
                 .collect(),
             tokens,
         };

@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 use anyhow::Result;
 use engram_bench::{
     plot::{self, Axes, Line},
@@ -9,26 +7,16 @@ use engram_model::inside::Lens;
 use serde::Serialize;
 
 use crate::{
-    open::ModelArgs,
-    subject::{AgainstArgs, Rows, Subject},
-    text::{Extent, Text, TextArgs},
+    compare::{CompareArgs, Compared},
+    subject::{Rows, Subject},
+    text::{Extent, Text},
 };
 
 /// Show how soon a model knows what it will say: the logits that each layer's residual stream would give
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    against: AgainstArgs,
-    #[command(flatten)]
-    text: TextArgs,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Draw the divergences to this SVG file
-    #[arg(long, value_name = "FILE")]
-    plot: Option<PathBuf>,
+    compare: CompareArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,21 +45,26 @@ struct DepthReport {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
-        let text = self.text.encode(&self.model.tokenizer()?)?;
-        let (subject, against) = self.against.open(&self.model, &self.text, &text)?;
+        let Compared {
+            text,
+            subject,
+            against,
+            names: [_, other],
+            ..
+        } = self.compare.open()?;
         let mut runs = vec![
             run("with Engram".into(), &subject, Rows::Added, &text)?,
             run("gates shut".into(), &subject, Rows::ShutOut, &text)?,
         ];
         if let Some(against) = &against {
-            runs.push(run(against.name().into(), against, Rows::Added, &text)?);
+            runs.push(run(other, against, Rows::Added, &text)?);
         }
         let report = Report {
             text: text.extent(),
             runs,
         };
         report.print()?;
-        report::json(self.json.as_deref(), &report)?;
+        self.compare.write(&report)?;
         self.draw(&report)
     }
 
@@ -92,7 +85,7 @@ impl Args {
             x_log: false,
             y_log: false,
         };
-        plot::lines(self.plot.as_deref(), axes, &lines.collect::<Vec<_>>())
+        plot::lines(self.compare.plot(), axes, &lines.collect::<Vec<_>>())
     }
 }
 

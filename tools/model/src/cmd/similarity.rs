@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 use anyhow::Result;
 use candle_core::Tensor;
 use engram_bench::{
@@ -10,26 +8,16 @@ use engram_model::inside::similarity;
 use serde::Serialize;
 
 use crate::{
-    open::ModelArgs,
-    subject::{AgainstArgs, Rows, Subject},
-    text::{Extent, Text, TextArgs},
+    compare::{CompareArgs, Compared},
+    subject::{Rows, Subject},
+    text::{Extent, Text},
 };
 
 /// Show how alike the residual streams of all layers of two models are, or of one model without --against: linear CKA
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    against: AgainstArgs,
-    #[command(flatten)]
-    text: TextArgs,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
-    /// Draw them to this SVG file
-    #[arg(long, value_name = "FILE")]
-    plot: Option<PathBuf>,
+    compare: CompareArgs,
 }
 
 #[derive(Debug, Serialize)]
@@ -54,8 +42,13 @@ struct Best {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
-        let text = self.text.encode(&self.model.tokenizer()?)?;
-        let (subject, against) = self.against.open(&self.model, &self.text, &text)?;
+        let Compared {
+            text,
+            subject,
+            against,
+            names: [model, other_model],
+            ..
+        } = self.compare.open()?;
         let streams = streams(&subject, &text)?;
         let others = against.as_ref().map(|other| self::streams(other, &text));
         let others = others.transpose()?;
@@ -63,14 +56,14 @@ impl Args {
         let other = against.as_ref().unwrap_or(&subject);
         let report = Report {
             text: text.extent(),
-            model: subject.name().into(),
-            against: other.name().into(),
+            model,
+            against: other_model,
             features: [&subject, other].map(|of| of.model().config().hidden_size()),
             best: best(&similarity, against.is_none()),
             similarity,
         };
         report.print()?;
-        report::json(self.json.as_deref(), &report)?;
+        self.compare.write(&report)?;
         self.draw(&report)
     }
 
@@ -93,7 +86,7 @@ impl Args {
             range: [0.0, 1.0],
             marked: &marked.collect::<Vec<_>>(),
         };
-        plot::heat_map(self.plot.as_deref(), &map)
+        plot::heat_map(self.compare.plot(), &map)
     }
 }
 

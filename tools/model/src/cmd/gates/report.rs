@@ -7,7 +7,7 @@ use engram_bench::report;
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
-use crate::{groups::Grouping, open::decode, text::Extent};
+use crate::{groups::Classed, open::decode, text::Extent};
 
 /// N-grams in each table.
 const LISTED: usize = 10;
@@ -19,7 +19,7 @@ pub(super) struct Report {
     pub(super) order: usize,
     /// Those with Engram blocks, in order.
     pub(super) layers: Vec<LayerReport>,
-    pub(super) groupings: Vec<GroupingReport>,
+    pub(super) groupings: Vec<Classed<ClassReport>>,
     pub(super) tokens: Vec<TokenReport>,
 }
 
@@ -51,15 +51,9 @@ struct Ngram {
     gate: f64,
 }
 
+/// Of tokens that are not the first of their window.
 #[derive(Debug, Serialize)]
-pub(super) struct GroupingReport {
-    by: &'static str,
-    /// Those that have tokens; the first of each window are left out.
-    classes: Vec<ClassReport>,
-}
-
-#[derive(Debug, Serialize)]
-struct ClassReport {
+pub(super) struct ClassReport {
     name: &'static str,
     tokens: usize,
     /// Mean gates, in the order of the layers.
@@ -136,27 +130,20 @@ fn ngrams(
     Ok(ngrams)
 }
 
-impl GroupingReport {
-    pub(super) fn of(grouping: &Grouping, windows: &[&[TokenReport]]) -> Self {
-        let classed: Vec<&TokenReport> = windows.iter().flat_map(|window| &window[1..]).collect();
-        let classes = grouping.split(&classed).into_iter();
-        let classes = classes.map(|(name, own)| {
-            let open = |layer| {
-                mean(
-                    &own.iter()
-                        .map(|token| token.open(layer))
-                        .collect::<Vec<_>>(),
-                )
-            };
-            ClassReport {
-                name,
-                tokens: own.len(),
-                gates: (0..own[0].gates.len()).map(open).collect(),
-            }
-        });
+impl ClassReport {
+    pub(super) fn of(name: &'static str, tokens: &[&&TokenReport]) -> Self {
+        let open = |layer| {
+            mean(
+                &tokens
+                    .iter()
+                    .map(|token| token.open(layer))
+                    .collect::<Vec<_>>(),
+            )
+        };
         Self {
-            by: grouping.by,
-            classes: classes.collect(),
+            name,
+            tokens: tokens.len(),
+            gates: (0..tokens[0].gates.len()).map(open).collect(),
         }
     }
 }
