@@ -79,6 +79,7 @@ impl Block {
         }
     }
 
+    /// The stream, and the gates `[sequences, tokens, copies]`.
     fn forward(
         &self,
         rows: &Tensor,
@@ -86,10 +87,10 @@ impl Block {
         mask: Option<&Tensor>,
         counts: &[usize],
         state: &mut ConvState,
-    ) -> Result<Tensor, Error> {
+    ) -> Result<(Tensor, Tensor), Error> {
         match self {
-            Self::Fused(block) => block.forward(rows, stream, mask),
-            Self::GatedConv(block) => block.forward(rows, stream, counts, state),
+            Self::Fused(block) => block.forward_with_gates(rows, stream, mask),
+            Self::GatedConv(block) => block.forward_with_gates(rows, stream, counts, state),
         }
     }
 }

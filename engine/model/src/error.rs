@@ -117,6 +117,12 @@ pub enum Error {
         /// The fewest that it can be cut back to; or none at all.
         least: usize,
     },
+    /// A residual stream that cannot be compared with another.
+    #[error("the residual stream at depth {depth} is the same at every position")]
+    Constant {
+        /// Layers before it.
+        depth: usize,
+    },
     /// A token that the pack's scheme does not know.
     #[error(transparent)]
     Address(#[from] AddressError),

@@ -38,6 +38,7 @@ pub mod engram;
 mod error;
 mod generate;
 mod hyper;
+pub mod inside;
 mod layer;
 mod memory;
 mod mlp;

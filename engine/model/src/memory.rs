@@ -26,8 +26,10 @@ pub trait Memory {
     /// As above.
     fn add(&mut self, layer: usize, stream: &Tensor) -> Result<Option<Tensor>, Error>;
 
-    /// The last layer has been computed.
-    fn end(&mut self) {}
+    /// The last layer has been computed; `stream` is what it made, in the same shape as above.
+    fn end(&mut self, stream: &Tensor) {
+        let _ = stream;
+    }
 
     /// `tokens` will follow those begun or announced last, if nothing intervenes: a memory may begin to fetch what
     /// they need. A pass with other tokens is not wrong.
@@ -60,8 +62,8 @@ impl<M: Memory + ?Sized> Memory for &mut M {
         (**self).add(layer, stream)
     }
 
-    fn end(&mut self) {
-        (**self).end();
+    fn end(&mut self, stream: &Tensor) {
+        (**self).end(stream);
     }
 
     fn announce(&mut self, tokens: &[&[u32]]) -> Result<(), Error> {

@@ -165,10 +165,27 @@ impl Model {
             }
             stream = layer.forward(&stream, &context, cache)?;
         }
-        memory.end();
-        let hidden = self.norm.forward(&self.collapse.of(&stream)?)?;
+        memory.end(&stream);
+        let hidden = self.normed(&stream)?;
         cache.advance(&counts);
         Ok(hidden)
+    }
+
+    fn normed(&self, stream: &Tensor) -> candle_core::Result<Tensor> {
+        self.norm.forward(&self.collapse.of(stream)?)
+    }
+
+    /// The logits that a residual stream, `[sequences, tokens, copies, hidden_size]`, would give if no layer followed:
+    /// `[sequences, tokens, vocab_size]`.
+    ///
+    /// # Errors
+    /// Another shape.
+    pub fn read_out(&self, stream: &Tensor) -> Result<Tensor, Error> {
+        let (sequences, tokens, _, _) = stream.dims4()?;
+        let copies = self.config.copies();
+        let shape = [sequences, tokens, copies, self.config.hidden_size];
+        expect_shape("of the residual stream", stream, &shape)?;
+        Ok(self.head.forward(&self.normed(stream)?)?)
     }
 
     /// The residual stream before the first layer: every copy is the token's embedding.

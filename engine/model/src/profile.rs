@@ -69,9 +69,9 @@ impl<M: Memory> Memory for Profile<M> {
         Ok(added)
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, stream: &Tensor) {
         self.stop();
-        self.memory.end();
+        self.memory.end(stream);
     }
 
     fn announce(&mut self, tokens: &[&[u32]]) -> Result<(), Error> {

@@ -9,7 +9,7 @@ mod device;
 mod fio;
 pub mod mixed;
 pub mod ours;
-mod plot;
+pub mod plot;
 mod random;
 mod raw;
 pub mod report;

@@ -1,9 +1,13 @@
 //! Pictures of results.
 
+mod heat;
+
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
+
+pub use heat::{HeatMap, heat_map};
 
 const SIZE: (u32, u32) = (900, 520);
 const COLORS: [RGBColor; 14] = [
@@ -25,22 +29,33 @@ const COLORS: [RGBColor; 14] = [
 
 /// A line of a chart.
 #[derive(Debug, Clone)]
-pub(crate) struct Line {
-    pub(crate) name: String,
-    pub(crate) points: Vec<(f64, f64)>,
+pub struct Line {
+    /// In the legend.
+    pub name: String,
+    /// From left to right.
+    pub points: Vec<(f64, f64)>,
 }
 
 /// What the axes mean.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Axes<'a> {
-    pub(crate) title: &'a str,
-    pub(crate) x: &'a str,
-    pub(crate) y: &'a str,
-    pub(crate) y_log: bool,
+pub struct Axes<'a> {
+    /// Above everything.
+    pub title: &'a str,
+    /// Of the horizontal axis.
+    pub x: &'a str,
+    /// Of the vertical axis.
+    pub y: &'a str,
+    /// Whether the horizontal axis is logarithmic.
+    pub x_log: bool,
+    /// Whether the vertical axis is logarithmic; it begins at zero otherwise.
+    pub y_log: bool,
 }
 
-/// Draws `lines` over a logarithmic x axis to the SVG file at `path`, where one is named.
-pub(crate) fn lines(path: Option<&Path>, axes: Axes<'_>, lines: &[Line]) -> Result<()> {
+/// Draws `lines` to the SVG file at `path`, where one is named.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn lines(path: Option<&Path>, axes: Axes<'_>, lines: &[Line]) -> Result<()> {
     let Some(path) = path else {
         return Ok(());
     };
@@ -49,7 +64,13 @@ pub(crate) fn lines(path: Option<&Path>, axes: Axes<'_>, lines: &[Line]) -> Resu
 
 /// Draws a group of bars over a logarithmic axis for each of `groups`, whose values are those of `names` in
 /// order, to the SVG file at `path`, where one is named.
-pub(crate) fn bars(
+///
+/// # Errors
+/// A file that cannot be written.
+///
+/// # Panics
+/// If a group has fewer values than there are names.
+pub fn bars(
     path: Option<&Path>,
     title: &str,
     y: &str,
@@ -139,14 +160,14 @@ fn draw(path: &Path, axes: Axes<'_>, lines: &[Line]) -> Result<(), Box<dyn std::
         .caption(axes.title, ("sans-serif", 20))
         .x_label_area_size(44)
         .y_label_area_size(72);
-    let x = (low_x..high_x * 1.05).log_scale();
+    let x_labels = if axes.x_log { 4 } else { whole(high_x - low_x) };
     macro_rules! chart {
-        ($y:expr) => {{
-            let mut chart = builder.build_cartesian_2d(x, $y)?;
+        ($x:expr, $y:expr) => {{
+            let mut chart = builder.build_cartesian_2d($x, $y)?;
             chart
                 .configure_mesh()
                 .x_desc(axes.x)
-                .x_labels(4)
+                .x_labels(x_labels)
                 .x_label_formatter(&|value| format!("{value:.0}"))
                 .y_desc(axes.y)
                 .light_line_style(WHITE)
@@ -167,12 +188,22 @@ fn draw(path: &Path, axes: Axes<'_>, lines: &[Line]) -> Result<(), Box<dyn std::
                 .draw()?;
         }};
     }
-    if axes.y_log {
-        chart!((low_y * 0.8..high_y * 1.25).log_scale());
-    } else {
-        // Room for the legend.
-        chart!(0.0..high_y * 1.4);
+    let x_log = || (low_x..high_x * 1.05).log_scale();
+    let y_log = || (low_y * 0.8..high_y * 1.25).log_scale();
+    // Room for the legend.
+    let y = 0.0..high_y * 1.4;
+    match (axes.x_log, axes.y_log) {
+        (true, true) => chart!(x_log(), y_log()),
+        (true, false) => chart!(x_log(), y),
+        (false, true) => chart!(low_x..high_x, y_log()),
+        (false, false) => chart!(low_x..high_x, y),
     }
     root.present()?;
     Ok(())
+}
+
+/// Labels of a linear axis with one at each whole number, while these are few.
+fn whole(extent: f64) -> usize {
+    let few = (2..16_u8).find(|&count| extent < f64::from(count));
+    few.unwrap_or(10).into()
 }

@@ -3,9 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod cmd;
+mod compare;
+mod groups;
+mod kind;
 mod layers;
 mod open;
+mod subject;
 mod synth;
+mod text;
 mod tiers;
 
 use std::process::ExitCode;
@@ -25,6 +30,10 @@ enum Command {
     Generate(cmd::generate::Args),
     Bench(cmd::bench::Args),
     Synth(cmd::synth::Args),
+    Gates(cmd::gates::Args),
+    Lens(cmd::lens::Args),
+    Similarity(cmd::similarity::Args),
+    Classes(cmd::classes::Args),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +41,10 @@ fn main() -> ExitCode {
         Command::Generate(args) => args.run(),
         Command::Bench(args) => args.run(),
         Command::Synth(args) => args.run(),
+        Command::Gates(args) => args.run(),
+        Command::Lens(args) => args.run(),
+        Command::Similarity(args) => args.run(),
+        Command::Classes(args) => args.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,9 @@
 //! What a model, its pack and its tokenizer are opened by.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context, Result, anyhow};
 use candle_core::Device;
@@ -11,7 +14,7 @@ use engram_model::{Engram, Model};
 use tokenizers::Tokenizer;
 
 /// A model and where its rows come from.
-#[derive(clap::Args)]
+#[derive(Clone, clap::Args)]
 pub(crate) struct ModelArgs {
     /// Folder with config.json and safetensors files
     #[arg(long, value_name = "DIR")]
@@ -89,9 +92,14 @@ impl ModelArgs {
     }
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
-        let path = self.model.join(TOKENIZER_FILE);
-        Tokenizer::from_file(&path).map_err(|e| anyhow!("{}: {e}", path.display()))
+        tokenizer(&self.model)
     }
+}
+
+/// The tokenizer of the model in `folder`.
+pub(crate) fn tokenizer(folder: &Path) -> Result<Tokenizer> {
+    let path = folder.join(TOKENIZER_FILE);
+    Tokenizer::from_file(&path).map_err(|e| anyhow!("{}: {e}", path.display()))
 }
 
 /// The tokens of `text`, with those that begin one.
@@ -99,4 +107,10 @@ pub(crate) fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>> {
     let encoding = tokenizer.encode(text, true);
     let encoding = encoding.map_err(|e| anyhow!("cannot encode `{text}`: {e}"))?;
     Ok(encoding.get_ids().to_vec())
+}
+
+/// The text of `tokens`, special ones too.
+pub(crate) fn decode(tokenizer: &Tokenizer, tokens: &[u32]) -> Result<String> {
+    let text = tokenizer.decode(tokens, false);
+    text.map_err(|e| anyhow!("cannot decode {tokens:?}: {e}"))
 }

@@ -2,55 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+mod command;
 
-use engram_checkpoint::Checkpoint;
-use engram_pack::{BuildOptions, build};
+use std::fs;
+
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../engine/model/tests/golden")
-        .join(name)
-}
-
-fn run(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_engram-model"))
-        .args(args)
-        .output()
-        .unwrap()
-}
-
-/// Standard output of a run that must succeed.
-fn succeeds(args: &[&str]) -> String {
-    let out = run(args);
-    let errors = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{args:?}: {errors}");
-    String::from_utf8(out.stdout).unwrap()
-}
-
-fn fails(args: &[&str], text: &str) {
-    let out = run(args);
-    let errors = String::from_utf8_lossy(&out.stderr);
-    assert!(!out.status.success(), "{args:?}");
-    assert!(errors.contains(text), "{errors}");
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn pack(checkpoint: &Path, folder: &TempDir) -> PathBuf {
-    let pack = folder.path().join("pack");
-    let checkpoint = Checkpoint::open(checkpoint, None).unwrap();
-    build(&checkpoint, &pack, &BuildOptions::default(), &|_| ()).unwrap();
-    pack
-}
+use command::{fails, golden, pack, succeeds, text};
 
 #[test]
 fn prompts_become_tokens_and_a_table() {

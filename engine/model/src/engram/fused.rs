@@ -56,6 +56,20 @@ impl Fused {
         hidden: &Tensor,
         mask: Option<&Tensor>,
     ) -> Result<Tensor, Error> {
+        let (stream, _) = self.forward_with_gates(rows, hidden, mask)?;
+        Ok(stream)
+    }
+
+    /// As [`Self::forward`], with the gate of each copy, `[batch, tokens, copies]`: zero where nothing is added.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forward_with_gates(
+        &self,
+        rows: &Tensor,
+        hidden: &Tensor,
+        mask: Option<&Tensor>,
+    ) -> Result<(Tensor, Tensor), Error> {
         let (batch, tokens, _, _) = hidden.dims4()?;
         let projected = rows.broadcast_matmul(&self.wkv)?;
         let keys = projected.narrow(2, 0, self.copies * self.dim)?;
@@ -76,6 +90,6 @@ impl Fused {
             gate = gate.broadcast_mul(&mask.reshape((batch, tokens, 1, 1))?)?;
         }
         let added = gate.broadcast_mul(&value.unsqueeze(2)?)?;
-        Ok((hidden + added)?)
+        Ok(((hidden + added)?, gate.squeeze(D::Minus1)?))
     }
 }

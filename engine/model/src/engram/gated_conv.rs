@@ -89,6 +89,22 @@ impl GatedConv {
         counts: &[usize],
         state: &mut ConvState,
     ) -> Result<Tensor, Error> {
+        let (stream, _) = self.forward_with_gates(rows, hidden, counts, state)?;
+        Ok(stream)
+    }
+
+    /// As [`Self::forward`], with the gate of each copy, `[sequences, tokens, copies]`. The convolution brings what gates
+    /// let through before, too.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn forward_with_gates(
+        &self,
+        rows: &Tensor,
+        hidden: &Tensor,
+        counts: &[usize],
+        state: &mut ConvState,
+    ) -> Result<(Tensor, Tensor), Error> {
         let (batch, tokens, _, _) = hidden.dims4()?;
         let per_copy = (batch, tokens, self.copies, self.dim);
         let keys = self.tensors.key.forward(rows)?.reshape(per_copy)?;
@@ -97,10 +113,11 @@ impl GatedConv {
         let queries = self.tensors.query_norm.forward(hidden)?;
         #[expect(clippy::cast_precision_loss, reason = "widths of models are small")]
         let dot = ((keys * queries)?.sum_keepdim(D::Minus1)? / (self.dim as f64).sqrt())?;
-        let gated = gate(&dot, AtZero::Half)?.broadcast_mul(&value)?;
+        let gate = gate(&dot, AtZero::Half)?;
+        let gated = gate.broadcast_mul(&value)?;
         let channels = (batch, tokens, self.copies * self.dim);
         let normed = self.tensors.conv_norm.forward(&gated)?.reshape(channels)?;
         let mixed = silu(&self.conv.forward(&normed, counts, state)?)?.reshape(per_copy)?;
-        Ok(((hidden + gated)? + mixed)?)
+        Ok((((hidden + gated)? + mixed)?, gate.squeeze(D::Minus1)?))
     }
 }

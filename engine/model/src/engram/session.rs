@@ -30,6 +30,8 @@ pub struct Session<'a> {
     /// The pass that is being computed, or was last.
     pass: Pass,
     announced: VecDeque<Pass>,
+    /// Of each block that the pass has come to, where they are recorded.
+    gates: Option<Vec<Tensor>>,
     /// One for each block.
     times: Vec<RowTimes>,
     hashed: Duration,
@@ -50,6 +52,7 @@ impl<'a> Session<'a> {
             convs: vec![ConvState::new(sequences); engram.blocks.len()],
             pass: Pass::default(),
             announced: VecDeque::new(),
+            gates: None,
             times: times.collect(),
             hashed: Duration::ZERO,
             blocked: Duration::ZERO,
@@ -78,6 +81,18 @@ impl<'a> Session<'a> {
                 ..RowTimes::default()
             };
         }
+    }
+
+    /// Keeps the gates of each pass from now on, until the next begins.
+    pub fn record_gates(&mut self) {
+        self.gates = Some(Vec::new());
+    }
+
+    /// The gates of the last pass, `[sequences, tokens, copies]` for each of [`Engram::layers`]: how much of the rows each
+    /// copy took. None where they are not recorded. Where a sequence has fewer tokens than another, its last ones mean
+    /// nothing.
+    pub fn gates(&self) -> &[Tensor] {
+        self.gates.as_deref().unwrap_or_default()
     }
 
     fn dead_where_images(&self, tokens: &[&[u32]]) -> Vec<Vec<u32>> {
@@ -215,6 +230,9 @@ impl Memory for Session<'_> {
         self.check_sequences(before.len())?;
         self.check_sequences(tokens.len())?;
         let tokens = self.dead_where_images(tokens);
+        if let Some(gates) = &mut self.gates {
+            gates.clear();
+        }
         let next = self.announced.pop_front();
         self.pass = if let Some(pass) = next.filter(|pass| pass.is_of(before, &tokens)) {
             pass
@@ -247,7 +265,10 @@ impl Memory for Session<'_> {
         let block = &self.engram.blocks[index].block;
         let (mask, counts) = (self.pass.mask(self.engram)?, self.pass.counts());
         let conv = &mut self.convs[index];
-        let stream = block.forward(&rows, stream, mask.as_ref(), &counts, conv)?;
+        let (stream, gates) = block.forward(&rows, stream, mask.as_ref(), &counts, conv)?;
+        if let Some(recorded) = &mut self.gates {
+            recorded.push(gates);
+        }
         let times = &mut self.times[index];
         times.computed += there.elapsed();
         times.asked += took;

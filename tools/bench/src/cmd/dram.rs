@@ -140,6 +140,7 @@ impl Args {
             title: "Random rows from memory, one thread",
             x: "rows a call",
             y: "nanoseconds a row",
+            x_log: true,
             y_log: false,
         };
         plot::lines(self.plot.as_deref(), axes, &lines.collect::<Vec<_>>())

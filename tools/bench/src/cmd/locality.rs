@@ -112,6 +112,7 @@ impl Args {
             title: "Rows that a cache already has",
             x: "MiB for the table of a layer",
             y: "hit rate",
+            x_log: true,
             y_log: false,
         };
         plot::lines(self.plot.as_deref(), axes, &lines.collect::<Vec<_>>())

@@ -227,6 +227,7 @@ impl Args {
             title: "Random rows from the drive",
             x: "reads in flight",
             y: "rows a second",
+            x_log: true,
             y_log: false,
         };
         plot::lines(self.plot.as_deref(), axes, &lines)
