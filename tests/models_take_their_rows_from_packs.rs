@@ -14,6 +14,7 @@ use std::{
 use candle_core::{DType, Device, Tensor};
 use engram::{Config, Reader, Resident, Store};
 use engram_checkpoint::Checkpoint;
+use engram_cuda::{Output, Ring, RingConfig};
 use engram_model::{Cache, Engram, Error, Generator, Memory, Model, Options, Sampling};
 use engram_pack::attach;
 use engram_tests::{READERS, make_pack};
@@ -170,6 +171,68 @@ fn logits_are_golden_and_bit_identical_from_every_tier() {
         let resident = direct().resident(Resident::Orders(2));
         check("resident", &golden.engram(resident));
     }
+}
+
+/// A ring for passes of all golden tokens, on the stand-in for a GPU.
+fn ring(store: &Arc<Store>, depth: usize, output: Output) -> Arc<Ring> {
+    let rows = 3 * TOKENS * store.scheme().column_count();
+    let config = RingConfig::new(rows).depth(depth).output(output);
+    Arc::new(Ring::new(&engram_cuda::Device::host(), store.clone(), &config).unwrap())
+}
+
+#[test]
+fn a_ring_brings_the_same_values() {
+    for name in MODELS {
+        let golden = Golden::new(name);
+        let memory = golden.engram(Config::new().reader(Reader::Memory));
+        let expected = bits(&golden.whole(&mut memory.session(golden.sequences())));
+        for depth in [1, 2] {
+            let store = Arc::new(Store::open(golden.pack(), direct()).unwrap());
+            let ring = ring(&store, depth, Output::F32);
+            let engram = Engram::load(&golden.folder, store, &Device::Cpu).unwrap();
+            let engram = engram.through(ring.clone()).unwrap();
+            let logits = golden.whole(&mut engram.session(golden.sequences()));
+            assert!(bits(&logits) == expected, "{name}");
+
+            // Pieces of different lengths, some announced while the ring is full, and tokens that are rejected.
+            let mut session = engram.session(3);
+            let mut cache = golden.model.cache(3);
+            golden.pass(&[5, 1, 0], &mut cache, &mut session);
+            let next = golden.following(&[5, 1, 0], &[2, 3, 4]);
+            session.announce(&next).unwrap();
+            session
+                .announce(&golden.following(&[7, 4, 4], &[1; 3]))
+                .unwrap();
+            golden.pass(&[2, 3, 4], &mut cache, &mut session);
+            cache.truncate(0, 6);
+            golden.pass(&[3, 0, 1], &mut cache, &mut session);
+            let passes: u64 = ring.metrics().iter().map(|lane| lane.passes).sum();
+            let refused: u64 = ring.metrics().iter().map(|lane| lane.refused).sum();
+            assert!(passes >= 4, "{name}: {passes} passes by way of the ring");
+            assert_eq!(refused > 0, depth == 1, "{name}: {refused} refused");
+        }
+    }
+}
+
+#[test]
+fn a_ring_of_another_kind_is_refused() {
+    let golden = Golden::new("engram_demo");
+    let store = Arc::new(Store::open(golden.pack(), direct()).unwrap());
+    let load =
+        |store: &Arc<Store>| Engram::load(&golden.folder, store.clone(), &Device::Cpu).unwrap();
+    let refused = load(&store)
+        .through(ring(&store, 1, Output::Bf16))
+        .unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the ring: the output is Bf16, expected F32"
+    );
+    let other = Golden::new("engram_v41");
+    let other = Arc::new(Store::open(other.pack(), direct()).unwrap());
+    let refused = load(&store)
+        .through(ring(&other, 1, Output::F32))
+        .unwrap_err();
+    assert!(refused.to_string().contains("layer"), "{refused}");
 }
 
 #[test]

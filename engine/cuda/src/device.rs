@@ -35,6 +35,11 @@ impl Device {
         Self(Arc::new(Host::default()))
     }
 
+    /// Whether it is a GPU, and not what stands in for one.
+    pub fn is_gpu(&self) -> bool {
+        self.0.is_gpu()
+    }
+
     /// What it is called.
     pub fn name(&self) -> String {
         self.0.name()
@@ -207,8 +212,8 @@ impl Stream {
     /// A stream of somebody else, by the driver's handle (`CUstream`), such as PyTorch's current one.
     ///
     /// # Safety
-    /// `handle` is a stream in the primary context of `device`. It lives as long as this value, and whatever this value
-    /// has put in it is done before this value is dropped.
+    /// `handle` is a stream in the primary context of `device`, and lives as long as this value, which waits for its work
+    /// when dropped.
     pub unsafe fn of(device: &Device, handle: u64) -> Self {
         Self {
             handle,
@@ -218,9 +223,34 @@ impl Stream {
         }
     }
 
+    /// A stream of cudarc, such as candle's, in the primary context of `device`.
+    ///
+    /// # Errors
+    /// A stand-in for a device.
+    pub fn of_cudarc(
+        device: &Device,
+        stream: Arc<cudarc::driver::CudaStream>,
+    ) -> Result<Self, DeviceError> {
+        if !device.is_gpu() {
+            return Err(DeviceError::Unsupported {
+                device: device.name(),
+                what: "work in streams of CUDA",
+            });
+        }
+        // SAFETY: cudarc's contexts are primary ones; the stream is kept.
+        let of_both = unsafe { Self::of(device, stream.cu_stream() as u64) };
+        of_both.keep(stream);
+        Ok(of_both)
+    }
+
     /// The device.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// The driver's handle (`CUstream`).
+    pub fn handle(&self) -> u64 {
+        self.handle
     }
 
     /// Waits until all work is done.
@@ -378,9 +408,9 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
+        // Whoever wants to know of failed work has synchronized before.
+        let _ = self.synchronize();
         if self.is_ours {
-            // Whoever wants to know of failed work has synchronized before.
-            let _ = self.synchronize();
             // SAFETY: ours, and nobody has it any more.
             unsafe { self.device.0.destroy_stream(self.handle) };
         }

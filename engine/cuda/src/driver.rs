@@ -21,6 +21,8 @@ pub(crate) type Handle = u64;
 pub(crate) unsafe trait Driver: Debug + Send + Sync {
     fn name(&self) -> String;
 
+    fn is_gpu(&self) -> bool;
+
     /// Whether a stream can wait until a word of memory has a value.
     fn streams_wait_for_values(&self) -> bool;
 

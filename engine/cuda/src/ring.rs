@@ -97,6 +97,7 @@ impl RingConfig {
 #[derive(Debug)]
 pub struct Ring {
     device: Device,
+    rows: usize,
     lanes: Vec<Lane>,
 }
 
@@ -148,6 +149,7 @@ impl Ring {
             .map(|(rank, &layer)| Lane::new(device, &store, layer, rank, config));
         Ok(Self {
             device: device.clone(),
+            rows: config.rows,
             lanes: lanes.collect::<Result<_, _>>()?,
         })
     }
@@ -157,12 +159,17 @@ impl Ring {
         &self.device
     }
 
+    /// The most rows of a pass.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// Begins to bring the rows of `layer` to the device, `[rows]` in the order given, for the next pass: copies those
     /// in memory to the staging buffer and asks for the others. Stage what is needed first first: its reads, its copies
     /// and its stream go before those of later layers.
     ///
-    /// Never waits: none, if all slots of the layer are in use; try again once the earliest pass has been consumed or
-    /// dropped, as those of a layer must be in the order in which they were staged.
+    /// Never waits: none, if the slot whose turn it is is in use; try again once the pass that has it has been consumed or
+    /// dropped.
     /// Allocates nothing but the handles, after the first passes.
     ///
     /// # Errors

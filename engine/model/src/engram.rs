@@ -4,6 +4,7 @@
 //! is `[sequences, tokens, copies, dim]`, with one copy where there are no hyper-connections. All in f32.
 
 mod check;
+mod coming;
 mod conv;
 mod fused;
 mod gate;
@@ -12,6 +13,8 @@ mod load;
 mod norm;
 mod pass;
 mod session;
+#[cfg(feature = "ring")]
+mod through;
 mod times;
 
 use std::sync::Arc;
@@ -36,6 +39,9 @@ pub struct Engram {
     blocks: Vec<LayerBlock>,
     /// Stands for a part of an image, which has no rows.
     image_token: Option<u32>,
+    /// How rows come to the device, if not decoded on the processor.
+    #[cfg(feature = "ring")]
+    through: Option<through::Through>,
     device: Device,
 }
 

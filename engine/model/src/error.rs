@@ -129,6 +129,21 @@ pub enum Error {
     /// Rows that cannot be had.
     #[error(transparent)]
     Lookup(#[from] LookupError),
+    /// A ring that belongs to another pack, or gives other values.
+    #[cfg(feature = "ring")]
+    #[error("the ring: {field} is {found}, expected {expected}")]
+    Ring {
+        /// What differs.
+        field: &'static str,
+        /// Its value in the ring.
+        found: String,
+        /// In the model.
+        expected: String,
+    },
+    /// A device that did not bring rows.
+    #[cfg(feature = "ring")]
+    #[error(transparent)]
+    Device(#[from] engram_cuda::DeviceError),
     /// A computation that failed.
     #[error(transparent)]
     Compute(#[from] candle_core::Error),

@@ -13,6 +13,10 @@ use engram_checkpoint::TOKENIZER_FILE;
 use engram_model::{Engram, Model};
 use tokenizers::Tokenizer;
 
+/// Tokens of a pass whose rows a GPU decodes; longer passes are decoded by the processor.
+#[cfg(feature = "cuda")]
+const RING_TOKENS: usize = 2_048;
+
 /// A model and where its rows come from.
 #[derive(Clone, clap::Args)]
 pub(crate) struct ModelArgs {
@@ -88,7 +92,17 @@ impl ModelArgs {
     /// The blocks, with rows from the pack opened by `config`.
     pub(crate) fn engram_with(&self, config: Config) -> Result<Engram> {
         let store = Arc::new(Store::open(&self.pack, config)?);
-        Ok(Engram::load(&self.model, store, &self.device()?)?)
+        let engram = Engram::load(&self.model, store.clone(), &self.device()?)?;
+        #[cfg(feature = "cuda")]
+        if let Some(number) = self.cuda {
+            let gpu = engram_cuda::Device::cuda(u32::try_from(number)?)?;
+            let rows = RING_TOKENS * store.scheme().column_count();
+            // Two passes of a prompt are on their way, the one that is computed and the next.
+            let config = engram_cuda::RingConfig::new(rows).output(engram_cuda::Output::F32);
+            let ring = engram_cuda::Ring::new(&gpu, store, &config)?;
+            return Ok(engram.through(Arc::new(ring))?);
+        }
+        Ok(engram)
     }
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {

@@ -164,6 +164,10 @@ unsafe impl Driver for Cuda {
         self.name.clone()
     }
 
+    fn is_gpu(&self) -> bool {
+        true
+    }
+
     fn streams_wait_for_values(&self) -> bool {
         self.streams_wait_for_values
     }

@@ -164,6 +164,10 @@ unsafe impl Driver for Host {
         "host stand-in".into()
     }
 
+    fn is_gpu(&self) -> bool {
+        false
+    }
+
     fn streams_wait_for_values(&self) -> bool {
         true
     }

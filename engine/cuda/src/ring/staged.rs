@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use cudarc::driver::{CudaSlice, DevicePtrMut, DeviceRepr};
 use engram::RowCodec;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     device::{DeviceMemory, Stream},
-    error::DeviceError,
+    error::{DeviceError, expect},
     kernels::Output,
 };
 
@@ -79,6 +80,36 @@ impl Port {
         unsafe { stream.write(&self.slot().words, OWNER, 0) }
     }
 
+    /// As [`Self::copy_on`], to memory of cudarc, such as candle's, whose own stream `stream` must be.
+    ///
+    /// # Errors
+    /// As there, or memory of another stream.
+    pub fn copy_to_slice_on<T: DeviceRepr>(
+        &self,
+        stream: &Stream,
+        to: &mut CudaSlice<T>,
+    ) -> Result<(), DeviceError> {
+        let (bytes, most) = (to.num_bytes(), self.slot().output.bytes());
+        expect(
+            bytes <= most,
+            "bytes to copy",
+            bytes,
+            format!("at most {most}"),
+        )?;
+        stream.check(self.lane.device())?;
+        let theirs = to.stream().clone();
+        if theirs.cu_stream() as u64 != stream.handle() {
+            return Err(DeviceError::Unsupported {
+                device: stream.device().name(),
+                what: "copy to memory of another stream",
+            });
+        }
+        stream.keep(self.lane.clone());
+        let (address, _written) = to.device_ptr_mut(&theirs);
+        // SAFETY: the stream keeps the lane; memory of cudarc is freed in its own stream, after this copy.
+        unsafe { stream.copy(self.address(), address, bytes) }
+    }
+
     /// How long the device took for the last pass whose outcome was good: copies, decoding, and waiting for the consumer
     /// of the pass before. Waits until it is done.
     ///
@@ -95,7 +126,7 @@ impl Port {
     /// As [`Self::wait_on`], or more bytes than the slot has.
     pub fn copy_on(&self, stream: &Stream, to: &Arc<DeviceMemory>) -> Result<(), DeviceError> {
         let most = self.slot().output.bytes();
-        crate::error::expect(
+        expect(
             to.bytes() <= most,
             "bytes to copy",
             to.bytes(),
@@ -138,6 +169,13 @@ impl Staged {
     /// Rows of the pass.
     pub fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Whether the device knows all rows, so that whoever waits does so for the device alone.
+    pub fn is_there(&self) -> bool {
+        self.progress
+            .as_ref()
+            .is_none_or(|progress| progress.is_put())
     }
 
     /// Lets `stream` wait until the values are there, has `consume` put work that reads them in the stream, and frees
@@ -252,6 +290,10 @@ impl Progress {
             *state = State::Put(put());
             self.changed.notify_all();
         }
+    }
+
+    fn is_put(&self) -> bool {
+        matches!(*self.lock(), State::Put(_))
     }
 
     pub(super) fn was_dropped(&self) -> bool {

@@ -68,6 +68,8 @@ impl Engram {
             blocks,
             image_token: config.image_token.filter(|_| fused),
             store,
+            #[cfg(feature = "ring")]
+            through: None,
             device: device.clone(),
         })
     }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use candle_core::Tensor;
-use engram::{DEAD, Ticket};
+use engram::DEAD;
 
-use super::Engram;
+use super::{Engram, coming::Coming};
 
 /// Rows of one block and one pass that are on their way.
 #[derive(Debug)]
 pub(super) struct Asked {
-    pub(super) ticket: Ticket,
+    pub(super) coming: Coming,
     /// How long asking took.
     pub(super) took: Duration,
     /// `Session::blocked` when it had been done.

@@ -6,10 +6,10 @@ use std::{
 };
 
 use candle_core::Tensor;
-use engram::{Batch, DEAD, Request, RowId, RowIds, Sequence};
+use engram::{DEAD, Request, RowId, RowIds, Sequence};
 
 use super::{
-    ConvState, Engram, LayerBlock,
+    ConvState, Engram,
     pass::{Asked, Pass},
     times::RowTimes,
 };
@@ -181,35 +181,15 @@ impl<'a> Session<'a> {
                 self.batch.extend(self.rows.position(index, position));
             }
         }
-        let LayerBlock { layer, .. } = self.engram.blocks[index];
         self.times[index].rows += self.batch.len() as u64;
-        let store = &self.engram.store;
-        let buffer = store.buffer(layer, self.batch.len())?;
-        let batch = Batch {
-            layer,
-            rows: &self.batch,
-        };
-        let ticket = store.submit(batch, buffer)?;
+        let coming = self.engram.ask(index, &self.batch)?;
         let took = start.elapsed();
         self.blocked += took;
         Ok(Asked {
-            ticket,
+            coming,
             took,
             blocked: self.blocked,
         })
-    }
-
-    /// The rows of a block as its tensor; zero where there are none.
-    fn decoded(&self, index: usize, bytes: &[u8]) -> Result<Tensor, Error> {
-        let codec = self.engram.blocks[index].codec;
-        let columns = self.engram.store.scheme().column_count();
-        let (token_bytes, token_values) = (columns * codec.row_bytes(), columns * codec.width());
-        let shape = (self.pass.tokens.len(), self.pass.most(), token_values);
-        let mut values = vec![0.0; shape.0 * shape.1 * shape.2];
-        for (place, token) in self.pass.places().zip(bytes.chunks_exact(token_bytes)) {
-            codec.decode_f32(token, &mut values[place * token_values..][..token_values]);
-        }
-        Ok(Tensor::from_vec(values, shape, &self.engram.device)?)
     }
 }
 
@@ -252,16 +232,16 @@ impl Memory for Session<'_> {
         let asked = self.pass.asked.get_mut(index).and_then(Option::take);
         let asked = asked.expect("a pass has begun, and comes to each layer once");
         let needed = Instant::now();
-        let late = !asked.ticket.is_done();
+        let late = !asked.coming.is_there();
         let Asked {
-            ticket,
+            coming,
             took,
             blocked,
         } = asked;
-        let bytes = ticket.wait()?;
+        let arrived = coming.wait(self.engram)?;
         let there = Instant::now();
         let waited = if late { there - needed } else { Duration::ZERO };
-        let rows = self.decoded(index, &bytes)?;
+        let rows = self.engram.values(index, &arrived, &self.pass)?;
         let block = &self.engram.blocks[index].block;
         let (mask, counts) = (self.pass.mask(self.engram)?, self.pass.counts());
         let conv = &mut self.convs[index];
@@ -273,7 +253,7 @@ impl Memory for Session<'_> {
         times.computed += there.elapsed();
         times.asked += took;
         times.waited += waited;
-        let fetched = bytes.took().unwrap_or_default();
+        let fetched = arrived.took().unwrap_or_default();
         times.fetched += fetched;
         // Waiting for another block's rows is no computing.
         let elsewhere = self.blocked.saturating_sub(blocked);

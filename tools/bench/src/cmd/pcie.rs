@@ -190,6 +190,7 @@ impl Args {
         let axes = Axes {
             title: "Random rows to a GPU",
             x: "rows a pass",
+            x_log: true,
             y: "million rows a second",
             y_log: true,
         };
