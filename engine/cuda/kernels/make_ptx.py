@@ -38,7 +38,8 @@ def compiled() -> bytes:
     program = ctypes.c_void_p()
     source = (HERE / "rows.cu").read_bytes()
     call("nvrtcCreateProgram", ctypes.byref(program), source, b"rows.cu", 0, None, None)
-    options = [b"--gpu-architecture=compute_70", b"--std=c++17"]
+    # Products stay products: values are those of the processor to the bit.
+    options = [b"--gpu-architecture=compute_70", b"--std=c++17", b"--fmad=false"]
     array = (ctypes.c_char_p * len(options))(*options)
     call("nvrtcCompileProgram", program, len(options), array)
     size = ctypes.c_size_t()

@@ -74,16 +74,10 @@ fn rows() -> Vec<(RowCodec, Vec<u8>)> {
     let mut fp8 = Vec::new();
     for scale in 0..=255_u8 {
         fp8.extend(codes.clone());
-        fp8.extend([
-            scale,
-            scale.wrapping_add(100),
-            1,
-            254,
-            127,
-            scale ^ 0x55,
-            120,
-            0,
-        ]);
+        fp8.extend([scale; 8]);
+        // Groups of their own scales.
+        fp8.extend(codes.clone().rev());
+        fp8.extend([0, 1, 2, 3, 4, 5, 6, 7].map(|group| scale.wrapping_mul(group)));
     }
     let halves: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
     // All exponents and signs, with the digits that decide how a value rounds.
