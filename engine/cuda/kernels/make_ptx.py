@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Compiles rows.cu to rows.ptx by NVRTC, or with --check tells whether rows.ptx is up to date.
 
-Needs the package nvidia-cuda-nvrtc-cu12 in the version below and nothing else. Its PTX runs on drivers from 525 on (CUDA
-12.0) and processors from Volta on: the driver compiles it for the processor at hand.
+Needs the package nvidia-cuda-nvrtc-cu12 in the version below and nothing else. Its PTX is of CUDA 12.0, for GPUs from Volta
+on: the driver compiles it for the one at hand.
 """
 
 import ctypes

@@ -13,6 +13,14 @@ pub enum DeviceError {
         /// The library that was looked for.
         library: &'static str,
     },
+    /// A driver that is too old.
+    #[error("the CUDA driver is of version {found}, expected {expected} or later")]
+    OldDriver {
+        /// Its version: 1,000 times the major number and 10 times the minor one.
+        found: i32,
+        /// The oldest that will do.
+        expected: i32,
+    },
     /// A device that is not there.
     #[error("there is no CUDA device {ordinal}, found {count}")]
     NoDevice {

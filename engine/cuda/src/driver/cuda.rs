@@ -24,6 +24,9 @@ const LIBRARY: &str = if cfg!(windows) {
     "libcuda.so.1"
 };
 
+/// The oldest driver that has every function called here: `cuEventElapsedTime_v2` came with CUDA 12.8 (R570).
+const OLDEST: i32 = 12_080;
+
 /// Threads of a block.
 const THREADS: u32 = 256;
 
@@ -77,6 +80,14 @@ impl Cuda {
             return Err(DeviceError::NoDriver { library: LIBRARY });
         }
         result::init().map_err(failed("cuInit"))?;
+        let mut found = 0;
+        // SAFETY: the pointer is to a place for the result.
+        let known = unsafe { sys::cuDriverGetVersion(&raw mut found) };
+        known.result().map_err(failed("cuDriverGetVersion"))?;
+        if found < OLDEST {
+            let expected = OLDEST;
+            return Err(DeviceError::OldDriver { found, expected });
+        }
         let count = result::device::get_count().map_err(failed("cuDeviceGetCount"))?;
         let count = u32::try_from(count).unwrap_or(0);
         if ordinal >= count {
