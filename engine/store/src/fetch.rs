@@ -20,7 +20,7 @@ use engram_format::RowId;
 use engram_io::{IoError, RowBuffer};
 
 use crate::{error::LookupError, metrics::add, ticket::BufferHome};
-pub(crate) use disk::{DiskRows, DiskSource};
+pub(crate) use disk::{DiskRows, DiskSource, WARM_LIVES};
 pub(crate) use event::Event;
 pub(crate) use plan::{Plan, Want};
 pub(crate) use pool::Pool;
@@ -56,8 +56,8 @@ pub(crate) enum Intake {
     Offer,
     /// In any case.
     Warm,
-    /// Where they drive out no other.
-    Seed,
+    /// Where they drive out no other, with so many lives.
+    Seed(u64),
 }
 
 /// What went wrong, and for which rows.

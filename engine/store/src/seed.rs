@@ -15,7 +15,7 @@ use engram_io::IoError;
 use crate::{
     cache::RowCache,
     error::LookupError,
-    fetch::{DiskRows, Fetch, Intake, Pool, Want, Workers},
+    fetch::{DiskRows, Fetch, Intake, Pool, WARM_LIVES, Want, Workers},
     metrics::add,
 };
 
@@ -132,7 +132,7 @@ impl Progress {
                 break;
             }
             let wanted = wanted.iter().skip(start).take(piece);
-            match table.read(wanted.copied(), source) {
+            match table.read(wanted.copied(), table.lives(start), source) {
                 Ok(rows) => add(&self.rows, rows),
                 Err(error) => {
                     add(&self.failures, 1);
@@ -187,8 +187,23 @@ impl SeededTable {
         best.into_iter().map(|(_, row)| row).collect()
     }
 
+    /// Lives of a row that so many others are wanted more than. What look-ups bring should first take the places of
+    /// the others: with a life for each, the best would go as soon as the worst.
+    fn lives(&self, rank: usize) -> u64 {
+        if rank < self.cache().capacity() / 2 {
+            WARM_LIVES
+        } else {
+            0
+        }
+    }
+
     /// Reads those of `rows` that the cache has room for, and returns how many there were.
-    fn read(&self, rows: impl Iterator<Item = RowId>, source: &Source) -> Result<u64, LookupError> {
+    fn read(
+        &self,
+        rows: impl Iterator<Item = RowId>,
+        lives: u64,
+        source: &Source,
+    ) -> Result<u64, LookupError> {
         let pool = &source.pool;
         let mut fetch = pool.fetch();
         let mine = Arc::get_mut(&mut fetch).expect("nobody else has it yet");
@@ -203,7 +218,7 @@ impl SeededTable {
         let count = mine.plan.wants.len();
         if count > 0 {
             mine.rows = Some(self.disk.clone());
-            mine.intake = Intake::Seed;
+            mine.intake = Intake::Seed(lives);
             mine.plan.make_reads(&self.disk, source.workers.slot_bytes);
             mine.buffer = Some(pool.buffer(count, self.disk.parts())?);
             source.workers.submit(&fetch);

@@ -15,7 +15,7 @@ use crate::{
 use super::Intake;
 
 /// Lives of a row that was put into the cache on purpose.
-const WARM_LIVES: u64 = 1;
+pub(crate) const WARM_LIVES: u64 = 1;
 
 /// The rows of one table in files that are read past the page cache.
 #[derive(Debug)]
@@ -140,7 +140,7 @@ impl DiskRows {
             match intake {
                 Intake::Offer => cache.offer(row, bytes, seal),
                 Intake::Warm => cache.rows.insert(row, WARM_LIVES, bytes, seal),
-                Intake::Seed => cache.rows.insert_if_room(row, WARM_LIVES, bytes, seal),
+                Intake::Seed(lives) => cache.rows.insert_if_room(row, lives, bytes, seal),
             }
         }
         Ok(())

@@ -12,11 +12,13 @@ use serde::Serialize;
 use crate::{
     raw,
     report::{self, figure},
-    timing::median,
+    timing::{Latencies, median},
     trace,
 };
 
-/// Tokens looked up at a time.
+/// Tokens looked up one by one at the beginning of a text, as in decoding.
+const SINGLE: usize = 256;
+/// Tokens looked up at a time after those.
 const CHUNK: usize = 512;
 /// Tokens of a text that count as its beginning.
 const FIRST: usize = 4_096;
@@ -102,8 +104,9 @@ struct Figures {
     /// Share of the rows that took no read, by order: of the first tokens, and of all.
     first_hits: BTreeMap<u32, f64>,
     hits: BTreeMap<u32, f64>,
-    /// Time of the first chunk.
-    first_chunk_ms: f64,
+    /// Time of a layer's rows of one token.
+    single_p50_us: f64,
+    single_p99_us: f64,
     tokens_per_second: f64,
 }
 
@@ -148,7 +151,7 @@ impl Args {
             seeded.map_err(|error| anyhow!("cannot seed the cache: {error}"))?;
         }
         let seeding = start.elapsed();
-        let (first, first_hits, elapsed) = look_up(&store, tokens)?;
+        let (mut singles, first_hits, elapsed) = look_up(&store, tokens)?;
         Ok(Figures {
             open_ms: 1e3 * opened.as_secs_f64(),
             seeded_rows: store.metrics().seeded_rows,
@@ -156,33 +159,37 @@ impl Args {
             columns: columns_in_memory(&store),
             first_hits,
             hits: hits(&store, tokens.len()),
-            first_chunk_ms: 1e3 * first.as_secs_f64(),
+            single_p50_us: singles.percentile(50),
+            single_p99_us: singles.percentile(99),
             tokens_per_second: raw::rate(tokens.len(), elapsed),
         })
     }
 }
 
-/// Looks up the rows of `tokens`: the time of the first chunk, the hits of the first tokens, the time of all.
-fn look_up(store: &Store, tokens: &[u32]) -> Result<(Duration, BTreeMap<u32, f64>, Duration)> {
+/// Looks up the rows of `tokens`: the times of single ones, the hits of the first, the time of all.
+fn look_up(store: &Store, tokens: &[u32]) -> Result<(Latencies, BTreeMap<u32, f64>, Duration)> {
     let (mut sequence, mut rows) = (Sequence::new(), RowIds::new());
-    let mut out = Vec::new();
+    let (mut out, mut singles) = (Vec::new(), Latencies::default());
+    let mut first_hits = BTreeMap::new();
     let start = Instant::now();
-    let (mut first, mut first_hits) = (Duration::ZERO, BTreeMap::new());
-    for chunk in tokens.chunks(CHUNK) {
+    let (single, rest) = tokens.split_at(tokens.len().min(SINGLE));
+    for chunk in single.chunks(1).chain(rest.chunks(CHUNK)) {
         store.hasher().extend(&mut sequence, chunk, &mut rows)?;
         for (index, table) in store.manifest().tables.iter().enumerate() {
             let (layer, rows) = (table.layer, rows.layer(index));
             out.resize(rows.len() * table.codec.row_bytes(), 0);
-            store.lookup(Batch { layer, rows }, &mut out)?;
-        }
-        if sequence.len() <= CHUNK {
-            first = start.elapsed();
+            let batch = Batch { layer, rows };
+            if chunk.len() == 1 {
+                singles.time(|| store.lookup(batch, &mut out))?;
+            } else {
+                store.lookup(batch, &mut out)?;
+            }
         }
         if sequence.len() <= FIRST {
             first_hits = hits(store, sequence.len());
         }
     }
-    Ok((first, first_hits, start.elapsed()))
+    Ok((singles, first_hits, start.elapsed()))
 }
 
 /// The share of the rows of `tokens` tokens that took no read, by order.
@@ -238,7 +245,8 @@ fn print(name: &str, runs: &BTreeMap<&str, Vec<Figures>>) -> Result<()> {
             orders.join(" "),
             percent(&last.first_hits),
             percent(&last.hits),
-            of(|run| run.first_chunk_ms),
+            of(|run| run.single_p50_us),
+            of(|run| run.single_p99_us),
             of(|run| run.tokens_per_second),
         ]);
     }
@@ -251,7 +259,8 @@ fn print(name: &str, runs: &BTreeMap<&str, Vec<Figures>>) -> Result<()> {
         "columns",
         &first,
         "of all, %",
-        "first chunk ms",
+        "one token, us",
+        "p99",
         "tokens/s",
     ];
     report::table(&head, &rows)
