@@ -8,7 +8,7 @@ mod cold;
 mod fio;
 pub mod mixed;
 pub mod ours;
-mod plot;
+pub mod plot;
 mod random;
 mod raw;
 pub mod report;

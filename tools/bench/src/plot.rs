@@ -1,9 +1,13 @@
 //! Pictures of results.
 
+mod curves;
+
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
+
+pub use curves::{Curve, Labels, Point, curves};
 
 const SIZE: (u32, u32) = (900, 520);
 const COLORS: [RGBColor; 14] = [

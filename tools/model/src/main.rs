@@ -7,6 +7,7 @@ mod layers;
 mod open;
 mod synth;
 mod tiers;
+mod training;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ enum Command {
     Generate(cmd::generate::Args),
     Bench(cmd::bench::Args),
     Synth(cmd::synth::Args),
+    Train(cmd::train::Args),
 }
 
 fn main() -> ExitCode {
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Command::Generate(args) => args.run(),
         Command::Bench(args) => args.run(),
         Command::Synth(args) => args.run(),
+        Command::Train(args) => args.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

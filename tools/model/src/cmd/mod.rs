@@ -3,3 +3,4 @@
 pub(crate) mod bench;
 pub(crate) mod generate;
 pub(crate) mod synth;
+pub(crate) mod train;
