@@ -161,8 +161,8 @@ impl Attention {
         let queries = self.queries(x, &context.rotation)?;
         let kept = cache.append(self.layer, self.latents(x, &context.rotation)?)?;
         let (keys, values) = self.keys_and_values(kept)?;
-        let scores = queries.matmul(&keys.t()?)?;
-        let found = attend(&scores, self.scale, context.mask.as_ref())?.matmul(&values)?;
+        let mask = context.mask.as_ref();
+        let found = attend(&queries, &keys, &values, self.scale, mask)?;
         let found = found
             .transpose(1, 2)?
             .reshape((batch, tokens, self.heads * self.value))?;

@@ -55,7 +55,6 @@ pub use config::Config;
 pub use engram::{Engram, RowTimes, Session};
 pub use error::Error;
 pub use generate::{Generator, Options};
-pub use grad::cross_entropy;
 pub use memory::Memory;
 pub use model::Model;
 pub use profile::Profile;

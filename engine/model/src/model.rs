@@ -11,7 +11,7 @@ use crate::{
     attention::Context,
     engram,
     error::expect_shape,
-    grad::Norm,
+    grad::{Norm, cross_entropy},
     hyper::Collapse,
     layer::Layer,
     rope::Rotary,
@@ -145,19 +145,25 @@ impl Model {
             .collect()
     }
 
-    /// As [`Self::forward`], but the logits of all sequences at once, `[sequences, most tokens, vocab_size]`. Those
-    /// that stand in for tokens that a sequence does not have mean nothing.
+    /// The mean of what `targets` cost, in nats: `targets[s]` are to follow `tokens[s]`, one by one. Sequences have
+    /// equal numbers of tokens. Otherwise as [`Self::forward`]; gradients go back to what the model tracks.
     ///
     /// # Errors
-    /// As there.
-    pub fn forward_all(
+    /// As there, and other numbers of targets than of tokens, or targets outside the vocabulary.
+    pub fn loss(
         &self,
         tokens: &[&[u32]],
+        targets: &[&[u32]],
         cache: &mut Cache,
         memory: &mut dyn Memory,
     ) -> Result<Tensor, Error> {
-        let hidden = self.hidden(tokens, cache, memory)?;
-        Ok(self.head.forward(&hidden)?)
+        self.check_tokens(targets)?;
+        let hidden = self.hidden(tokens, cache, memory)?.flatten_to(1)?;
+        let targets = targets.concat();
+        let count = targets.len();
+        let targets = Tensor::from_vec(targets, count, &self.device)?;
+        expect_shape("targets", &targets, &[hidden.dim(0)?])?;
+        Ok(cross_entropy(&hidden, self.head.weight(), &targets)?)
     }
 
     /// As [`Self::forward`], but only the logits after the last of each sequence's tokens, `[sequences,

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 mod adam;
+mod allocation;
 mod balance;
 mod batches;
 mod checkpoint;

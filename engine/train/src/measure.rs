@@ -2,8 +2,6 @@
 
 use std::f64::consts::LN_2;
 
-use candle_core::Tensor;
-use engram_model::cross_entropy;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Trainer};
@@ -22,40 +20,37 @@ pub struct Measured {
 }
 
 impl Trainer<'_> {
-    /// Predicts up to [`Recipe::measured`](crate::Recipe::measured) of the held-out tokens from the beginning on, window
-    /// by window: each token once, with what is before it in its window.
+    /// Predicts up to [`Recipe::measured`](crate::Recipe::measured) of the held-out tokens from the beginning on, in whole
+    /// windows: each token once, with what is before it in its window.
     ///
     /// # Errors
-    /// Fewer tokens than two, and a computation that fails.
-    #[expect(clippy::cast_precision_loss, reason = "texts are below 2^52 bytes")]
+    /// Fewer tokens than a window, and a computation that fails.
     pub fn measure(&self) -> Result<Measured, Error> {
+        // As a step is.
+        rayon::scope(|_| self.measure_here())
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "texts are below 2^52 bytes")]
+    fn measure_here(&self) -> Result<Measured, Error> {
         let (recipe, tokens) = (&self.recipe, self.corpus.held_out());
-        let count = recipe.measured.min(tokens.len().saturating_sub(1));
-        if count == 0 {
+        let windows = recipe.measured.min(tokens.len().saturating_sub(1)) / recipe.window;
+        if windows == 0 {
             return Err(Error::TooLittle {
                 what: "the text to measure on",
                 found: format!("{} tokens", tokens.len()),
-                expected: "2".into(),
+                expected: format!("{}", recipe.window + 1),
             });
         }
+        let count = windows * recipe.window;
+        let (inputs, targets) = (&tokens[..count], &tokens[1..=count]);
+        let batch = recipe.sequences * recipe.window;
         let model = self.model()?;
-        let windows: Vec<&[u32]> = (0..count)
-            .step_by(recipe.window)
-            .map(|start| &tokens[start..=(start + recipe.window).min(count)])
-            .collect();
         let mut nats = 0.0;
-        for windows in windows.chunks(recipe.sequences) {
-            let mut memory = self.recall(windows.len())?;
-            let inputs: Vec<&[u32]> = windows
-                .iter()
-                .map(|window| &window[..window.len() - 1])
-                .collect();
-            let logits = model.forward(&inputs, &mut model.cache(windows.len()), &mut memory)?;
-            for (logits, window) in logits.iter().zip(windows) {
-                let targets = Tensor::new(&window[1..], logits.device())?;
-                let mean = cross_entropy(logits, &targets)?.to_scalar::<f32>()?;
-                nats += f64::from(mean) * (window.len() - 1) as f64;
-            }
+        for (inputs, targets) in inputs.chunks(batch).zip(targets.chunks(batch)) {
+            let (inputs, targets) = (cut(inputs, recipe.window), cut(targets, recipe.window));
+            let (mut cache, mut memory) = (model.cache(inputs.len()), self.recall(inputs.len())?);
+            let mean = model.loss(&inputs, &targets, &mut cache, &mut memory)?;
+            nats += f64::from(mean.to_scalar::<f32>()?) * (inputs.len() * recipe.window) as f64;
         }
         let bytes = self.corpus.vocabulary().bytes(&tokens[1..=count]);
         Ok(Measured {
@@ -65,4 +60,8 @@ impl Trainer<'_> {
             bits_per_byte: nats / LN_2 / bytes as f64,
         })
     }
+}
+
+fn cut(tokens: &[u32], window: usize) -> Vec<&[u32]> {
+    tokens.chunks_exact(window).collect()
 }

@@ -5,6 +5,8 @@ use crate::{EngramRecipe, Recipe};
 /// A recipe by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Preset {
+    /// A minute on one core, for studies of many trainings.
+    Study,
     /// Minutes on two cores.
     Tiny,
     /// An hour or so on some cores.
@@ -15,11 +17,12 @@ pub enum Preset {
 
 impl Preset {
     /// All of them, the smallest first.
-    pub const ALL: [Self; 3] = [Self::Tiny, Self::Small, Self::Base];
+    pub const ALL: [Self; 4] = [Self::Study, Self::Tiny, Self::Small, Self::Base];
 
     /// Its name.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Study => "study",
             Self::Tiny => "tiny",
             Self::Small => "small",
             Self::Base => "base",
@@ -35,6 +38,21 @@ impl Preset {
     pub fn recipe(self) -> Recipe {
         match self {
             Self::Tiny => tiny(),
+            Self::Study => Recipe {
+                vocabulary: 1024,
+                hidden: 64,
+                latent: 24,
+                experts: 12,
+                inner: 128,
+                engram: Some(EngramRecipe {
+                    heads: 2,
+                    ..engram(&[1], 8, 200_000)
+                }),
+                rate: 4e-3,
+                steps: 600,
+                measured: 65_536,
+                ..tiny()
+            },
             Self::Small => Recipe {
                 vocabulary: 4096,
                 hidden: 192,
@@ -94,13 +112,13 @@ fn tiny() -> Recipe {
         engram: Some(engram(&[1], 8, 200_000)),
         sequences: 8,
         window: 128,
-        steps: 600,
+        steps: 300,
         warmup: 30,
         rate: 3e-3,
         rows_rate: 5.0,
         decay: 0.1,
         clip: 1.0,
-        balance: 1e-3,
+        balance: 1e-2,
         measured: 16_384,
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{Error, Vocabulary};
 
 /// Taps of the short convolution, as the article has it.
-const KERNEL: u32 = 4;
+pub(crate) const KERNEL: u32 = 4;
 
 /// The sizes of a model and the way it is trained.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

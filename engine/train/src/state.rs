@@ -11,7 +11,8 @@ use candle_core::{Tensor, Var};
 use engram_format::{Digest, Digester};
 use engram_io::{IoError, publish_bytes};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::{
     Error, StepReport, Table, Trainer,
@@ -19,6 +20,8 @@ use crate::{
     checkpoint::{Stored, serialize},
 };
 
+/// Name of the field that says what a state is of.
+const ABOUT: &str = "training";
 /// What is written of each step.
 const REPORT: usize = 4;
 
@@ -36,7 +39,7 @@ impl Trainer<'_> {
         for (name, moments) in &self.adam.moments {
             tensors.push((format!("first/{name}"), Stored::of(&moments.first)?));
             tensors.push((format!("second/{name}"), Stored::of(&moments.second)?));
-            updates.insert(name, moments.updates);
+            updates.insert(name.clone(), moments.updates);
         }
         for (index, table) in self.tables().iter().enumerate() {
             for (part, values) in [
@@ -73,13 +76,15 @@ impl Trainer<'_> {
         let views = tensors
             .iter()
             .map(|(name, stored)| (name.as_str(), stored.bytes.as_slice()));
-        let updates = serde_json::json!(updates).to_string();
-        let metadata = HashMap::from([
-            ("recipe".to_owned(), self.recipe_text()),
-            ("corpus".to_owned(), self.corpus.digest().to_string()),
-            ("digest".to_owned(), digest(views, &updates).to_string()),
-            ("updates".to_owned(), updates),
-        ]);
+        let mut about = About {
+            recipe: json!(self.recipe),
+            corpus: self.corpus.digest().to_string(),
+            updates,
+            digest: None,
+        };
+        about.digest = Some(about.digest_with(views));
+        // One field: more would come in another order each time.
+        let metadata = HashMap::from([(ABOUT.to_owned(), json!(about).to_string())]);
         Ok(publish_bytes(path, &serialize(&tensors, Some(metadata)))?)
     }
 
@@ -94,28 +99,24 @@ impl Trainer<'_> {
             source,
         })?;
         let state = State::open(path, &bytes)?;
-        state.check(
-            "the corpus",
-            &self.corpus.digest().to_string(),
-            state.field("corpus")?,
-        )?;
-        state.check_recipe(&self.recipe_text())?;
+        state.check_recipe(&json!(self.recipe))?;
+        let corpus = self.corpus.digest().to_string();
+        state.check("the corpus", &corpus, &state.about.corpus)?;
 
         let mut weights = Vec::new();
         for (name, variable) in &self.variables {
             weights.push((variable.clone(), state.tensor("weight", name, variable)?));
         }
         let mut adam = Adam::default();
-        let updates: BTreeMap<String, u32> = state.json("updates")?;
-        for (name, updates) in updates {
-            let variable = self.variables.get(&name);
-            let variable = variable.ok_or_else(|| state.fault(&name, "there", "no such tensor"))?;
+        for (name, &updates) in &state.about.updates {
+            let variable = self.variables.get(name);
+            let variable = variable.ok_or_else(|| state.fault(name, "there", "no such tensor"))?;
             let moments = Moments {
-                first: state.tensor("first", &name, variable)?,
-                second: state.tensor("second", &name, variable)?,
+                first: state.tensor("first", name, variable)?,
+                second: state.tensor("second", name, variable)?,
                 updates,
             };
-            adam.moments.insert(name, moments);
+            adam.moments.insert(name.clone(), moments);
         }
         let tables = self.tables().iter().enumerate();
         let tables = tables
@@ -132,21 +133,32 @@ impl Trainer<'_> {
         (self.adam, self.steps) = (adam, steps);
         Ok(())
     }
-
-    fn recipe_text(&self) -> String {
-        serde_json::json!(self.recipe).to_string()
-    }
 }
 
-/// Of all values and counts.
-fn digest<'a>(tensors: impl Iterator<Item = (&'a str, &'a [u8])>, updates: &str) -> Digest {
-    let mut digester = Digester::new();
-    for (name, bytes) in tensors {
-        digester.update(name.as_bytes());
-        digester.update(bytes);
+/// What a state says beside its tensors.
+#[derive(Debug, Serialize, Deserialize)]
+struct About {
+    recipe: Value,
+    /// Digest of the corpus.
+    corpus: String,
+    /// Of each tensor that has had some.
+    updates: BTreeMap<String, u32>,
+    /// Of all else; none while it is taken.
+    digest: Option<Digest>,
+}
+
+impl About {
+    /// The digest of this and of `tensors`, in the order of their names.
+    fn digest_with<'a>(&self, tensors: impl Iterator<Item = (&'a str, &'a [u8])>) -> Digest {
+        let mut digester = Digester::new();
+        let plain = json!([self.recipe, self.corpus, self.updates]);
+        digester.update(plain.to_string().as_bytes());
+        for (name, bytes) in tensors {
+            digester.update(name.as_bytes());
+            digester.update(bytes);
+        }
+        digester.finish()
     }
-    digester.update(updates.as_bytes());
-    digester.finish()
 }
 
 fn words<T, const N: usize>(bytes: &[u8], word: impl Fn([u8; N]) -> T) -> Vec<T> {
@@ -161,7 +173,7 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 struct State<'a> {
     path: PathBuf,
     tensors: SafeTensors<'a>,
-    fields: HashMap<String, String>,
+    about: About,
 }
 
 impl<'a> State<'a> {
@@ -173,20 +185,34 @@ impl<'a> State<'a> {
             expected: "a state that a training wrote".into(),
         };
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
+        let fields = metadata.metadata().iter().flatten();
+        let about = fields
+            .filter(|(name, _)| *name == ABOUT)
+            .map(|(_, text)| text);
+        let about = about.map(|text| serde_json::from_str::<About>(text)).next();
+        let about = about.and_then(Result::ok).ok_or_else(|| Error::State {
+            path: path.into(),
+            field: ABOUT.into(),
+            found: "missing or unreadable".into(),
+            expected: "what a training writes".into(),
+        })?;
         let state = Self {
             path: path.into(),
             tensors: SafeTensors::deserialize(bytes).map_err(unreadable)?,
-            fields: metadata.metadata().clone().unwrap_or_default(),
+            about,
         };
         let mut views = state.tensors.tensors();
         views.sort_by(|(a, _), (b, _)| a.cmp(b));
         let views = views
             .iter()
             .map(|(name, view)| (name.as_str(), view.data()));
-        let found = digest(views, state.field("updates")?).to_string();
-        let expected = state.field("digest")?;
-        if found != expected {
-            return Err(state.fault("the digest of all values", &found, expected));
+        let found = state.about.digest_with(views);
+        if Some(found) != state.about.digest {
+            let expected = state
+                .about
+                .digest
+                .map_or_else(String::new, |of| of.to_string());
+            return Err(state.fault("the digest of all values", &found.to_string(), &expected));
         }
         Ok(state)
     }
@@ -198,16 +224,6 @@ impl<'a> State<'a> {
             found: found.into(),
             expected: expected.into(),
         }
-    }
-
-    fn field(&self, name: &str) -> Result<&str, Error> {
-        let field = self.fields.get(name).map(String::as_str);
-        field.ok_or_else(|| self.fault(name, "missing", "there"))
-    }
-
-    fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, Error> {
-        let text = self.field(name)?;
-        serde_json::from_str(text).map_err(|error| self.fault(name, text, &error.to_string()))
     }
 
     fn check(&self, field: &str, now: &str, found: &str) -> Result<(), Error> {
@@ -223,16 +239,13 @@ impl<'a> State<'a> {
     }
 
     /// Names the first field that differs.
-    fn check_recipe(&self, now: &str) -> Result<(), Error> {
-        let found = self.field("recipe")?;
-        let fields = |text: &str| serde_json::from_str::<BTreeMap<String, Value>>(text);
-        if let (Ok(found), Ok(now)) = (fields(found), fields(now)) {
-            for (field, now) in &now {
-                let found = found.get(field).unwrap_or(&Value::Null);
-                self.check(field, &now.to_string(), &found.to_string())?;
-            }
+    fn check_recipe(&self, now: &Value) -> Result<(), Error> {
+        let fields = now.as_object().into_iter().flatten();
+        for (field, now) in fields {
+            let found = &self.about.recipe[field];
+            self.check(field, &now.to_string(), &found.to_string())?;
         }
-        self.check("the recipe", now, found)
+        Ok(())
     }
 
     fn values(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<TensorView<'_>, Error> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor, Var, backprop::GradStore};
 use engram::Hasher;
 use engram_checkpoint::Family;
-use engram_model::{Config, Model, cross_entropy, engram::Blocks};
+use engram_model::{Config, Model, engram::Blocks};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -228,23 +228,21 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// Too little text, a loss that is no number, a computation that fails. The model then is as it was.
     pub fn step(&mut self) -> Result<StepReport, Error> {
+        // On a thread of the pool: what is computed in parallel need not wake another to begin.
+        rayon::scope(|_| self.step_here())
+    }
+
+    fn step_here(&mut self) -> Result<StepReport, Error> {
         let step = self.steps.len();
         let windows = self.batches.of(step, self.corpus.training())?;
         let last = self.recipe.window;
         let inputs: Vec<&[u32]> = windows.iter().map(|window| &window[..last]).collect();
-        let targets: Vec<u32> = windows
-            .iter()
-            .flat_map(|window| &window[1..])
-            .copied()
-            .collect();
-        let count = targets.len();
-        let targets = Tensor::from_vec(targets, count, &self.device)?;
+        let targets: Vec<&[u32]> = windows.iter().map(|window| &window[1..]).collect();
 
         let model = self.build(true)?;
         let mut memory = Counted::new(self.recall_with(inputs.len(), true)?);
         let mut cache = model.cache(inputs.len());
-        let logits = model.forward_all(&inputs, &mut cache, &mut memory)?;
-        let loss = cross_entropy(&logits.flatten_to(1)?, &targets)?;
+        let loss = model.loss(&inputs, &targets, &mut cache, &mut memory)?;
         let gradients = loss.backward()?;
         let loss = f64::from(loss.to_scalar::<f32>()?);
         let (loads, read) = (memory.loads, memory.memory.map(Recall::into_read));

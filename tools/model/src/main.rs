@@ -5,6 +5,7 @@
 mod cmd;
 mod layers;
 mod open;
+mod study;
 mod synth;
 mod tiers;
 mod training;
@@ -27,6 +28,9 @@ enum Command {
     Bench(cmd::bench::Args),
     Synth(cmd::synth::Args),
     Train(cmd::train::Args),
+    Demo(cmd::demo::Args),
+    Sweep(cmd::sweep::Args),
+    Position(cmd::position::Args),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +39,9 @@ fn main() -> ExitCode {
         Command::Bench(args) => args.run(),
         Command::Synth(args) => args.run(),
         Command::Train(args) => args.run(),
+        Command::Demo(args) => args.run(),
+        Command::Sweep(args) => args.run(),
+        Command::Position(args) => args.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -23,7 +23,7 @@ const HELD_OUT: f64 = 0.05;
 /// The same text is held out whatever the seed of a training.
 const SPLIT_SEED: u64 = 0;
 /// A stopped training loses no more than this.
-const SAVE_EVERY: Duration = Duration::from_secs(120);
+const SAVE_EVERY: Duration = Duration::from_mins(2);
 const PRINT_EVERY: Duration = Duration::from_secs(5);
 
 /// What a training says meanwhile.

@@ -44,6 +44,9 @@ pub(crate) struct RecipeArgs {
     /// Steps in all
     #[arg(long, value_name = "COUNT")]
     steps: Option<usize>,
+    /// The largest learning rate
+    #[arg(long)]
+    rate: Option<f64>,
     /// Other weights and another order of the text
     #[arg(long)]
     seed: Option<u64>,
@@ -74,6 +77,7 @@ impl RecipeArgs {
         let preset = Preset::named(&self.preset).context("no such preset")?;
         let mut recipe = preset.recipe();
         recipe.steps = self.steps.unwrap_or(recipe.steps);
+        recipe.rate = self.rate.unwrap_or(recipe.rate);
         recipe.seed = self.seed.unwrap_or(recipe.seed);
         recipe.experts = self.experts.unwrap_or(recipe.experts);
         recipe.engram = recipe.engram.filter(|_| !self.no_engram);
