@@ -8,10 +8,12 @@ mod groups;
 mod kind;
 mod layers;
 mod open;
+mod study;
 mod subject;
 mod synth;
 mod text;
 mod tiers;
+mod training;
 
 use std::process::ExitCode;
 
@@ -34,6 +36,10 @@ enum Command {
     Lens(cmd::lens::Args),
     Similarity(cmd::similarity::Args),
     Classes(cmd::classes::Args),
+    Train(cmd::train::Args),
+    Demo(cmd::demo::Args),
+    Sweep(cmd::sweep::Args),
+    Position(cmd::position::Args),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +51,10 @@ fn main() -> ExitCode {
         Command::Lens(args) => args.run(),
         Command::Similarity(args) => args.run(),
         Command::Classes(args) => args.run(),
+        Command::Train(args) => args.run(),
+        Command::Demo(args) => args.run(),
+        Command::Sweep(args) => args.run(),
+        Command::Position(args) => args.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use candle_core::Tensor;
 use engram::{Batch, Buffer, RowId, Ticket};
 
-use super::{Engram, LayerBlock, pass::Pass};
+use super::{Engram, pass::Pass};
 use crate::Error;
 
 /// Rows of one block and one pass that have been asked for.
@@ -31,7 +31,7 @@ pub(super) enum Arrived {
 impl Engram {
     /// Asks for rows of the block at `index`.
     pub(super) fn ask(&self, index: usize, rows: &[RowId]) -> Result<Coming, Error> {
-        let layer = self.blocks[index].layer;
+        let layer = self.layer(index);
         #[cfg(feature = "ring")]
         if let Some(through) = &self.through
             && let Some(staged) = through.ask(layer, rows)?
@@ -44,6 +44,11 @@ impl Engram {
         ))
     }
 
+    /// The layer id of the block at `index`.
+    fn layer(&self, index: usize) -> u32 {
+        self.store.scheme().layers[index].layer
+    }
+
     /// The rows of the block at `index` as its tensor; zero where a place of `pass` has none.
     pub(super) fn values(
         &self,
@@ -51,7 +56,7 @@ impl Engram {
         arrived: &Arrived,
         pass: &Pass,
     ) -> Result<Tensor, Error> {
-        let LayerBlock { codec, .. } = self.blocks[index];
+        let codec = self.store.codec(self.layer(index))?;
         let columns = self.store.scheme().column_count();
         let (token_bytes, token_values) = (columns * codec.row_bytes(), columns * codec.width());
         let shape = (pass.tokens.len(), pass.most(), token_values);

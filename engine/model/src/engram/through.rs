@@ -28,8 +28,8 @@ impl Engram {
     /// # Errors
     /// A ring of another pack or whose values are not f32, or blocks on a GPU and a ring elsewhere.
     pub fn through(mut self, ring: Arc<Ring>) -> Result<Self, Error> {
-        for block in &self.blocks {
-            let ports = ring.ports(block.layer)?;
+        for layer in &self.store.scheme().layers {
+            let ports = ring.ports(layer.layer)?;
             let port = ports.first().ok_or(Error::Ring {
                 field: "passes",
                 found: "none".into(),
@@ -45,8 +45,8 @@ impl Engram {
             if port.output() != Output::F32 {
                 return fault("the output", format!("{:?}", port.output()), "F32".into());
             }
-            if port.codec() != block.codec {
-                let (found, expected) = (port.codec(), block.codec);
+            let (found, expected) = (port.codec(), self.store.codec(layer.layer)?);
+            if found != expected {
                 return fault("the codec", format!("{found:?}"), format!("{expected:?}"));
             }
         }
