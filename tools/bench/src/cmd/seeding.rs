@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Tokens looked up one by one at the beginning of a text, as in decoding.
-const SINGLE: usize = 256;
+const SINGLE: usize = CHUNK;
 /// Tokens looked up at a time after those.
 const CHUNK: usize = 512;
 /// Longest time until the first rows of a profile are read.
