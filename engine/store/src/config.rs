@@ -67,8 +67,9 @@ pub struct Config {
     /// same pack and size share it; if not given, the cache is the process's own.
     pub cache_folder: Option<PathBuf>,
     /// Counts of n-grams to be expected (`format-spec/PROFILE.md`). The file is read and checked when the pack is
-    /// opened; then a thread reads the rows that are wanted most into the cache, where it has room, until
-    /// that is full. [`Store::seeded`](crate::Store::seeded) waits for it.
+    /// opened, in some 40 ns an n-gram; then a thread reads the rows that are wanted most into the cache, where it
+    /// has room, until that is full. Look-ups share the drive with it meanwhile;
+    /// [`Store::seeded`](crate::Store::seeded) waits for it.
     pub profile: Option<PathBuf>,
     /// Threads that read; 0 for as many as suit the reader. Each of `io_uring` holds
     /// [`Self::io_depth`] reads in flight, each other thread one. Where `io_uring` is refused, as many

@@ -1,6 +1,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -17,9 +18,11 @@ use crate::{
 };
 
 /// Tokens looked up one by one at the beginning of a text, as in decoding.
-const SINGLE: usize = 256;
+const SINGLE: usize = CHUNK;
 /// Tokens looked up at a time after those.
 const CHUNK: usize = 512;
+/// Longest time until the first rows of a profile are read.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Tokens of a text that count as its beginning.
 const FIRST: usize = 4_096;
 
@@ -53,7 +56,7 @@ pub(crate) struct Args {
 struct Setting {
     name: &'static str,
     profile: bool,
-    /// Whether the cache is full before the text begins.
+    /// Whether all rows of the profile are in the cache before the text begins, or only the first.
     waits: bool,
     /// Whether half of the memory is for columns.
     columns: bool,
@@ -151,6 +154,9 @@ impl Args {
             seeded.map_err(|error| anyhow!("cannot seed the cache: {error}"))?;
         }
         let seeding = start.elapsed();
+        while setting.profile && store.metrics().seeded_rows == 0 && start.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(1));
+        }
         let (mut singles, first_hits, elapsed) = look_up(&store, tokens)?;
         Ok(Figures {
             open_ms: 1e3 * opened.as_secs_f64(),
