@@ -10,7 +10,7 @@ use std::{
 };
 
 use candle_core::{Device, Tensor, safetensors};
-use engram_model::{Config, Model, Profile};
+use engram_model::{Config, LayerTimes, Model};
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -51,7 +51,7 @@ fn a_fresh_model_runs_and_its_layers_can_be_timed() {
     let fresh: HashMap<String, Tensor> = fresh.into_iter().collect();
     safetensors::save(&fresh, folder.path().join("model.safetensors")).unwrap();
     let model = Model::load(folder.path(), &Device::Cpu).unwrap();
-    let mut profile = Profile::new((), config.layers());
+    let mut profile = LayerTimes::new((), config.layers());
     assert_eq!(profile.layers(), [Duration::ZERO; 3]);
     let logits = model
         .forward(&[&[1, 2, 3]], &mut model.cache(1), &mut profile)

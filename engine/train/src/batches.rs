@@ -59,7 +59,8 @@ impl Batches {
         let order = match &mut self.order {
             Some((of, order)) if *of == pass => order,
             other => {
-                let mut random = StdRng::seed_from_u64(self.seed.wrapping_add(pass as u64));
+                // No pass of one seed may be one of another.
+                let mut random = StdRng::seed_from_u64(self.seed ^ (pass as u64).rotate_left(32));
                 let offset = random.random_range(0..self.window);
                 let mut order: Vec<usize> = (0..windows)
                     .map(|index| index * self.window + offset)
@@ -99,6 +100,11 @@ mod tests {
         assert_eq!(again, steps[4].concat());
         let other = Batches::new(10, 3, 8).of(4, &tokens).unwrap().concat();
         assert_ne!(other, again);
+        // Steps 3 to 5 are the second pass.
+        let next_seed =
+            (0..3).map(|step| Batches::new(10, 3, 8).of(step, &tokens).unwrap().concat());
+        let second_pass = steps[3..].iter().map(|step| step.concat());
+        assert!(next_seed.zip(second_pass).all(|(a, b)| a != b));
         let error = batches.of(0, &tokens[..20]).unwrap_err().to_string();
         assert!(error.contains("20 tokens, expected 21"), "{error}");
     }

@@ -68,13 +68,17 @@ pub enum Error {
         /// What should be there.
         expected: String,
     },
-    /// A loss that is no number: the learning rate is too large.
-    #[error("the loss of step {step} is {loss}")]
+    /// A loss, or a gradient, that is no number: the learning rate is too large.
+    #[error(
+        "the loss of step {step} is {loss}, the norm of its gradients {norm}: try a smaller rate"
+    )]
     Diverged {
         /// The step, from zero.
         step: usize,
         /// Its loss.
         loss: f64,
+        /// The norm of its gradients.
+        norm: f64,
     },
     /// A configuration that cannot be read back.
     #[error(transparent)]

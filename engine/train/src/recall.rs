@@ -24,8 +24,8 @@ pub struct Recall<'a> {
     rows: RowIds,
     /// Tokens of each sequence in the pass.
     counts: Vec<usize>,
-    /// What each block has read in the pass.
-    read: Vec<(Touched, Tensor)>,
+    /// What each block has read in the pass, in the order of the tables, which need not be that of layers.
+    read: Vec<Option<(Touched, Tensor)>>,
 }
 
 impl<'a> Recall<'a> {
@@ -51,7 +51,7 @@ impl<'a> Recall<'a> {
 
     /// The rows that each block has read in the last pass, and the variable that has them.
     pub(crate) fn into_read(self) -> Vec<(Touched, Tensor)> {
-        self.read
+        self.read.into_iter().flatten().collect()
     }
 
     /// The rows of the block at `index`, `[sequences, most tokens, columns * width]`; any row stands in for those of a
@@ -59,7 +59,7 @@ impl<'a> Recall<'a> {
     fn rows(&self, index: usize, stream: &Tensor) -> candle_core::Result<Tensor> {
         let (sequences, most, ..) = stream.dims4()?;
         let columns = self.hasher.scheme().column_count();
-        let (touched, rows) = &self.read[index];
+        let (touched, rows) = self.read[index].as_ref().expect("read before");
         let places = if self.counts.iter().all(|&count| count == most) {
             touched.places.clone()
         } else {
@@ -93,6 +93,7 @@ impl Memory for Recall<'_> {
         self.hasher.extend_batch(&mut requests, &mut self.rows)?;
         self.counts = tokens.iter().map(|tokens| tokens.len()).collect();
         self.read.clear();
+        self.read.resize_with(self.tables.len(), || None);
         Ok(())
     }
 
@@ -105,7 +106,7 @@ impl Memory for Recall<'_> {
         if self.learns {
             rows = Var::from_tensor(&rows)?.into_inner();
         }
-        self.read.push((touched, rows));
+        self.read[index] = Some((touched, rows));
         let rows = self.rows(index, stream)?;
         let state = &mut self.states[index];
         let (stream, _) = self

@@ -226,7 +226,8 @@ impl<'a> Trainer<'a> {
     /// Makes the next step.
     ///
     /// # Errors
-    /// Too little text, a loss that is no number, a computation that fails. The model then is as it was.
+    /// Too little text, or a loss that is no number: the model then is as it was. A computation that fails: then go on
+    /// from a state that was saved, for some of the weights may have moved.
     pub fn step(&mut self) -> Result<StepReport, Error> {
         // On a thread of the pool: what is computed in parallel need not wake another to begin.
         rayon::scope(|_| self.step_here())
@@ -249,7 +250,7 @@ impl<'a> Trainer<'a> {
         let read = read.unwrap_or_default();
         let norm = self.norm(&gradients, &read)?;
         if !(loss.is_finite() && norm.is_finite()) {
-            return Err(Error::Diverged { step, loss });
+            return Err(Error::Diverged { step, loss, norm });
         }
         let report = StepReport {
             loss,

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use engram_bench::report;
-use engram_model::{Generator, Options, Profile, Sampling};
+use engram_model::{Generator, LayerTimes, Options, Sampling};
 use serde::Serialize;
 
 use crate::{
@@ -93,7 +93,7 @@ impl Args {
 
         let prompts: Vec<&[u32]> = encoded.iter().map(Vec::as_slice).collect();
         let session = engram.session(prompts.len());
-        let mut memory = Profile::new(session, model.config().layers());
+        let mut memory = LayerTimes::new(session, model.config().layers());
         let start = Instant::now();
         let mut generator = Generator::new(&model, &mut memory, &prompts, options)?;
         let seconds = start.elapsed().as_secs_f64();
@@ -159,7 +159,7 @@ impl Args {
 impl Phase {
     /// What `memory` has measured, which begins anew.
     fn take(
-        memory: &mut Profile<engram_model::Session<'_>>,
+        memory: &mut LayerTimes<engram_model::Session<'_>>,
         tokens: usize,
         seconds: f64,
         tiers: Vec<TierReport>,

@@ -8,14 +8,14 @@ use crate::{Error, Memory};
 
 /// A memory that takes the time of the decoder layers around it.
 #[derive(Debug)]
-pub struct Profile<M> {
+pub struct LayerTimes<M> {
     memory: M,
     layers: Vec<Duration>,
     /// The layer that is being computed, since when, and where.
     computing: Option<(usize, Instant, Device)>,
 }
 
-impl<M: Memory> Profile<M> {
+impl<M: Memory> LayerTimes<M> {
     /// Of a model with so many `layers`, whose memory is `memory`.
     pub fn new(memory: M, layers: usize) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl<M: Memory> Profile<M> {
     }
 }
 
-impl<M: Memory> Memory for Profile<M> {
+impl<M: Memory> Memory for LayerTimes<M> {
     fn begin(&mut self, before: &[usize], tokens: &[&[u32]]) -> Result<(), Error> {
         self.computing = None;
         self.memory.begin(before, tokens)
