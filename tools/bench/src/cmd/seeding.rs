@@ -22,7 +22,7 @@ const SINGLE: usize = CHUNK;
 /// Tokens looked up at a time after those.
 const CHUNK: usize = 512;
 /// Longest time until the first rows of a profile are read.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Tokens of a text that count as its beginning.
 const FIRST: usize = 4_096;
 
