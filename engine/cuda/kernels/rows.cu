@@ -1,6 +1,6 @@
 // Rows of a table to values: the device's side of engram_format::RowCodec, bit for bit.
 //
-// Compiled to rows.ptx by make_ptx.py, and by a C++ compiler through host.hpp for tests without a GPU. A thread makes
+// Compiled to rows.ptx by make_ptx.py, and by a C++ compiler through host.cpp for tests without a GPU. A thread makes
 // `step` consecutive values of one row, so threads never wait for one another. src/kernels.rs has the same structures.
 
 #ifndef ENGRAM_HOST

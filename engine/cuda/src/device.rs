@@ -3,7 +3,10 @@
 use std::{
     fmt, mem,
     ptr::NonNull,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -37,7 +40,7 @@ impl Device {
 
     /// Whether it is a GPU, and not what stands in for one.
     pub fn is_gpu(&self) -> bool {
-        self.0.is_gpu()
+        self.0.context().is_some()
     }
 
     /// What it is called.
@@ -54,6 +57,7 @@ impl Device {
             handle: self.0.stream(rank)?,
             device: self.clone(),
             is_ours: true,
+            is_captured: AtomicBool::new(false),
             kept: Mutex::default(),
         })
     }
@@ -150,14 +154,14 @@ impl PinnedMemory {
     }
 
     /// The bytes, while no device uses them.
-    pub(crate) fn as_slice(&mut self) -> &mut [u8] {
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
         // SAFETY: so many initialised bytes, borrowed as long as this value. That no device uses them is for the callers
         // in this crate to know, as their comments say.
         unsafe { std::slice::from_raw_parts_mut(self.address.as_ptr().cast(), self.bytes) }
     }
 
-    /// As [`Self::as_slice`], as u64.
-    pub(crate) fn as_words(&mut self) -> &mut [u64] {
+    /// As [`Self::as_mut_slice`], as u64.
+    pub(crate) fn as_mut_words(&mut self) -> &mut [u64] {
         // SAFETY: as above; the address is a multiple of 8, and any bits make a u64.
         unsafe {
             std::slice::from_raw_parts_mut(self.address.as_ptr(), self.bytes / size_of::<u64>())
@@ -197,14 +201,25 @@ unsafe impl RowMemory for PinnedMemory {
     }
 }
 
-/// What work in a stream uses, and so must live as long.
-type Kept = Vec<Arc<dyn Send + Sync>>;
+/// What must live as long as work that uses it.
+type Used = Vec<Arc<dyn Send + Sync>>;
+
+/// What a stream keeps.
+#[derive(Default)]
+struct Kept {
+    /// For the work that is in it.
+    until_done: Used,
+    /// Its owner, if that is somebody else.
+    whole_life: Option<Arc<cudarc::driver::CudaStream>>,
+}
 
 /// Work of a device, done in order. When dropped it waits for all of it.
 pub struct Stream {
     handle: Handle,
     device: Device,
     is_ours: bool,
+    /// Whether what is put in is kept for a graph.
+    is_captured: AtomicBool,
     kept: Mutex<Kept>,
 }
 
@@ -219,6 +234,7 @@ impl Stream {
             handle,
             device: device.clone(),
             is_ours: false,
+            is_captured: AtomicBool::new(false),
             kept: Mutex::default(),
         }
     }
@@ -226,20 +242,20 @@ impl Stream {
     /// A stream of cudarc, such as candle's, in the primary context of `device`.
     ///
     /// # Errors
-    /// A stand-in for a device.
+    /// A stream of another device.
     pub fn of_cudarc(
         device: &Device,
         stream: Arc<cudarc::driver::CudaStream>,
     ) -> Result<Self, DeviceError> {
-        if !device.is_gpu() {
+        if device.0.context() != Some(stream.context().cu_ctx() as u64) {
             return Err(DeviceError::Unsupported {
                 device: device.name(),
-                what: "work in streams of CUDA",
+                what: "work in streams of another context",
             });
         }
-        // SAFETY: cudarc's contexts are primary ones; the stream is kept.
+        // SAFETY: the stream is in the device's context, and is kept as long as this value.
         let of_both = unsafe { Self::of(device, stream.cu_stream() as u64) };
-        of_both.keep(stream);
+        of_both.kept().whole_life = Some(stream);
         Ok(of_both)
     }
 
@@ -256,10 +272,25 @@ impl Stream {
     /// Waits until all work is done.
     ///
     /// # Errors
-    /// Work that has failed.
+    /// Work that has failed, or a stream that is being captured.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
+        self.check_not_captured()?;
+        // What is put in meanwhile keeps what it uses beside this.
+        let used = mem::take(&mut self.kept().until_done);
         // SAFETY: the stream is there until this is dropped.
-        unsafe { self.device.0.synchronize(self.handle) }
+        let done = unsafe { self.device.0.synchronize(self.handle) };
+        if done.is_err() {
+            self.kept().until_done.extend(used);
+        }
+        done
+    }
+
+    /// Refuses what a graph cannot do again and again.
+    pub(crate) fn check_not_captured(&self) -> Result<(), DeviceError> {
+        if self.is_captured.load(Ordering::Acquire) {
+            return Err(DeviceError::Captured);
+        }
+        Ok(())
     }
 
     /// The bytes of `memory`, once all work is done.
@@ -268,12 +299,27 @@ impl Stream {
     /// Memory of another device, work that has failed, or no memory.
     pub fn read(&self, memory: &DeviceMemory) -> Result<Vec<u8>, DeviceError> {
         self.check(&memory.device)?;
-        let mut pinned = self.device.pinned(memory.bytes)?;
+        self.check_not_captured()?;
+        let pinned = self.device.pinned(memory.bytes)?;
         // SAFETY: both are borrowed or ours until the stream has been waited for.
         let copied = unsafe { self.copy(memory.address, pinned.address(), memory.bytes) };
-        self.synchronize()?;
+        self.take(pinned, memory.bytes, copied)
+    }
+
+    /// The first `bytes` bytes of `pinned`, once all work is done, which may include a copy to it.
+    pub(crate) fn take(
+        &self,
+        mut pinned: PinnedMemory,
+        bytes: usize,
+        copied: Result<(), DeviceError>,
+    ) -> Result<Vec<u8>, DeviceError> {
+        if let Err(error) = self.synchronize() {
+            // Who knows what the device still does with it.
+            mem::forget(pinned);
+            return Err(error);
+        }
         copied?;
-        Ok(pinned.as_slice().to_vec())
+        Ok(pinned.as_mut_slice()[..bytes].to_vec())
     }
 
     /// Keeps the stream busy for a while, as computation would.
@@ -304,23 +350,25 @@ impl Stream {
 
     /// The work that `put` puts in this stream, which is not done now but each time the graph is launched.
     ///
+    /// Of this library, a [`Port`](crate::Port) may be waited for, copied and released, and time spun away.
+    ///
     /// # Errors
-    /// Those of `put`, or a driver that refuses, for example since `put` waits for the stream.
+    /// Those of `put`, a stream that is being captured already, or a driver that refuses.
     pub fn capture(
         &self,
         put: impl FnOnce(&Self) -> Result<(), DeviceError>,
     ) -> Result<Graph, DeviceError> {
+        self.check_not_captured()?;
         // SAFETY: the stream is there until this is dropped.
         unsafe { self.device.0.begin_capture(self.handle) }?;
-        let done = put(self);
-        // SAFETY: as above.
-        let handle = unsafe { self.device.0.end_capture(self.handle) }?;
-        let graph = Graph {
-            handle,
-            device: self.device.clone(),
-            kept: self.kept().clone(),
+        let outside = mem::take(&mut self.kept().until_done);
+        self.is_captured.store(true, Ordering::Release);
+        let mut capture = Capture {
+            stream: self,
+            outside,
         };
-        done.map(|()| graph)
+        put(self)?;
+        capture.end()
     }
 
     /// Puts the work of `graph` in this stream.
@@ -329,6 +377,7 @@ impl Stream {
     /// A graph of another device, or a driver that refuses.
     pub fn launch_graph(&self, graph: &Arc<Graph>) -> Result<(), DeviceError> {
         self.check(&graph.device)?;
+        self.check_not_captured()?;
         self.keep(graph.clone());
         // SAFETY: what the graph uses lives as long as it, and this stream keeps it.
         unsafe { self.device.0.launch_graph(graph.handle, self.handle) }
@@ -350,8 +399,8 @@ impl Stream {
         let mut kept = self.kept();
         let is_used =
             |kept: &Arc<dyn Send + Sync>| std::ptr::addr_eq(Arc::as_ptr(kept), Arc::as_ptr(&used));
-        if !kept.iter().any(is_used) {
-            kept.push(used);
+        if !kept.until_done.iter().any(is_used) {
+            kept.until_done.push(used);
         }
     }
 
@@ -408,13 +457,14 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        // Whoever wants to know of failed work has synchronized before.
-        let _ = self.synchronize();
+        // Whoever wants to know of failed work has synchronized before; what it used may be in use still.
+        if self.synchronize().is_err() {
+            mem::forget(mem::take(&mut *self.kept()));
+        }
         if self.is_ours {
             // SAFETY: ours, and nobody has it any more.
             unsafe { self.device.0.destroy_stream(self.handle) };
         }
-        drop(mem::take(&mut *self.kept()));
     }
 }
 
@@ -444,9 +494,15 @@ impl Mark {
     /// Waits until both are passed, and gives the time from this one to `end`.
     ///
     /// # Errors
-    /// Work that has failed, or a mark of another device.
+    /// Work that has failed, a mark of another device, or one that no stream has.
     pub fn until(&self, end: &Self) -> Result<Duration, DeviceError> {
-        // SAFETY: both are there until they are dropped; the driver refuses those of different devices.
+        if !self.device.is_same(&end.device) {
+            return Err(DeviceError::Unsupported {
+                device: self.device.name(),
+                what: "compare its marks with those of another device",
+            });
+        }
+        // SAFETY: both are of this driver, and there until they are dropped.
         unsafe { self.device.0.between(self.handle, end.handle) }
     }
 }
@@ -463,7 +519,40 @@ pub struct Graph {
     handle: Handle,
     device: Device,
     #[expect(dead_code, reason = "held for the work")]
-    kept: Kept,
+    used: Used,
+}
+
+/// A stream that is being captured, whatever happens.
+struct Capture<'a> {
+    stream: &'a Stream,
+    /// What work before the capture uses.
+    outside: Used,
+}
+
+impl Capture<'_> {
+    fn end(&mut self) -> Result<Graph, DeviceError> {
+        let used = mem::replace(
+            &mut self.stream.kept().until_done,
+            mem::take(&mut self.outside),
+        );
+        self.stream.is_captured.store(false, Ordering::Release);
+        // SAFETY: the stream is there as long as this, and has begun to be captured.
+        let handle = unsafe { self.stream.device.0.end_capture(self.stream.handle) }?;
+        Ok(Graph {
+            handle,
+            device: self.stream.device.clone(),
+            used,
+        })
+    }
+}
+
+impl Drop for Capture<'_> {
+    fn drop(&mut self) {
+        if self.stream.is_captured.load(Ordering::Acquire) {
+            // What was put in, or its panic, says what is wrong.
+            let _ = self.end();
+        }
+    }
 }
 
 impl Drop for Graph {

@@ -21,7 +21,8 @@ pub(crate) type Handle = u64;
 pub(crate) unsafe trait Driver: Debug + Send + Sync {
     fn name(&self) -> String;
 
-    fn is_gpu(&self) -> bool;
+    /// The handle of a GPU's context (`CUcontext`); none of what stands in for one.
+    fn context(&self) -> Option<u64>;
 
     /// Whether a stream can wait until a word of memory has a value.
     fn streams_wait_for_values(&self) -> bool;
@@ -38,11 +39,16 @@ pub(crate) unsafe trait Driver: Debug + Send + Sync {
     /// `address` is of pinned memory of so many `bytes` that nothing uses any more.
     unsafe fn free_pinned_memory(&self, address: NonNull<u8>, bytes: usize);
 
-    /// Lets the device read host memory, at the address that this gives.
+    /// Lets the device read host memory, at the address that this gives; once until it is forgotten.
     ///
     /// # Safety
-    /// The memory stays mapped until it is forgotten.
-    unsafe fn register(&self, address: *const u8, bytes: usize) -> Result<u64, DeviceError>;
+    /// The memory stays mapped until it is forgotten, and can be written if `is_writable`.
+    unsafe fn register(
+        &self,
+        address: *const u8,
+        bytes: usize,
+        is_writable: bool,
+    ) -> Result<u64, DeviceError>;
 
     /// # Safety
     /// The memory is registered and no work in a stream reads it.

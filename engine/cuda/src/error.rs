@@ -37,6 +37,25 @@ pub enum DeviceError {
         /// What it cannot do.
         what: &'static str,
     },
+    /// Rows or columns that belong elsewhere.
+    #[error("{what} are not of {expected}")]
+    Foreign {
+        /// What belongs elsewhere.
+        what: &'static str,
+        /// What it should have in common.
+        expected: &'static str,
+    },
+    /// What a graph cannot do again.
+    #[error("the stream is being captured, and a graph cannot do this again and again")]
+    Captured,
+    /// A ring that does nothing any more.
+    #[error(
+        "the way of layer {layer} has ended: the driver refused a pass before, or a thread has panicked"
+    )]
+    Ended {
+        /// The layer.
+        layer: u32,
+    },
     /// A call of the driver that failed.
     #[error("{call}: {message}")]
     Call {

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
-use engram::{HEADER_BYTES, LookupError, RowCodec, RowId};
+use engram::{HEADER_BYTES, RowCodec, RowId};
 
 use crate::{
     device::{Device, DeviceMemory, PinnedMemory, Stream},
     error::{DeviceError, expect},
-    hot::HotRows,
+    hot::{HotRows, check_rows},
     kernels::{Gather, Kernel, Output},
     mapped::MappedColumns,
 };
@@ -57,15 +57,9 @@ impl Gatherer {
             count,
             format!("all {columns} of the layer"),
         )?;
+        mapped.check(device, mapped.store(), mapped.layer())?;
         if let Some(hot) = &hot {
-            let (found, expected) = (hot.layer(), mapped.layer());
-            let field = "the layer of hot rows";
-            expect(
-                found == expected,
-                field,
-                found as usize,
-                expected.to_string(),
-            )?;
+            hot.check(device, mapped.store(), mapped.layer())?;
         }
         let step = mapped.step()?;
         let threads = rows.saturating_mul(codec.width() / step as usize);
@@ -110,21 +104,15 @@ impl Gatherer {
             rows.len(),
             format!("at most {most}"),
         )?;
-        let (mapped, row_count) = (&memory.mapped, memory.mapped.row_count());
-        if let Some(index) = rows.iter().position(|row| row.0 >= row_count) {
-            let error = LookupError::RowOutOfRange {
-                layer: mapped.layer(),
-                index,
-                row: rows[index],
-                row_count,
-            };
-            return Err(error.into());
-        }
+        let mapped = &memory.mapped;
+        check_rows(mapped.store(), mapped.layer(), rows)?;
+        stream.check(mapped.device())?;
+        stream.check_not_captured()?;
         if memory.copied.word(0).load(Ordering::Acquire) != self.passes {
             return Ok(false);
         }
         let mut ids = memory.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        for (id, row) in ids.as_words().iter_mut().zip(rows) {
+        for (id, row) in ids.as_mut_words().iter_mut().zip(rows) {
             *id = row.0;
         }
         let codec = mapped.store().codec(mapped.layer())?;
@@ -186,11 +174,9 @@ impl Gatherer {
             .store()
             .codec(self.memory.mapped.layer())?;
         let bytes = rows.len() * codec.width() * self.output.bytes();
-        let mut pinned = stream.device().pinned(bytes.max(1))?;
+        let pinned = stream.device().pinned(bytes.max(1))?;
         // SAFETY: the stream keeps the output, and is waited for before the pinned memory is touched or dropped.
         let copied = unsafe { stream.copy(self.address(), pinned.address(), bytes) };
-        stream.synchronize()?;
-        copied?;
-        Ok(pinned.as_slice()[..bytes].to_vec())
+        stream.take(pinned, bytes, copied)
     }
 }

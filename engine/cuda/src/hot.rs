@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engram::{Batch, RowId, Store};
+use engram::{Batch, LookupError, RowId, Store};
 
 use crate::{
     device::{Device, DeviceMemory},
@@ -20,6 +20,8 @@ const ENTRY_BYTES: usize = size_of::<u64>();
 /// The hottest rows of a layer's table in device memory, found by kernels and by the host.
 #[derive(Debug)]
 pub struct HotRows {
+    store: Arc<Store>,
+    device: Device,
     layer: u32,
     count: usize,
     stride: usize,
@@ -61,12 +63,13 @@ impl HotRows {
     /// A budget without room for a row, a layer or row that is not there, rows that cannot be read, no memory.
     pub fn load(
         device: &Device,
-        store: &Store,
+        store: &Arc<Store>,
         layer: u32,
         wanted: &[RowId],
         bytes: usize,
     ) -> Result<Arc<Self>, DeviceError> {
         let codec = store.codec(layer)?;
+        check_rows(store, layer, wanted)?;
         let stride = codec.row_bytes().next_multiple_of(ROW_ALIGN);
         let mut entry_count = entries_for(wanted.len());
         let room = loop {
@@ -93,18 +96,16 @@ impl HotRows {
             }
             let key = row.0 + 1;
             let fits = key >> (u64::BITS - PLACE_BITS) == 0;
-            expect(
-                fits,
-                "the largest row id",
-                usize::try_from(row.0).unwrap_or(usize::MAX),
-                "less than 2^36",
-            )?;
+            let id = usize::try_from(row.0).unwrap_or(usize::MAX);
+            expect(fits, "a row id", id, "less than 2^36")?;
             if find(&entries, row.0).is_none() {
                 insert(&mut entries, key, taken.len() as u64);
                 taken.push(row);
             }
         }
         let hot = Self {
+            store: store.clone(),
+            device: device.clone(),
             layer,
             count: taken.len(),
             stride,
@@ -133,7 +134,7 @@ impl HotRows {
             };
             store.lookup(batch, rows)?;
             // The stream is done with it: it was waited for.
-            let places = pinned.as_slice().chunks_exact_mut(self.stride);
+            let places = pinned.as_mut_slice().chunks_exact_mut(self.stride);
             for (row, place) in rows.chunks_exact(row_bytes).zip(places) {
                 place[..row_bytes].copy_from_slice(row);
             }
@@ -143,7 +144,7 @@ impl HotRows {
             stream.synchronize()?;
             to += bytes as u64;
         }
-        pinned.as_words()[..self.entries.len()].copy_from_slice(&self.entries);
+        pinned.as_mut_words()[..self.entries.len()].copy_from_slice(&self.entries);
         let bytes = self.entries.len() * ENTRY_BYTES;
         // SAFETY: as above.
         unsafe { stream.copy(pinned.address(), self.device_entries.address(), bytes) }?;
@@ -167,7 +168,18 @@ impl HotRows {
 
     /// Whether `row` is one of them.
     pub fn holds(&self, row: RowId) -> bool {
-        self.address_of(row).is_some()
+        row.0 < u64::MAX && self.address_of(row).is_some()
+    }
+
+    /// Checks that these are rows of `layer` of `store`, on `device`.
+    pub(crate) fn check(
+        &self,
+        device: &Device,
+        store: &Arc<Store>,
+        layer: u32,
+    ) -> Result<(), DeviceError> {
+        let found = (&self.device, &self.store, self.layer);
+        check_same("hot rows", found, (device, store, layer))
     }
 
     /// Where `row` lies on the device.
@@ -191,6 +203,40 @@ impl HotRows {
 
     pub(crate) fn stride(&self) -> usize {
         self.stride
+    }
+}
+
+/// Checks that what `what` names is of the device, the store and the layer it shall be of.
+pub(crate) fn check_same(
+    what: &'static str,
+    found: (&Device, &Arc<Store>, u32),
+    expected: (&Device, &Arc<Store>, u32),
+) -> Result<(), DeviceError> {
+    let expected = if !found.0.is_same(expected.0) {
+        "the same device"
+    } else if !Arc::ptr_eq(found.1, expected.1) {
+        "the same open store"
+    } else if found.2 != expected.2 {
+        "the same layer"
+    } else {
+        return Ok(());
+    };
+    Err(DeviceError::Foreign { what, expected })
+}
+
+/// Checks that `rows` are rows of the table of `layer`.
+pub(crate) fn check_rows(store: &Store, layer: u32, rows: &[RowId]) -> Result<(), DeviceError> {
+    let columns = store.columns(layer)?;
+    let row_count = columns.iter().map(|column| column.row_count).sum();
+    match rows.iter().position(|row| row.0 >= row_count) {
+        None => Ok(()),
+        Some(index) => Err(LookupError::RowOutOfRange {
+            layer,
+            index,
+            row: rows[index],
+            row_count,
+        }
+        .into()),
     }
 }
 

@@ -7,6 +7,7 @@ use engram::{Column, HEADER_BYTES, RecordLayout, RowId, Store};
 use crate::{
     device::{Device, DeviceMemory},
     error::{DeviceError, expect},
+    hot::check_same,
     kernels::{MappedColumn, step},
 };
 
@@ -15,6 +16,7 @@ use crate::{
 /// The device checks no seals; so all of them are checked once, when the columns are registered.
 #[derive(Debug)]
 pub struct MappedColumns {
+    device: Device,
     layer: u32,
     layout: RecordLayout,
     /// In order; address zero where a column is not resident.
@@ -50,7 +52,8 @@ impl MappedColumns {
     ///
     /// # Errors
     /// A layer without a table or without a resident column, a damaged record, columns of 2^32 rows or more, or a driver
-    /// that refuses, for example for want of memory that may be locked.
+    /// that refuses: for want of memory that may be locked, since they are registered already, or, on some machines, since
+    /// they are shared and so mapped to be read alone.
     pub fn register(
         device: &Device,
         store: &Arc<Store>,
@@ -86,7 +89,11 @@ impl MappedColumns {
                 "less than 2^32",
             )?;
             // SAFETY: the store is held as long as the memory is registered, and keeps it mapped.
-            let address = unsafe { device.driver().register(from.address, from.bytes) }?;
+            let address = unsafe {
+                device
+                    .driver()
+                    .register(from.address, from.bytes, from.is_private)
+            }?;
             registered.push(Registered {
                 address: from.address,
                 device: device.clone(),
@@ -95,6 +102,7 @@ impl MappedColumns {
         }
         let device_columns = upload(device, &columns)?;
         Ok(Arc::new(Self {
+            device: device.clone(),
             layer,
             layout,
             columns,
@@ -117,6 +125,21 @@ impl MappedColumns {
     /// The store that has them.
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    /// Checks that these are columns of `layer` of `store`, for `device`.
+    pub(crate) fn check(
+        &self,
+        device: &Device,
+        store: &Arc<Store>,
+        layer: u32,
+    ) -> Result<(), DeviceError> {
+        let found = (&self.device, &self.store, self.layer);
+        check_same("mapped columns", found, (device, store, layer))
+    }
+
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
     }
 
     /// Whether all columns of the table are mapped.
@@ -161,13 +184,6 @@ impl MappedColumns {
     pub(crate) fn column_count(&self) -> u32 {
         u32::try_from(self.columns.len()).expect("columns are few")
     }
-
-    /// Rows of the table.
-    pub(crate) fn row_count(&self) -> u64 {
-        self.columns
-            .last()
-            .map_or(0, |(column, _)| column.first_row + column.row_count)
-    }
 }
 
 /// The columns in device memory.
@@ -177,7 +193,7 @@ fn upload(
 ) -> Result<DeviceMemory, DeviceError> {
     let bytes = columns.len() * size_of::<MappedColumn>();
     let (mut pinned, memory) = (device.pinned(bytes)?, device.memory(bytes)?);
-    let words = pinned.as_words().as_chunks_mut::<2>().0;
+    let words = pinned.as_mut_words().as_chunks_mut::<2>().0;
     for (words, (_, column)) in words.iter_mut().zip(columns) {
         *words = [column.first_row, column.address];
     }

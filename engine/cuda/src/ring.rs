@@ -8,12 +8,16 @@
 //!                      (ticket)         of the slot        the lane's stream           of the slot
 //! ```
 //!
+//! All work is put in the lane's stream by whoever stages; the stream waits for rows by itself. When they have come, the
+//! host writes a word and calls nothing of the driver.
+//!
 //! Each layer has a lane: a stream, a thread that waits for tickets, and slots that passes use in turn, all with fixed
 //! addresses. A slot's output belongs to the lane's stream while a word is zero and to the consumer's while it is one;
 //! either stream waits for that by itself, so nobody waits on the host, and a captured graph can do it again and again.
 //!
-//! No allocation of pinned or device memory may happen on the same device while a consumer waits for a pass that the
-//! same thread has still to stage: the driver may wait for all streams first.
+//! A graph may be launched before the passes that it waits for are staged. Until they are, no thread may allocate or
+//! free memory of the same device, load kernels, or wait for the whole device: the driver may let that wait for the graph,
+//! and `stage` for that.
 
 mod lane;
 mod resolve;
@@ -97,7 +101,9 @@ impl RingConfig {
 #[derive(Debug)]
 pub struct Ring {
     device: Device,
+    store: Arc<Store>,
     rows: usize,
+    output: Output,
     lanes: Vec<Lane>,
 }
 
@@ -106,7 +112,7 @@ impl Ring {
     /// same and the values of device memory.
     ///
     /// # Errors
-    /// A configuration without rows or passes, with hot rows or columns of no layer; a device whose streams cannot wait
+    /// A configuration without rows or passes, hot rows or columns of another open store or device; a device whose streams cannot wait
     /// for values; no memory.
     pub fn new(
         device: &Device,
@@ -126,23 +132,18 @@ impl Ring {
                 what: "let streams wait for 64-bit values",
             });
         }
+        for hot in &config.hot {
+            hot.check(device, &store, hot.layer())?;
+        }
+        for mapped in &config.mapped {
+            mapped.check(device, &store, mapped.layer())?;
+        }
         let layers: Vec<u32> = store
             .scheme()
             .layers
             .iter()
             .map(|layer| layer.layer)
             .collect();
-        let of_none = |layer: u32| !layers.contains(&layer);
-        let hot = config.hot.iter().map(|hot| hot.layer());
-        let mapped = config.mapped.iter().map(|mapped| mapped.layer());
-        let unknown = hot.chain(mapped).find(|&layer| of_none(layer));
-        let expected = format!("one of {layers:?}");
-        expect(
-            unknown.is_none(),
-            "a layer",
-            unknown.unwrap_or(0) as usize,
-            expected,
-        )?;
         let lanes = layers
             .iter()
             .enumerate()
@@ -150,7 +151,9 @@ impl Ring {
         Ok(Self {
             device: device.clone(),
             rows: config.rows,
+            output: config.output,
             lanes: lanes.collect::<Result<_, _>>()?,
+            store,
         })
     }
 
@@ -159,14 +162,24 @@ impl Ring {
         &self.device
     }
 
+    /// The store that rows come from.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What the device makes of rows.
+    pub fn output(&self) -> Output {
+        self.output
+    }
+
     /// The most rows of a pass.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
     /// Begins to bring the rows of `layer` to the device, `[rows]` in the order given, for the next pass: copies those
-    /// in memory to the staging buffer and asks for the others. Stage what is needed first first: its reads, its copies
-    /// and its stream go before those of later layers.
+    /// in memory to the staging buffer and asks for the others. Stage what is needed first first: its reads are asked for
+    /// first, and its kernels go before those of later layers.
     ///
     /// Never waits: none, if the slot whose turn it is is in use; try again once the pass that has it has been consumed or
     /// dropped.

@@ -6,7 +6,7 @@ mod common;
 
 use common::{OUTPUTS, PACKS, devices, direct, expected, layers, open, some_rows};
 use engram::{Config, Reader, Resident, RowId};
-use engram_cuda::{Gatherer, HotRows, MappedColumns, Output};
+use engram_cuda::{Device, DeviceError, Gatherer, HotRows, MappedColumns, Output};
 
 #[test]
 fn rows_are_gathered_from_host_memory_and_hot_ones_from_the_device() {
@@ -77,12 +77,16 @@ fn what_cannot_be_gathered_is_refused() {
         let hot = HotRows::load(&device, &store, 3, &[RowId(0)], 1 << 12).unwrap();
         let new = |hot, rows| Gatherer::new(&device, mapped.clone(), hot, rows, Output::F32);
         let refused = new(Some(hot), 10).unwrap_err().to_string();
-        assert_eq!(refused, "the layer of hot rows is 3, expected 1");
+        assert_eq!(refused, "hot rows are not of the same layer");
         assert!(new(None, 0).is_err());
         let mut gatherer = new(None, 2).unwrap();
         let stream = device.stream(0).unwrap();
         assert!(gatherer.gather_on(&stream, &[RowId(0); 3]).is_err());
         assert!(gatherer.gather_on(&stream, &[RowId(120)]).is_err());
         assert!(gatherer.gather_on(&stream, &[RowId(119)]).unwrap());
+        let other = Device::host().stream(0).unwrap();
+        assert!(gatherer.gather_on(&other, &[RowId(1)]).is_err());
+        let captured = stream.capture(|stream| gatherer.gather_on(stream, &[RowId(1)]).map(drop));
+        assert!(matches!(captured, Err(DeviceError::Captured)));
     }
 }

@@ -324,9 +324,17 @@ fn requests_that_make_no_sense_are_refused() {
         assert!(hot(&[RowId(120)], 1 << 20).contains("120"));
         let other = open("long-rows", Config::new().reader(Reader::Memory));
         let foreign = MappedColumns::register(&device, &other, 0).unwrap();
+        let foreign_store = "mapped columns are not of the same open store";
+        assert_eq!(new(RingConfig::new(1).mapped(foreign)), foreign_store);
+        let again = open("deepseek", direct().resident(Resident::Orders(2)));
+        let hot = HotRows::load(&device, &again, 1, &[RowId(1)], 1 << 10).unwrap();
+        let foreign_store = "hot rows are not of the same open store";
+        assert_eq!(new(RingConfig::new(1).hot(hot)), foreign_store);
+        let other_device = Device::host();
+        let hot = HotRows::load(&other_device, &store, 1, &[RowId(1)], 1 << 10).unwrap();
         assert_eq!(
-            new(RingConfig::new(1).mapped(foreign)),
-            "a layer is 0, expected one of [1, 3]"
+            new(RingConfig::new(1).hot(hot)),
+            "hot rows are not of the same device"
         );
         let none = MappedColumns::register(&device, &open("demo", direct()), 1).unwrap_err();
         assert_eq!(
@@ -343,4 +351,91 @@ fn streams_of_another_device_are_refused() {
     let ring = ring(&device, &store, RingConfig::new(2));
     let staged = ring.stage(1, &[RowId(0)]).unwrap().unwrap();
     assert!(staged.read_on(&other.stream(0).unwrap()).is_err());
+}
+
+#[test]
+fn what_a_graph_cannot_repeat_is_refused_while_captured() {
+    for device in devices() {
+        let store = open("demo", direct());
+        let ring = ring(&device, &store, RingConfig::new(2));
+        let stream = device.stream(0).unwrap();
+        let sink = Arc::new(device.memory(64).unwrap());
+        let refused = stream.capture(|stream| {
+            assert!(matches!(stream.synchronize(), Err(DeviceError::Captured)));
+            assert!(matches!(stream.read(&sink), Err(DeviceError::Captured)));
+            assert!(matches!(
+                stream.capture(|_| Ok(())),
+                Err(DeviceError::Captured)
+            ));
+            let staged = ring.stage(1, &[RowId(0)])?.unwrap();
+            let consumed = staged.consume_on(stream, |_| ());
+            Err(consumed.map(|_| ()).unwrap_err())
+        });
+        assert!(matches!(refused, Err(DeviceError::Captured)));
+        // Neither the stream nor the slot has taken harm.
+        stream.synchronize().unwrap();
+        for pass in 0..4 {
+            let rows = some_rows(&store, 1, 2, pass);
+            let found = stage(&ring, 1, &rows).read_on(&stream).unwrap();
+            assert!(found == expected(&store, 1, &rows, Output::Bf16));
+        }
+    }
+}
+
+#[test]
+fn a_panic_of_the_consumer_leaves_the_lane_as_it_was() {
+    for device in devices() {
+        let store = open("demo", direct());
+        let ring = ring(&device, &store, RingConfig::new(ROWS).depth(1));
+        let stream = device.stream(0).unwrap();
+        for pass in 0..3 {
+            let rows = some_rows(&store, 1, ROWS, pass);
+            let staged = stage(&ring, 1, &rows);
+            let consume = || staged.consume_on(&stream, |_| panic!("as meant"));
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(consume));
+            assert!(panicked.is_err());
+            let found = stage(&ring, 1, &rows).read_on(&stream).unwrap();
+            assert!(found == expected(&store, 1, &rows, Output::Bf16));
+        }
+    }
+}
+
+#[test]
+fn consumers_in_turn_may_use_different_streams() {
+    for device in devices() {
+        let store = open("deepseek", direct().cache_bytes(0));
+        let ring = ring(&device, &store, RingConfig::new(ROWS).depth(1));
+        let streams = [0, 1, 2].map(|rank| device.stream(rank).unwrap());
+        for pass in 0..60 {
+            let rows = some_rows(&store, 3, ROWS, pass);
+            let stream = &streams[usize::try_from(pass).unwrap() % 3];
+            let sink = Arc::new(device.memory(ROWS * 64 * 2).unwrap());
+            let staged = stage(&ring, 3, &rows);
+            // The next pass is staged while this one is being consumed.
+            let (copied, outcome) = staged
+                .consume_on(stream, |port| port.copy_on(stream, &sink))
+                .unwrap();
+            copied.unwrap();
+            outcome.wait().unwrap();
+            if pass % 7 == 0 {
+                drop(stage(&ring, 3, &rows));
+            }
+            let found = stream.read(&sink).unwrap();
+            assert!(
+                found == expected(&store, 3, &rows, Output::Bf16),
+                "pass {pass}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_store_is_registered_once_at_a_time() {
+    for device in devices() {
+        let store = open("demo", Config::new().reader(Reader::Memory));
+        let first = MappedColumns::register(&device, &store, 1).unwrap();
+        assert!(MappedColumns::register(&device, &store, 1).is_err());
+        drop(first);
+        MappedColumns::register(&device, &store, 1).unwrap();
+    }
 }

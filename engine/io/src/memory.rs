@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use memmap2::{Advice, Mmap, MmapMut};
+use memmap2::{Advice, MmapMut};
 
 use crate::{IoError, ReadAt, prefetch::prefetch_at};
 
@@ -15,7 +15,7 @@ use crate::{IoError, ReadAt, prefetch::prefetch_at};
 pub struct MemoryReader {
     path: PathBuf,
     /// None for an empty file, which cannot be mapped.
-    bytes: Option<Mmap>,
+    bytes: Option<MmapMut>,
 }
 
 impl MemoryReader {
@@ -49,12 +49,13 @@ impl MemoryReader {
     }
 }
 
-fn load(file: &mut File, size: usize) -> std::io::Result<Mmap> {
+fn load(file: &mut File, size: usize) -> std::io::Result<MmapMut> {
     let mut bytes = MmapMut::map_anon(size)?;
     // Only advice: without huge pages it works, slower.
     let _ = bytes.advise(Advice::HugePage);
     file.read_exact(&mut bytes)?;
-    bytes.make_read_only()
+    // Not made read-only: drivers register such memory on some machines alone.
+    Ok(bytes)
 }
 
 impl ReadAt for MemoryReader {

@@ -24,14 +24,17 @@ pub unsafe trait RowMemory: Send + Sync {
     }
 }
 
-// SAFETY: a private anonymous mapping is zeroed and stays where it is; whoever has it alone has its bytes.
-unsafe impl RowMemory for MmapRaw {
+/// Memory of this process alone.
+struct Anonymous(MmapRaw);
+
+// SAFETY: an anonymous mapping is zeroed, stays where it is, and nobody else has it.
+unsafe impl RowMemory for Anonymous {
     fn address(&self) -> *mut u8 {
-        self.as_mut_ptr()
+        self.0.as_mut_ptr()
     }
 
     fn len(&self) -> usize {
-        MmapRaw::len(self)
+        self.0.len()
     }
 }
 
@@ -52,10 +55,8 @@ impl RowBuffer {
     /// No memory.
     pub fn new(capacity: usize) -> Result<Self, IoError> {
         let memory = MmapOptions::new().len(capacity.max(1)).map_anon();
-        let memory: MmapRaw = memory
-            .map_err(IoError::os("get memory for", "rows"))?
-            .into();
-        Ok(Self::of(Box::new(memory)))
+        let memory = memory.map_err(IoError::os("get memory for", "rows"))?;
+        Ok(Self::of(Box::new(Anonymous(memory.into()))))
     }
 
     /// A buffer for as many bytes as `memory` has, at whose address it is. It has no rows until [`Self::reset`].

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::{CString, c_void},
+    marker::PhantomData,
     mem::MaybeUninit,
     ptr::{self, NonNull},
     time::Duration,
@@ -106,7 +107,9 @@ impl Cuda {
 
     fn of(device: sys::CUdevice, context: sys::CUcontext) -> Result<Self, DeviceError> {
         // SAFETY: the context is retained.
-        unsafe { result::ctx::set_current(context) }.map_err(failed("cuCtxSetCurrent"))?;
+        let pushed = unsafe { sys::cuCtxPushCurrent_v2(context) };
+        pushed.result().map_err(failed("cuCtxPushCurrent"))?;
+        let _here = Entered(PhantomData);
         let name = result::device::get_name(device).map_err(failed("cuDeviceGetName"))?;
         let has = |attribute| {
             // SAFETY: the device exists.
@@ -146,16 +149,30 @@ impl Cuda {
         })
     }
 
-    /// Makes the context that of this thread.
-    fn enter(&self) -> Result<(), DeviceError> {
+    /// Makes the context that of this thread, until what this gives is dropped.
+    fn enter(&self) -> Result<Entered, DeviceError> {
         // SAFETY: the context is retained until this is dropped.
-        unsafe { result::ctx::set_current(self.context) }.map_err(failed("cuCtxSetCurrent"))
+        let pushed = unsafe { sys::cuCtxPushCurrent_v2(self.context) };
+        pushed.result().map_err(failed("cuCtxPushCurrent"))?;
+        Ok(Entered(PhantomData))
+    }
+}
+
+/// A thread in a context; its own one comes back when this is dropped. It stays in its thread.
+struct Entered(PhantomData<*const ()>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut context = ptr::null_mut();
+        // SAFETY: the pointer is to a place for the result; the context was pushed in this thread. Nobody can be told
+        // of a failure.
+        let _ = unsafe { sys::cuCtxPopCurrent_v2(&raw mut context) };
     }
 }
 
 impl Drop for Cuda {
     fn drop(&mut self) {
-        let _ = self.enter();
+        let _here = self.enter();
         // SAFETY: whatever was handed out holds this driver, so nothing uses the module or the context any more.
         // Failing leaves them to the end of the process.
         unsafe {
@@ -175,8 +192,8 @@ unsafe impl Driver for Cuda {
         self.name.clone()
     }
 
-    fn is_gpu(&self) -> bool {
-        true
+    fn context(&self) -> Option<u64> {
+        Some(self.context as u64)
     }
 
     fn streams_wait_for_values(&self) -> bool {
@@ -184,19 +201,19 @@ unsafe impl Driver for Cuda {
     }
 
     fn device_memory(&self, bytes: usize) -> Result<u64, DeviceError> {
-        self.enter()?;
+        let _here = self.enter()?;
         // SAFETY: nobody reads it before writing it; kernels read what copies have written.
         unsafe { result::malloc_sync(bytes) }.map_err(no_memory("device", bytes))
     }
 
     unsafe fn free_device_memory(&self, address: u64, _bytes: usize) {
-        let _ = self.enter();
+        let _here = self.enter();
         // SAFETY: the caller's promise. Failing leaves it to the end of the process.
         let _ = unsafe { result::free_sync(address) };
     }
 
     fn pinned_memory(&self, bytes: usize) -> Result<NonNull<u8>, DeviceError> {
-        self.enter()?;
+        let _here = self.enter()?;
         let flags = sys::CU_MEMHOSTALLOC_PORTABLE | sys::CU_MEMHOSTALLOC_DEVICEMAP;
         // SAFETY: it is initialised below, before anybody has it.
         let address = unsafe { result::malloc_host(bytes, flags) };
@@ -208,15 +225,26 @@ unsafe impl Driver for Cuda {
     }
 
     unsafe fn free_pinned_memory(&self, address: NonNull<u8>, _bytes: usize) {
-        let _ = self.enter();
+        let _here = self.enter();
         // SAFETY: the caller's promise.
         let _ = unsafe { result::free_host(address.as_ptr().cast()) };
     }
 
-    unsafe fn register(&self, address: *const u8, bytes: usize) -> Result<u64, DeviceError> {
-        self.enter()?;
+    unsafe fn register(
+        &self,
+        address: *const u8,
+        bytes: usize,
+        is_writable: bool,
+    ) -> Result<u64, DeviceError> {
+        let _here = self.enter()?;
         let mut flags = sys::CU_MEMHOSTREGISTER_PORTABLE | sys::CU_MEMHOSTREGISTER_DEVICEMAP;
-        if self.reads_read_only {
+        if !is_writable {
+            if !self.reads_read_only {
+                return Err(DeviceError::Unsupported {
+                    device: self.name.clone(),
+                    what: "read host memory that is mapped to be read alone; load the columns for this process",
+                });
+            }
             flags |= sys::CU_MEMHOSTREGISTER_READ_ONLY;
         }
         let host = address.cast_mut().cast::<c_void>();
@@ -236,13 +264,13 @@ unsafe impl Driver for Cuda {
     }
 
     unsafe fn forget(&self, address: *const u8) {
-        let _ = self.enter();
+        let _here = self.enter();
         // SAFETY: the caller's promise.
         let _ = unsafe { sys::cuMemHostUnregister(address.cast_mut().cast()) };
     }
 
     fn stream(&self, rank: usize) -> Result<Handle, DeviceError> {
-        self.enter()?;
+        let _here = self.enter()?;
         let (least, most) = self.priorities;
         // Lower numbers are more urgent.
         let priority = i32::try_from(rank).map_or(least, |rank| (most + rank).min(least));
@@ -252,13 +280,13 @@ unsafe impl Driver for Cuda {
     }
 
     unsafe fn destroy_stream(&self, stream: Handle) {
-        let _ = self.enter();
+        let _here = self.enter();
         // SAFETY: the caller's promise.
         let _ = unsafe { result::stream::destroy(stream_of(stream)) };
     }
 
     unsafe fn synchronize(&self, stream: Handle) -> Result<(), DeviceError> {
-        self.enter()?;
+        let _here = self.enter()?;
         // SAFETY: the caller's promise.
         unsafe { result::stream::synchronize(stream_of(stream)) }
             .map_err(failed("cuStreamSynchronize"))
@@ -271,14 +299,14 @@ unsafe impl Driver for Cuda {
         to: u64,
         bytes: usize,
     ) -> Result<(), DeviceError> {
-        self.enter()?;
+        let _here = self.enter()?;
         // SAFETY: the caller's promise. Which side each address is on follows from it.
         let copied = unsafe { sys::cuMemcpyAsync(to, from, bytes, stream_of(stream)) };
         copied.result().map_err(failed("cuMemcpyAsync"))
     }
 
     unsafe fn launch(&self, stream: Handle, kernel: &Kernel) -> Result<(), DeviceError> {
-        self.enter()?;
+        let _here = self.enter()?;
         let argument: *const c_void = match kernel {
             Kernel::Decode(call, ..) => ptr::from_ref(call).cast(),
             Kernel::Gather(call, ..) => ptr::from_ref(call).cast(),
@@ -308,7 +336,7 @@ unsafe impl Driver for Cuda {
     }
 
     unsafe fn wait_for(&self, stream: Handle, word: u64, value: u64) -> Result<(), DeviceError> {
-        self.enter()?;
+        let _here = self.enter()?;
         let flags = sys::CUstreamWaitValue_flags_enum::CU_STREAM_WAIT_VALUE_EQ as u32;
         // SAFETY: the caller's promise.
         let waits = unsafe { sys::cuStreamWaitValue64_v2(stream_of(stream), word, value, flags) };
@@ -316,7 +344,7 @@ unsafe impl Driver for Cuda {
     }
 
     unsafe fn write(&self, stream: Handle, word: u64, value: u64) -> Result<(), DeviceError> {
-        self.enter()?;
+        let _here = self.enter()?;
         // By default the write comes after a memory barrier.
         let flags = sys::CUstreamWriteValue_flags_enum::CU_STREAM_WRITE_VALUE_DEFAULT as u32;
         // SAFETY: the caller's promise.
@@ -325,20 +353,20 @@ unsafe impl Driver for Cuda {
     }
 
     fn mark(&self) -> Result<Handle, DeviceError> {
-        self.enter()?;
+        let _here = self.enter()?;
         let event = result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT);
         Ok(event.map_err(failed("cuEventCreate"))? as Handle)
     }
 
     unsafe fn record(&self, mark: Handle, stream: Handle) -> Result<(), DeviceError> {
-        self.enter()?;
+        let _here = self.enter()?;
         // SAFETY: the caller's promise.
         unsafe { result::event::record(mark as sys::CUevent, stream_of(stream)) }
             .map_err(failed("cuEventRecord"))
     }
 
     unsafe fn between(&self, start: Handle, end: Handle) -> Result<Duration, DeviceError> {
-        self.enter()?;
+        let _here = self.enter()?;
         // SAFETY: the caller's promise.
         let passed = unsafe {
             result::event::synchronize(end as sys::CUevent)
@@ -351,13 +379,13 @@ unsafe impl Driver for Cuda {
     }
 
     unsafe fn destroy_mark(&self, mark: Handle) {
-        let _ = self.enter();
+        let _here = self.enter();
         // SAFETY: the caller's promise.
         let _ = unsafe { result::event::destroy(mark as sys::CUevent) };
     }
 
     unsafe fn begin_capture(&self, stream: Handle) -> Result<(), DeviceError> {
-        self.enter()?;
+        let _here = self.enter()?;
         // Rings go on with streams of their own meanwhile.
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the caller's promise.
@@ -366,7 +394,7 @@ unsafe impl Driver for Cuda {
     }
 
     unsafe fn end_capture(&self, stream: Handle) -> Result<Handle, DeviceError> {
-        self.enter()?;
+        let _here = self.enter()?;
         // SAFETY: the caller's promise.
         let graph = unsafe { result::stream::end_capture(stream_of(stream)) };
         let graph = graph.map_err(failed("cuStreamEndCapture"))?;
@@ -381,14 +409,14 @@ unsafe impl Driver for Cuda {
     }
 
     unsafe fn launch_graph(&self, graph: Handle, stream: Handle) -> Result<(), DeviceError> {
-        self.enter()?;
+        let _here = self.enter()?;
         // SAFETY: the caller's promise.
         unsafe { result::graph::launch(graph as sys::CUgraphExec, stream_of(stream)) }
             .map_err(failed("cuGraphLaunch"))
     }
 
     unsafe fn destroy_graph(&self, graph: Handle) {
-        let _ = self.enter();
+        let _here = self.enter();
         // SAFETY: the caller's promise.
         let _ = unsafe { result::graph::exec_destroy(graph as sys::CUgraphExec) };
     }

@@ -7,7 +7,7 @@ mod kernels;
 
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     ptr::NonNull,
     sync::{
@@ -35,6 +35,7 @@ pub(crate) struct Host {
     streams: Mutex<HashMap<Handle, Stream>>,
     marks: Mutex<HashMap<Handle, Arc<Mark>>>,
     graphs: Mutex<HashMap<Handle, Arc<[Op]>>>,
+    registered: Mutex<HashSet<u64>>,
 }
 
 struct Stream {
@@ -47,8 +48,17 @@ struct Stream {
 /// When a stream was where a mark is.
 #[derive(Debug, Default)]
 struct Mark {
-    passed: Mutex<Option<Instant>>,
+    state: Mutex<Passing>,
     has_passed: Condvar,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+enum Passing {
+    /// No stream has been told of it.
+    #[default]
+    Never,
+    Soon,
+    At(Instant),
 }
 
 #[derive(Debug, Clone)]
@@ -67,26 +77,34 @@ impl fmt::Debug for Host {
     }
 }
 
+fn refused(call: &'static str, message: &str) -> DeviceError {
+    DeviceError::Call {
+        call,
+        message: message.into(),
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Mark {
     fn pass(&self) {
-        *lock(&self.passed) = Some(Instant::now());
+        *lock(&self.state) = Passing::At(Instant::now());
         self.has_passed.notify_all();
     }
 
-    fn wait(&self) -> Instant {
-        let mut passed = lock(&self.passed);
+    fn wait(&self) -> Option<Instant> {
+        let mut state = lock(&self.state);
         loop {
-            if let Some(when) = *passed {
-                return when;
+            match *state {
+                Passing::Never => return None,
+                Passing::At(when) => return Some(when),
+                Passing::Soon => {
+                    let woken = self.has_passed.wait(state);
+                    state = woken.unwrap_or_else(PoisonError::into_inner);
+                }
             }
-            passed = self
-                .has_passed
-                .wait(passed)
-                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -137,9 +155,10 @@ impl Host {
         }
     }
 
-    fn passed(&self, mark: Handle) -> Instant {
+    fn passed(&self, mark: Handle) -> Result<Instant, DeviceError> {
         let mark = lock(&self.marks).get(&mark).cloned();
-        mark.expect("a mark that is there").wait()
+        let passed = mark.expect("a mark that is there").wait();
+        passed.ok_or_else(|| refused("elapsed", "no stream has the mark"))
     }
 }
 
@@ -164,8 +183,8 @@ unsafe impl Driver for Host {
         "host stand-in".into()
     }
 
-    fn is_gpu(&self) -> bool {
-        false
+    fn context(&self) -> Option<u64> {
+        None
     }
 
     fn streams_wait_for_values(&self) -> bool {
@@ -190,11 +209,22 @@ unsafe impl Driver for Host {
         unsafe { dealloc(address.as_ptr(), layout(bytes)) };
     }
 
-    unsafe fn register(&self, address: *const u8, _bytes: usize) -> Result<u64, DeviceError> {
+    unsafe fn register(
+        &self,
+        address: *const u8,
+        _bytes: usize,
+        _is_writable: bool,
+    ) -> Result<u64, DeviceError> {
+        // As a GPU's driver does.
+        if !lock(&self.registered).insert(address as u64) {
+            return Err(refused("register", "the memory is registered already"));
+        }
         Ok(address as u64)
     }
 
-    unsafe fn forget(&self, _address: *const u8) {}
+    unsafe fn forget(&self, address: *const u8) {
+        lock(&self.registered).remove(&(address as u64));
+    }
 
     fn stream(&self, _rank: usize) -> Result<Handle, DeviceError> {
         let (ops, todo) = channel::<Op>();
@@ -231,13 +261,13 @@ unsafe impl Driver for Host {
     unsafe fn synchronize(&self, stream: Handle) -> Result<(), DeviceError> {
         let streams = lock(&self.streams);
         if streams.get(&stream).is_some_and(|s| s.captured.is_some()) {
-            return Err(DeviceError::Call {
-                call: "synchronize",
-                message: "the stream is being captured".into(),
-            });
+            return Err(refused("synchronize", "the stream is being captured"));
         }
         drop(streams);
-        let mark = Arc::new(Mark::default());
+        let mark = Arc::new(Mark {
+            state: Mutex::new(Passing::Soon),
+            has_passed: Condvar::new(),
+        });
         self.put(stream, Op::Pass(mark.clone()));
         mark.wait();
         Ok(())
@@ -278,13 +308,13 @@ unsafe impl Driver for Host {
     unsafe fn record(&self, mark: Handle, stream: Handle) -> Result<(), DeviceError> {
         let marks = lock(&self.marks);
         let mark = marks.get(&mark).expect("a mark that is there");
-        *lock(&mark.passed) = None;
+        *lock(&mark.state) = Passing::Soon;
         self.put(stream, Op::Pass(mark.clone()));
         Ok(())
     }
 
     unsafe fn between(&self, start: Handle, end: Handle) -> Result<Duration, DeviceError> {
-        let (start, end) = (self.passed(start), self.passed(end));
+        let (start, end) = (self.passed(start)?, self.passed(end)?);
         Ok(end.saturating_duration_since(start))
     }
 
@@ -295,6 +325,9 @@ unsafe impl Driver for Host {
     unsafe fn begin_capture(&self, stream: Handle) -> Result<(), DeviceError> {
         let mut streams = lock(&self.streams);
         let stream = streams.get_mut(&stream).expect("a stream that is there");
+        if stream.captured.is_some() {
+            return Err(refused("begin_capture", "the stream is being captured"));
+        }
         stream.captured = Some(Vec::new());
         Ok(())
     }

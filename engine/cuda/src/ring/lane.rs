@@ -3,8 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
 };
@@ -14,7 +13,7 @@ use engram::{Batch, Buffer, RowCodec, RowId, Store, Ticket};
 use super::{
     RingConfig,
     resolve::{Counts, Resolver},
-    slot::{COPIED, MADE, OWNER, Slot},
+    slot::{COPIED, FETCHED, MADE, OWNER, Slot},
     staged::{Port, Progress, Staged},
 };
 use crate::{
@@ -65,8 +64,6 @@ pub(super) struct Shared {
     // Dropped before the slots: it waits for its work.
     stream: Stream,
     pub(super) slots: Vec<Slot>,
-    /// Jobs that the thread has not put in the stream.
-    waiting: AtomicU64,
     /// What the stream reads besides the slots.
     config: RingConfig,
 }
@@ -76,14 +73,16 @@ pub(super) struct Shared {
 struct Front {
     resolver: Resolver,
     metrics: LaneMetrics,
+    /// Whether the driver has refused a pass half-way, or the thread has panicked.
+    has_ended: bool,
 }
 
-/// A pass whose rows are on their way from the store.
+/// A pass whose rows are on their way from the store, and which the device waits for.
 #[derive(Debug)]
 struct Job {
     number: u64,
     slot: usize,
-    rows: u32,
+    rows: usize,
     ticket: Ticket,
     progress: Arc<Progress>,
 }
@@ -122,7 +121,6 @@ impl Lane {
             step,
             stream: device.stream(rank)?,
             slots: slots.collect::<Result<_, _>>()?,
-            waiting: AtomicU64::new(0),
             config: config.clone(),
         });
         let resolver = Resolver {
@@ -140,7 +138,7 @@ impl Lane {
         let name = format!("engram lane {layer}");
         let thread = thread::Builder::new().name(name).spawn({
             let shared = shared.clone();
-            move || shared.work(&todo)
+            move || todo.into_iter().for_each(|job: Job| job.finish(&shared))
         });
         let thread = thread.map_err(|error| DeviceError::Call {
             call: "spawn",
@@ -155,6 +153,7 @@ impl Lane {
                     layer,
                     ..LaneMetrics::default()
                 },
+                has_ended: false,
             }),
             jobs: Some(jobs),
             thread: Some(thread),
@@ -186,7 +185,12 @@ impl Lane {
             format!("at most {most}"),
         )?;
         let mut front = self.front.lock().unwrap_or_else(PoisonError::into_inner);
-        let Front { resolver, metrics } = &mut *front;
+        if front.has_ended {
+            return Err(self.ended());
+        }
+        let Front {
+            resolver, metrics, ..
+        } = &mut *front;
         let number = metrics.passes + 1;
         let index = usize::try_from(metrics.passes).unwrap_or(0) % self.shared.slots.len();
         let slot = &self.shared.slots[index];
@@ -198,54 +202,66 @@ impl Lane {
         let device_rows = slot.device_rows.address();
         // The device has read what the pass before wrote: the slot is free.
         let resolved = {
-            let mut addresses = slot
-                .addresses
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let addresses = &mut addresses.as_words()[..rows.len()];
+            let mut addresses = slot.addresses();
+            let addresses = &mut addresses.as_mut_words()[..rows.len()];
             resolver.resolve(rows, device_rows, row_bytes, addresses)
         };
-        pinned.reset(resolver.unique.rows().len(), [row_bytes, 0]);
+        let unique = resolver.unique.rows();
+        pinned.reset(unique.len(), [row_bytes, 0]);
         // From here on it goes home by itself.
         let buffer = Buffer::new(pinned, slot.home.clone());
         let counts: Counts = resolved?;
         let batch = Batch {
             layer: self.shared.layer,
-            rows: resolver.unique.rows(),
+            rows: unique,
         };
         let ticket = self.store.submit(batch, buffer)?;
+        let count = u32::try_from(rows.len()).expect("fewer threads than 2^32");
         slot.used_by(number);
+        if let Err(error) = (self.shared).enqueue(slot, number, count, unique.len() * row_bytes) {
+            // What has been put in the stream must not wait for ever.
+            slot.fetched(number);
+            front.has_ended = true;
+            return Err(error);
+        }
         metrics.passes = number;
         metrics.hot += counts.hot;
         metrics.mapped += counts.mapped;
         metrics.staged += counts.staged;
-        metrics.unique += batch.rows.len() as u64;
+        metrics.unique += unique.len() as u64;
         let progress = Arc::new(Progress::default());
         let job = Job {
             number,
             slot: index,
-            rows: u32::try_from(rows.len()).expect("fewer threads than 2^32"),
+            rows: rows.len(),
             ticket,
             progress: progress.clone(),
         };
         let port = Port::new(&self.shared, index);
         let staged = Staged::new(port, number, rows.len(), progress);
-        // What is there need not change threads; but what was staged before goes first.
-        if job.ticket.is_done() && self.shared.waiting.load(Ordering::Acquire) == 0 {
-            self.shared.put(job);
+        if job.ticket.is_done() {
+            job.finish(&self.shared);
         } else {
-            self.shared.waiting.fetch_add(1, Ordering::AcqRel);
             let jobs = self.jobs.as_ref().expect("there until dropped");
             // There are as many places as slots, so this does not wait.
-            jobs.send(job).expect("its thread lives as long");
+            if jobs.send(job).is_err() {
+                front.has_ended = true;
+                return Err(self.ended());
+            }
         }
         Ok(Some(staged))
+    }
+
+    fn ended(&self) -> DeviceError {
+        DeviceError::Ended {
+            layer: self.shared.layer,
+        }
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        // The thread ends once it has put what was staged in the stream.
+        // The thread ends once the rows of what was staged have come.
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
             // A panic has been printed.
@@ -254,40 +270,42 @@ impl Drop for Lane {
     }
 }
 
+impl Job {
+    /// Waits for the rows, and tells the device, which waits by itself, that they are there. Calls nothing of the driver.
+    fn finish(self, shared: &Shared) {
+        let Self {
+            number,
+            slot,
+            rows,
+            ticket,
+            progress,
+        } = self;
+        let slot = &shared.slots[slot];
+        let _told = Told { slot, number };
+        // The buffer goes home, where it stays until the device has read it.
+        let result = ticket.wait().map(drop);
+        if result.is_err() {
+            // The consumer waits for rows, whatever comes; zeros are never taken for good ones.
+            slot.addresses().as_mut_words()[..rows].fill(0);
+        }
+        progress.finish(result);
+    }
+}
+
+/// Tells the device that rows are there, even if a thread panics.
+struct Told<'a> {
+    slot: &'a Slot,
+    number: u64,
+}
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.slot.fetched(self.number);
+    }
+}
+
 impl Shared {
-    fn work(&self, todo: &Receiver<Job>) {
-        for job in todo {
-            self.put(job);
-            self.waiting.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
-
-    /// Waits for the rows of a pass, and tells the device what to do with them.
-    fn put(&self, job: Job) {
-        let found = job.ticket.wait();
-        let slot = &self.slots[job.slot];
-        // Whoever staged the pass may have let go of it.
-        job.progress.put(|| {
-            let (bytes, failed) = match found {
-                Ok(buffer) => (buffer.len(), None),
-                Err(error) => (0, Some(error)),
-            };
-            if failed.is_some() {
-                // The consumer waits for rows, whatever comes; zeros are never taken for good ones.
-                let mut addresses = slot
-                    .addresses
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                addresses.as_words()[..job.rows as usize].fill(0);
-            }
-            self.enqueue(slot, job.number, job.rows, bytes)?;
-            failed.map_or(Ok(()), |error| Err(error.into()))
-        });
-        if job.progress.was_dropped() {
-            slot.unused_by(job.number);
-        }
-    }
-
+    /// Tells the device what to do once rows are there.
     fn enqueue(
         &self,
         slot: &Slot,
@@ -296,11 +314,7 @@ impl Shared {
         bytes: usize,
     ) -> Result<(), DeviceError> {
         let address_bytes = rows as usize * size_of::<u64>();
-        let addresses = slot
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .address();
+        let addresses = slot.addresses().address();
         let decode = Decode {
             addresses: slot.device_addresses.address(),
             out: slot.output.address(),
@@ -310,10 +324,11 @@ impl Shared {
         };
         let decode = Kernel::Decode(decode, self.codec, self.output);
         let stream = &self.stream;
-        // SAFETY: the slot lives until the stream has done its work. Nobody writes pinned memory until COPIED has this
-        // pass's number; the device's rows and addresses are used by this stream alone, in order; the output is the
+        // SAFETY: the slot lives until the stream has done its work. Nobody writes pinned memory from FETCHED until COPIED
+        // has this pass's number; the device's rows and addresses are used by this stream alone, in order; the output is the
         // stream's while OWNER is zero. Hot rows and mapped columns are kept in `config`.
         unsafe {
+            stream.wait_for(&slot.words, FETCHED, number)?;
             stream.record(&slot.marks[0])?;
             stream.copy(slot.rows_address, slot.device_rows.address(), bytes)?;
             stream.copy(addresses, slot.device_addresses.address(), address_bytes)?;

@@ -1,7 +1,7 @@
 //! The memory of one pass of a layer.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex, MutexGuard, PoisonError,
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
@@ -21,7 +21,9 @@ pub(super) const MADE: usize = 1;
 /// Index of the word that has the number of the last pass whose pinned memory the device has read, or its complement
 /// where the pass was dropped and its output released since.
 pub(super) const COPIED: usize = 2;
-const WORDS: usize = 3;
+/// Index of the word that has the number of the last pass whose rows are in pinned memory. The host writes it.
+pub(super) const FETCHED: usize = 3;
+const WORDS: usize = 4;
 
 /// Fixed memory on both sides.
 #[derive(Debug)]
@@ -30,7 +32,7 @@ pub(super) struct Slot {
     pub(super) home: Arc<Home>,
     pub(super) rows_address: u64,
     /// Where each row of the pass lies on the device.
-    pub(super) addresses: Mutex<PinnedMemory>,
+    addresses: Mutex<PinnedMemory>,
     pub(super) words: PinnedMemory,
     pub(super) device_rows: DeviceMemory,
     pub(super) device_addresses: DeviceMemory,
@@ -82,6 +84,12 @@ impl Slot {
         })
     }
 
+    pub(super) fn addresses(&self) -> MutexGuard<'_, PinnedMemory> {
+        self.addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether the pass before has been consumed, and the device has read what it put in pinned memory.
     pub(super) fn is_free(&self) -> bool {
         let copied = self.words.word(COPIED).load(Ordering::Acquire);
@@ -104,8 +112,8 @@ impl Slot {
         self.last.store(!number, Ordering::Release);
     }
 
-    /// The pass will not: no work in any stream has been told to read it.
-    pub(super) fn unused_by(&self, number: u64) {
-        self.words.word(COPIED).store(number, Ordering::Release);
+    /// The rows of the pass `number` are in pinned memory, or zeros take their place.
+    pub(super) fn fetched(&self, number: u64) {
+        self.words.word(FETCHED).store(number, Ordering::Release);
     }
 }

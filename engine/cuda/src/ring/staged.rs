@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use cudarc::driver::{CudaSlice, DevicePtrMut, DeviceRepr};
-use engram::RowCodec;
+use cudarc::driver::{CudaSlice, DevicePtrMut};
+use engram::{LookupError, RowCodec};
 
 use super::{
     lane::Shared,
@@ -53,7 +53,8 @@ impl Port {
         self.lane.output()
     }
 
-    /// Lets `stream` wait until the values of the next pass are there. May be captured.
+    /// Lets `stream` wait until the values of the next pass are there. May be captured. Passes of a port are for one
+    /// stream alone that waits here, and those that are consumed by [`Staged::consume_on`] are not for it.
     ///
     /// # Errors
     /// A stream of another device, or a driver that refuses.
@@ -83,11 +84,11 @@ impl Port {
     /// As [`Self::copy_on`], to memory of cudarc, such as candle's, whose own stream `stream` must be.
     ///
     /// # Errors
-    /// As there, or memory of another stream.
-    pub fn copy_to_slice_on<T: DeviceRepr>(
+    /// As there, memory of another stream, or values that are not f32.
+    pub fn copy_to_slice_on(
         &self,
         stream: &Stream,
-        to: &mut CudaSlice<T>,
+        to: &mut CudaSlice<f32>,
     ) -> Result<(), DeviceError> {
         let (bytes, most) = (to.num_bytes(), self.slot().output.bytes());
         expect(
@@ -95,6 +96,13 @@ impl Port {
             "bytes to copy",
             bytes,
             format!("at most {most}"),
+        )?;
+        let value_bytes = self.output().bytes();
+        expect(
+            self.output() == Output::F32,
+            "bytes of a value",
+            value_bytes,
+            "4, as f32",
         )?;
         stream.check(self.lane.device())?;
         let theirs = to.stream().clone();
@@ -141,7 +149,7 @@ impl Port {
     }
 }
 
-/// A pass whose rows are on their way to the device. Dropped unused, its slot is freed.
+/// A pass whose rows are on their way to the device. Dropped unused, its slot is freed once they have come.
 #[derive(Debug)]
 pub struct Staged {
     port: Port,
@@ -171,11 +179,11 @@ impl Staged {
         self.rows
     }
 
-    /// Whether the device knows all rows, so that whoever waits does so for the device alone.
+    /// Whether all rows have come, so that whoever waits does so for the device alone.
     pub fn is_there(&self) -> bool {
         self.progress
             .as_ref()
-            .is_none_or(|progress| progress.is_put())
+            .is_none_or(|progress| progress.is_finished())
     }
 
     /// Lets `stream` wait until the values are there, has `consume` put work that reads them in the stream, and frees
@@ -188,11 +196,16 @@ impl Staged {
         stream: &Stream,
         consume: impl FnOnce(&Port) -> R,
     ) -> Result<(R, Outcome), DeviceError> {
+        // A graph would wait for this pass each time; a port is what it can wait for.
+        stream.check_not_captured()?;
         self.port.wait_for(stream, MADE, self.number)?;
         let outcome = self.outcome();
+        let release = Release {
+            port: &self.port,
+            stream,
+        };
         let result = consume(&self.port);
-        self.port.release_on(stream)?;
-        self.port.slot().consumed();
+        release.now()?;
         Ok((result, outcome))
     }
 
@@ -208,16 +221,14 @@ impl Staged {
     /// As [`Port::wait_on`] and [`Outcome::wait`], or no memory.
     pub fn read_on(self, stream: &Stream) -> Result<Vec<u8>, DeviceError> {
         let bytes = self.rows * self.port.codec().width() * self.port.lane.value_bytes();
-        let mut pinned = stream.device().pinned(bytes.max(1))?;
-        let consumed = self.consume_on(stream, |port| {
+        let pinned = stream.device().pinned(bytes.max(1))?;
+        let (copied, outcome) = self.consume_on(stream, |port| {
             // SAFETY: the stream keeps the lane, and is waited for before the pinned memory is touched or dropped.
             unsafe { stream.copy(port.address(), pinned.address(), bytes) }
-        });
-        stream.synchronize()?;
-        let (copied, outcome) = consumed?;
-        copied?;
+        })?;
+        let values = stream.take(pinned, bytes, copied)?;
         outcome.wait()?;
-        Ok(pinned.as_slice()[..bytes].to_vec())
+        Ok(values)
     }
 
     fn outcome(&mut self) -> Outcome {
@@ -228,29 +239,49 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        let Some(progress) = self.progress.take() else {
-            return;
-        };
-        if progress.give_up() {
-            // It has been put in the lane's stream: there it is freed after that. A driver that refuses has failed
-            // before, and the pass's outcome says so.
+        if self.progress.take().is_some() {
+            // The lane's stream makes values all the same, and frees the slot after that. A driver that refuses has
+            // ended the lane.
             let _ = self.port.lane.drop_pass(self.port.slot, self.number);
+            self.port.slot().consumed();
         }
+    }
+}
+
+/// Gives a slot back once the consumer's stream comes that far, even if what puts the consumer's work in it panics.
+struct Release<'a> {
+    port: &'a Port,
+    stream: &'a Stream,
+}
+
+impl Release<'_> {
+    fn now(self) -> Result<(), DeviceError> {
+        let released = self.port.release_on(self.stream);
+        self.port.slot().consumed();
+        std::mem::forget(self);
+        released
+    }
+}
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        // The panic tells more.
+        let _ = self.port.release_on(self.stream);
         self.port.slot().consumed();
     }
 }
 
 /// Whether the rows of a pass were had.
+#[must_use = "values of a pass that failed are zeros"]
 pub struct Outcome(Arc<Progress>);
 
 impl Outcome {
-    /// Waits until all rows have come from the store and the device has been told what to do with them.
+    /// Waits until all rows have come from the store; the device goes on by itself.
     ///
     /// # Errors
-    /// Rows that could not be read or are damaged, or a driver that refuses. The values of the pass are all zero then,
-    /// as far as the driver still does anything.
+    /// Rows that could not be read or are damaged. The values of the pass are all zero then.
     pub fn wait(self) -> Result<(), DeviceError> {
-        self.0.wait()
+        Ok(self.0.wait()?)
     }
 }
 
@@ -260,68 +291,36 @@ impl fmt::Debug for Outcome {
     }
 }
 
-/// How far a pass has come.
+/// Whether the rows of a pass have come.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-enum State {
-    /// Rows are on their way from the store.
-    #[default]
-    Fetching,
-    /// Nobody wants them any more.
-    Dropped,
-    /// The lane's stream has been told, or could not be.
-    Put(Result<(), DeviceError>),
+    result: Mutex<Option<Result<(), LookupError>>>,
+    is_there: Condvar,
 }
 
 impl Progress {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Option<Result<(), LookupError>>> {
+        self.result.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets `put` tell the stream, unless nobody wants the pass.
-    pub(super) fn put(&self, put: impl FnOnce() -> Result<(), DeviceError>) {
-        let mut state = self.lock();
-        if matches!(*state, State::Fetching) {
-            *state = State::Put(put());
-            self.changed.notify_all();
-        }
+    pub(super) fn finish(&self, result: Result<(), LookupError>) {
+        *self.lock() = Some(result);
+        self.is_there.notify_all();
     }
 
-    fn is_put(&self) -> bool {
-        matches!(*self.lock(), State::Put(_))
+    fn is_finished(&self) -> bool {
+        self.lock().is_some()
     }
 
-    pub(super) fn was_dropped(&self) -> bool {
-        matches!(*self.lock(), State::Dropped)
-    }
-
-    /// Nobody wants the pass; whether the stream has been told already.
-    fn give_up(&self) -> bool {
-        let mut state = self.lock();
-        match *state {
-            State::Fetching => {
-                *state = State::Dropped;
-                false
-            }
-            State::Dropped => false,
-            State::Put(_) => true,
-        }
-    }
-
-    fn wait(&self) -> Result<(), DeviceError> {
-        let mut state = self.lock();
+    fn wait(&self) -> Result<(), LookupError> {
+        let mut result = self.lock();
         loop {
-            if let State::Put(result) = &mut *state {
-                return std::mem::replace(result, Ok(()));
+            if let Some(result) = result.take() {
+                return result;
             }
-            state = self
-                .changed
-                .wait(state)
+            result = self
+                .is_there
+                .wait(result)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }

@@ -26,29 +26,20 @@ impl Engram {
     /// [`RowTimes::fetched`](super::RowTimes::fetched).
     ///
     /// # Errors
-    /// A ring of another pack or whose values are not f32, or blocks on a GPU and a ring elsewhere.
+    /// A ring over another open store or whose values are not f32, or blocks on a GPU and a ring elsewhere.
     pub fn through(mut self, ring: Arc<Ring>) -> Result<Self, Error> {
-        for layer in &self.store.scheme().layers {
-            let ports = ring.ports(layer.layer)?;
-            let port = ports.first().ok_or(Error::Ring {
-                field: "passes",
-                found: "none".into(),
-                expected: "one at least".into(),
-            })?;
-            let fault = |field, found: String, expected: String| {
-                Err(Error::Ring {
-                    field,
-                    found,
-                    expected,
-                })
-            };
-            if port.output() != Output::F32 {
-                return fault("the output", format!("{:?}", port.output()), "F32".into());
-            }
-            let (found, expected) = (port.codec(), self.store.codec(layer.layer)?);
-            if found != expected {
-                return fault("the codec", format!("{found:?}"), format!("{expected:?}"));
-            }
+        let fault = |field, found: String, expected: &str| {
+            Err(Error::Ring {
+                field,
+                found,
+                expected: expected.into(),
+            })
+        };
+        if !Arc::ptr_eq(ring.store(), &self.store) {
+            return fault("the store", "another".into(), "the blocks' own");
+        }
+        if ring.output() != Output::F32 {
+            return fault("the output", format!("{:?}", ring.output()), "F32");
         }
         let stream = match &self.device {
             #[cfg(feature = "cuda")]

@@ -27,11 +27,13 @@ const CHECKED_ROWS: usize = 16_384;
 pub struct ResidentColumn {
     /// The column.
     pub column: Column,
-    /// The first byte of the shard, its header. Only a column that was loaded for this process alone is sure not to
-    /// change.
+    /// The first byte of the shard, its header.
     pub address: *const u8,
     /// Bytes of the shard.
     pub bytes: usize,
+    /// Whether it was loaded for this process alone. Else it is mapped to be read, and whoever may write its file can
+    /// change it.
+    pub is_private: bool,
 }
 
 impl Store {
@@ -50,16 +52,17 @@ impl Store {
         };
         let columns = table.columns.iter().zip(&rows.shards);
         let resident = columns.filter_map(|(&column, shard)| {
-            let bytes = match &shard.reader {
-                ShardReader::Memory(memory) => memory.memory(),
-                ShardReader::Other(reader) => reader.memory(),
-                ShardReader::Disk => None,
+            let (memory, is_private) = match &shard.reader {
+                ShardReader::Memory(memory) => (memory.memory(), true),
+                ShardReader::Other(reader) => (reader.memory(), false),
+                ShardReader::Disk => (None, false),
             };
-            let (address, bytes) = bytes?;
+            let (address, bytes) = memory?;
             Some(ResidentColumn {
                 column,
                 address,
                 bytes,
+                is_private,
             })
         });
         Ok((rows.layout, resident.collect()))

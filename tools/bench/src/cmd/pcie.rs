@@ -143,15 +143,26 @@ impl Args {
             self.rounds,
             self.passes
         );
-        let mapped = MappedColumns::register(&device, &store, layer)?;
+        let mapped = MappedColumns::register(&device, &store, layer)
+            .inspect_err(|reason| println!("no zero-copy gather and no hot rows: {reason}"))
+            .ok();
         let mut figures = Vec::new();
         for &rows in &self.rows {
-            let mut pass = Pass::new(&device, &store, &mapped, rows, self.passes, self.seed)?;
+            let mut pass = Pass::new(
+                &device,
+                &store,
+                mapped.as_ref(),
+                rows,
+                self.passes,
+                self.seed,
+            )?;
             let mut seconds: [Vec<f64>; 6] = Default::default();
             // The first round warms up; ways take turns, for the machine may change.
             for round in 0..=self.rounds {
                 for (way, seconds) in Way::ALL.into_iter().zip(&mut seconds) {
-                    let took = pass.time(way)?;
+                    let Some(took) = pass.time(way)? else {
+                        continue;
+                    };
                     if round > 0 {
                         seconds.push(took.as_secs_f64() / raw::float(self.passes));
                     }
@@ -207,40 +218,38 @@ struct Pass {
     stream: Stream,
     transfer: Transfer,
     ring: Ring,
-    zero_copy: Gatherer,
-    hot: Gatherer,
+    /// From host memory, and where all rows are hot; none where columns cannot be registered.
+    gatherers: Option<[Gatherer; 2]>,
 }
 
 impl Pass {
     fn new(
         device: &Device,
         store: &Arc<Store>,
-        mapped: &Arc<MappedColumns>,
+        mapped: Option<&Arc<MappedColumns>>,
         rows: usize,
         passes: usize,
         seed: u64,
     ) -> Result<Self> {
-        let layer = mapped.layer();
+        let layer = store.manifest().tables[0].layer;
         let row_bytes = store.codec(layer)?.row_bytes();
         let mut random = Random::new(seed);
         let columns = store.columns(layer)?;
         let batches: Vec<Vec<RowId>> = (0..passes)
             .map(|_| random::rows(columns, rows, &mut random))
             .collect();
-        // Room for all rows: twice their bytes, for the table that finds them.
-        let wanted = batches.concat();
-        let hot = HotRows::load(
-            device,
-            store,
-            layer,
-            &wanted,
-            wanted.len() * 2 * (row_bytes + 32),
-        )?;
-        ensure!(
-            wanted.iter().all(|&row| hot.holds(row)),
-            "not all rows are hot"
-        );
-        let gatherer = |hot| Gatherer::new(device, mapped.clone(), hot, rows, Output::Bf16);
+        let gatherers = mapped.map(|mapped| {
+            // Room for all rows, twice their bytes, for the table that finds them.
+            let wanted = batches.concat();
+            let room = wanted.len() * 2 * (row_bytes + 32);
+            let hot = HotRows::load(device, store, layer, &wanted, room)?;
+            ensure!(
+                wanted.iter().all(|&row| hot.holds(row)),
+                "not all rows are hot"
+            );
+            let new = |hot| Gatherer::new(device, mapped.clone(), hot, rows, Output::Bf16);
+            Ok([new(None)?, new(Some(hot))?])
+        });
         Ok(Self {
             layer,
             bytes: rows * row_bytes,
@@ -248,40 +257,42 @@ impl Pass {
             stream: device.stream(0)?,
             transfer: Transfer::new(device, rows * row_bytes)?,
             ring: Ring::new(device, store.clone(), &RingConfig::new(rows).depth(DEPTH))?,
-            zero_copy: gatherer(None)?,
-            hot: gatherer(Some(hot))?,
+            gatherers: gatherers.transpose()?,
         })
     }
 
-    /// What all passes took.
-    fn time(&mut self, way: Way) -> Result<Duration> {
-        let (passes, bytes) = (self.batches.len(), self.bytes);
-        match way {
-            Way::BusLimit => self.on_device(passes, |pass, _| {
-                Ok(pass.transfer.host_to_device_on(&pass.stream, bytes)?)
-            }),
-            Way::DeviceLimit => self.on_device(passes, |pass, _| {
-                Ok(pass.transfer.in_device_on(&pass.stream, bytes)?)
-            }),
-            Way::ZeroCopy => self.on_device(passes, |pass, at| {
-                gather(&mut pass.zero_copy, &pass.stream, &pass.batches[at])
-            }),
-            Way::Hot => self.on_device(passes, |pass, at| {
-                gather(&mut pass.hot, &pass.stream, &pass.batches[at])
-            }),
+    /// What all passes took; none for a way that there is not.
+    fn time(&mut self, way: Way) -> Result<Option<Duration>> {
+        let bytes = self.bytes;
+        let took = match way {
+            Way::BusLimit => self
+                .on_device(|pass, _| Ok(pass.transfer.host_to_device_on(&pass.stream, bytes)?)),
+            Way::DeviceLimit => {
+                self.on_device(|pass, _| Ok(pass.transfer.in_device_on(&pass.stream, bytes)?))
+            }
+            Way::ZeroCopy | Way::Hot => {
+                if self.gatherers.is_none() {
+                    return Ok(None);
+                }
+                let which = usize::from(way == Way::Hot);
+                self.on_device(|pass, at| {
+                    let gatherers = pass.gatherers.as_mut().expect("there, as was asked");
+                    gather(&mut gatherers[which], &pass.stream, &pass.batches[at])
+                })
+            }
             Way::Staged => Ok(self.staged()?.0),
             Way::StagedDevice => Ok(self.staged()?.1),
-        }
+        };
+        took.map(Some)
     }
 
     /// Between marks before and after all passes.
     fn on_device(
         &mut self,
-        passes: usize,
         mut put: impl FnMut(&mut Self, usize) -> Result<()>,
     ) -> Result<Duration> {
         let start = self.stream.mark()?;
-        for at in 0..passes {
+        for at in 0..self.batches.len() {
             put(self, at)?;
         }
         let end = self.stream.mark()?;
@@ -327,7 +338,8 @@ fn gather(gatherer: &mut Gatherer, stream: &Stream, rows: &[RowId]) -> Result<()
 
 fn of_ways(rows: usize, row_bytes: usize, seconds: &[f64; 6]) -> Vec<Figures> {
     let of = |way: Way| seconds[way as usize];
-    let figures = Way::ALL.into_iter().map(|way| Figures {
+    let measured = Way::ALL.into_iter().filter(|&way| of(way).is_finite());
+    let figures = measured.map(|way| Figures {
         name: way.name(),
         rows_per_pass: rows,
         us_per_pass: 1e6 * of(way),
