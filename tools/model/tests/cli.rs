@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod command;
+
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
 };
 
+use command::{fails, succeeds, text};
 use engram_checkpoint::Checkpoint;
 use engram_pack::{BuildOptions, build};
 use serde_json::{Value, json};
@@ -17,32 +19,6 @@ fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../engine/model/tests/golden")
         .join(name)
-}
-
-fn run(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_engram-model"))
-        .args(args)
-        .output()
-        .unwrap()
-}
-
-/// Standard output of a run that must succeed.
-fn succeeds(args: &[&str]) -> String {
-    let out = run(args);
-    let errors = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{args:?}: {errors}");
-    String::from_utf8(out.stdout).unwrap()
-}
-
-fn fails(args: &[&str], text: &str) {
-    let out = run(args);
-    let errors = String::from_utf8_lossy(&out.stderr);
-    assert!(!out.status.success(), "{args:?}");
-    assert!(errors.contains(text), "{errors}");
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 fn pack(checkpoint: &Path, folder: &TempDir) -> PathBuf {
