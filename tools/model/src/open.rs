@@ -67,14 +67,7 @@ impl From<ReaderName> for Reader {
 
 impl ModelArgs {
     pub(crate) fn load_model(&self) -> Result<Model> {
-        Ok(Model::load(&self.model, &self.device()?)?)
-    }
-
-    fn device(&self) -> Result<Device> {
-        Ok(match self.cuda {
-            Some(number) => Device::new_cuda(number)?,
-            None => Device::Cpu,
-        })
+        Ok(Model::load(&self.model, &device(self.cuda)?)?)
     }
 
     /// How the pack is to be opened.
@@ -92,7 +85,7 @@ impl ModelArgs {
     /// The blocks, with rows from the pack opened by `config`.
     pub(crate) fn engram_with(&self, config: Config) -> Result<Engram> {
         let store = Arc::new(Store::open(&self.pack, config)?);
-        let engram = Engram::load(&self.model, store.clone(), &self.device()?)?;
+        let engram = Engram::load(&self.model, store.clone(), &device(self.cuda)?)?;
         #[cfg(feature = "cuda")]
         if let Some(number) = self.cuda {
             let gpu = engram_cuda::Device::cuda(u32::try_from(number)?)?;
@@ -114,6 +107,14 @@ impl ModelArgs {
 pub(crate) fn tokenizer(folder: &Path) -> Result<Tokenizer> {
     let path = folder.join(TOKENIZER_FILE);
     Tokenizer::from_file(&path).map_err(|e| anyhow!("{}: {e}", path.display()))
+}
+
+/// The CUDA device with this number, or the processor.
+pub(crate) fn device(cuda: Option<usize>) -> Result<Device> {
+    Ok(match cuda {
+        Some(number) => Device::new_cuda(number)?,
+        None => Device::Cpu,
+    })
 }
 
 /// The tokens of `text`, with those that begin one.

@@ -6,9 +6,8 @@ mod command;
 
 use std::fs;
 
-use serde_json::{Value, json};
-
 use command::{fails, golden, pack, succeeds, text};
+use serde_json::{Value, json};
 
 #[test]
 fn prompts_become_tokens_and_a_table() {

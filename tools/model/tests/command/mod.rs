@@ -1,5 +1,7 @@
 //! Runs of the command.
 
+#![allow(dead_code, reason = "each test uses its part")]
+
 use std::{
     path::{Path, PathBuf},
     process::{Command, Output},
