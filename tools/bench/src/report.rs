@@ -1,12 +1,12 @@
 //! Tables for people, JSON for programs.
 
 use std::{
-    fs,
     io::{self, Write},
     path::Path,
 };
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use engram_io::publish_bytes;
 use serde::Serialize;
 
 /// Prints rows of cells, each column as wide as its widest cell.
@@ -39,7 +39,7 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> Result<()> {
     Ok(())
 }
 
-/// Writes `report` to the file at `path` as JSON, where one is named.
+/// Writes `report` to the file at `path` as JSON, whole or not at all, where one is named.
 ///
 /// # Errors
 /// A file that cannot be written.
@@ -48,7 +48,7 @@ pub fn json(path: Option<&Path>, report: &impl Serialize) -> Result<()> {
         return Ok(());
     };
     let text = serde_json::to_string_pretty(report)? + "\n";
-    fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    Ok(publish_bytes(path, text.as_bytes())?)
 }
 
 /// A figure with three digits or so.

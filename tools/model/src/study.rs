@@ -1,6 +1,7 @@
 //! Many trainings that are compared: each is made once and kept in a file.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -68,8 +69,8 @@ pub(crate) struct Run {
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Spread {
     pub(crate) mean: f64,
-    /// Of single trainings, by the sample.
-    pub(crate) deviation: f64,
+    /// Of single trainings, by the sample; none of one alone.
+    pub(crate) deviation: Option<f64>,
 }
 
 impl StudyArgs {
@@ -168,11 +169,17 @@ impl Spread {
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         Self {
             mean,
-            deviation: if values.len() > 1 {
-                (squares / (count - 1.0)).sqrt()
-            } else {
-                0.0
-            },
+            deviation: (values.len() > 1).then(|| (squares / (count - 1.0)).sqrt()),
+        }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.4}", self.mean)?;
+        match self.deviation {
+            Some(deviation) => write!(f, " +- {deviation:.4}"),
+            None => Ok(()),
         }
     }
 }
@@ -186,7 +193,7 @@ pub(crate) fn draw_held_out(
     let points = points.map(|(place, spread)| Point {
         x: place.into(),
         y: spread.mean,
-        deviation: spread.deviation,
+        deviation: spread.deviation.unwrap_or(0.0),
     });
     let curve = Curve {
         name: "held-out loss, with the deviation over seeds".into(),
@@ -226,7 +233,8 @@ mod tests {
     #[test]
     fn deviations_are_of_the_sample() {
         let spread = Spread::of(&[1.0, 2.0, 3.0]);
-        assert_eq!((spread.mean, spread.deviation), (2.0, 1.0));
-        assert_eq!(Spread::of(&[4.0]).deviation, 0.0);
+        assert_eq!((spread.mean, spread.deviation), (2.0, Some(1.0)));
+        assert_eq!(spread.to_string(), "2.0000 +- 1.0000");
+        assert_eq!(Spread::of(&[4.0]).to_string(), "4.0000");
     }
 }

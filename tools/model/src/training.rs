@@ -10,6 +10,7 @@ use engram_bench::{
     plot::{Curve, Labels, Point, curves},
     report::figure,
 };
+use engram_io::{create_folder, publish_bytes};
 use engram_train::{
     Corpus, Measured, Parameters, SAMPLE, StepReport, Texts, Trainer, read_documents,
 };
@@ -41,6 +42,18 @@ pub(crate) fn texts(paths: &[PathBuf]) -> Result<Texts> {
         read_documents(paths)?
     };
     Ok(Texts::split(&documents, HELD_OUT, SPLIT_SEED)?)
+}
+
+/// Writes both parts of `texts` to the folder `out`, for those who measure the model later.
+pub(crate) fn write_texts(texts: &Texts, out: &Path) -> Result<()> {
+    create_folder(out)?;
+    for (name, documents) in [
+        ("training.txt", &texts.training),
+        ("held_out.txt", &texts.held_out),
+    ] {
+        publish_bytes(&out.join(name), documents.concat().as_bytes())?;
+    }
+    Ok(())
 }
 
 pub(crate) fn print_corpus(texts: &Texts, corpus: &Corpus) {

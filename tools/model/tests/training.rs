@@ -65,6 +65,11 @@ fn a_text_becomes_a_model_that_generates() {
     let found = json(&report);
     assert_eq!(found["steps"].as_array().unwrap().len(), 3);
     assert!(found["held_out"]["bits_per_byte"].as_f64().unwrap() > 0.0);
+    // Both parts of the text are there for those who measure, and together are all of it.
+    let parts =
+        ["training.txt", "held_out.txt"].map(|name| fs::read_to_string(out.join(name)).unwrap());
+    assert!(parts.iter().all(|part| part.contains("tells that row")));
+    assert_eq!(parts.concat().matches("tells that row").count(), 30 * 40);
     assert!(found["parameters"]["rows"].as_u64().unwrap() > 3000 * 8);
     assert!(fs::read_to_string(&plot).unwrap().contains("<svg"));
 

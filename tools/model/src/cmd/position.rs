@@ -1,8 +1,8 @@
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use engram_bench::report;
-use engram_train::EngramRecipe;
+use engram_train::{EngramRecipe, Recipe};
 use serde::Serialize;
 
 use crate::study::{Spread, StudyArgs, draw_held_out, held_out};
@@ -35,12 +35,21 @@ impl Args {
     pub(crate) fn run(self) -> Result<()> {
         let study = self.study.open()?;
         let recipe = study.base.allocated(f64::from(self.share) / 100.0)?;
+        let Some(engram) = &recipe.engram else {
+            bail!(
+                "--share is {}, which leaves no Engram block to be placed",
+                self.share
+            );
+        };
         let mut positions = Vec::new();
         for layer in 0..u32::try_from(recipe.layers)? {
-            let mut recipe = recipe.clone();
-            if let Some(EngramRecipe { layers, .. }) = &mut recipe.engram {
-                *layers = vec![layer];
-            }
+            let recipe = Recipe {
+                engram: Some(EngramRecipe {
+                    layers: vec![layer],
+                    ..engram.clone()
+                }),
+                ..recipe.clone()
+            };
             let runs = study.runs(&recipe)?;
             positions.push(Position {
                 layer,
@@ -49,10 +58,9 @@ impl Args {
             });
         }
         let cells = positions.iter().map(|position| {
-            let Spread { mean, deviation } = position.held_out_loss;
             vec![
                 position.layer.to_string(),
-                format!("{mean:.4} +- {deviation:.4}"),
+                position.held_out_loss.to_string(),
             ]
         });
         report::table(
@@ -61,7 +69,7 @@ impl Args {
         )?;
         let labels = ["where the Engram block is", "the layer it is ahead of"];
         let points = positions.iter().map(|of| (of.layer, of.held_out_loss));
-        draw_held_out(self.plot.as_deref(), labels, points)?;
-        report::json(self.json.as_deref(), &positions)
+        report::json(self.json.as_deref(), &positions)?;
+        draw_held_out(self.plot.as_deref(), labels, points)
     }
 }

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use engram_bench::{
-    plot::{Labels, curves},
+    plot::{Labels, Point, curves},
     report,
 };
 use engram_train::Parameters;
@@ -104,16 +104,9 @@ impl Args {
             "a number of parameters, in experts or in rows",
             "idle parameters in experts, percent",
         ];
-        let points = shares.iter().map(|of| (of.percent, of.held_out_loss));
-        draw_held_out(self.plot.as_deref(), labels, points)?;
-        let labels = Labels {
-            title: "the same number of parameters, with and without Engram",
-            x: "step",
-            y: "loss, nats a token",
-        };
-        curves(self.curves.as_deref(), labels, &lines)?;
+        let point = |point: &Point| [point.x, point.y];
         let [experts_alone, best] =
-            lines.map(|line| line.points.iter().map(|p| [p.x, p.y]).collect());
+            [&lines[0], &lines[1]].map(|line| line.points.iter().map(point).collect());
         let report = Report {
             steps: study.base.steps,
             tokens_of_a_step: study.base.sequences * study.base.window,
@@ -121,7 +114,16 @@ impl Args {
             experts_alone,
             best,
         };
-        report::json(self.json.as_deref(), &report)
+        report::json(self.json.as_deref(), &report)?;
+        let points = report.shares.iter();
+        let points = points.map(|of| (of.percent, of.held_out_loss));
+        draw_held_out(self.plot.as_deref(), labels, points)?;
+        let labels = Labels {
+            title: "the same number of parameters, with and without Engram",
+            x: "step",
+            y: "loss, nats a token",
+        };
+        curves(self.curves.as_deref(), labels, &lines)
     }
 }
 
@@ -133,10 +135,7 @@ fn print(shares: &[Share]) -> Result<()> {
             share.rows.to_string(),
             share.total.to_string(),
             share.active.to_string(),
-            format!(
-                "{:.4} +- {:.4}",
-                share.held_out_loss.mean, share.held_out_loss.deviation
-            ),
+            share.held_out_loss.to_string(),
             format!("{:.4}", share.bits_per_byte.mean),
         ]
     });

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     text: Vec<PathBuf>,
     #[command(flatten)]
     recipe: RecipeArgs,
-    /// Folder for the checkpoint, and for the state of the training
+    /// Folder for the checkpoint, the state of the training, and the two parts of the text, `training.txt` and `held_out.txt`
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
     /// Go on with the training that was stopped in this folder
@@ -106,6 +106,7 @@ impl Args {
             "{} is there; go on with --resume, or take another folder",
             state.display()
         );
+        training::write_texts(&texts, &self.out)?;
         let mut trainer = Trainer::new(recipe, &corpus, &device)?;
         training::print_parameters(&trainer.parameters());
         if self.resume && state.exists() {
