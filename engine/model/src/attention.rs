@@ -1,11 +1,12 @@
 //! Multi-head latent attention: keys and values of all heads are made of one small vector for each token.
 
 use candle_core::{D, Device, Tensor};
-use candle_nn::{Linear, Module, RmsNorm, ops::softmax_last_dim};
+use candle_nn::{Linear, Module};
 
 use crate::{
     Cache, Config, Error,
     cache::Latents,
+    grad::{Norm, attend},
     rope::{Rotary, Rotation},
     weights::Scope,
 };
@@ -78,7 +79,7 @@ pub(crate) struct Attention {
     query: Query,
     /// To the latent and the part of keys that is rotated.
     compress: Linear,
-    latent_norm: RmsNorm,
+    latent_norm: Norm,
     /// From the latent to keys and values.
     expand: Linear,
     out: Linear,
@@ -95,7 +96,7 @@ enum Query {
     Whole(Linear),
     LowRank {
         down: Linear,
-        norm: RmsNorm,
+        norm: Norm,
         up: Linear,
     },
 }
@@ -160,12 +161,8 @@ impl Attention {
         let queries = self.queries(x, &context.rotation)?;
         let kept = cache.append(self.layer, self.latents(x, &context.rotation)?)?;
         let (keys, values) = self.keys_and_values(kept)?;
-        let scores = (queries.matmul(&keys.t()?)? * self.scale)?;
-        let scores = match &context.mask {
-            Some(mask) => scores.broadcast_add(mask)?,
-            None => scores,
-        };
-        let found = softmax_last_dim(&scores)?.matmul(&values)?;
+        let mask = context.mask.as_ref();
+        let found = attend(&queries, &keys, &values, self.scale, mask)?;
         let found = found
             .transpose(1, 2)?
             .reshape((batch, tokens, self.heads * self.value))?;

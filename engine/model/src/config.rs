@@ -5,6 +5,8 @@ mod raw;
 use std::path::Path;
 
 use engram_checkpoint::{CheckpointError, read_json};
+use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
     Error,
@@ -87,6 +89,18 @@ impl Config {
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         let raw: Raw = read_json(path)?;
+        Checked { path, raw: &raw }.config()
+    }
+
+    /// As [`Self::from_file`], of the configuration `json`, which is or will be at `path`.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_json(path: &Path, json: &Value) -> Result<Self, Error> {
+        let raw = Raw::deserialize(json).map_err(|source| CheckpointError::Json {
+            path: path.into(),
+            source,
+        })?;
         Checked { path, raw: &raw }.config()
     }
 

@@ -31,6 +31,20 @@ pub enum Error {
         /// The tensor.
         name: String,
     },
+    /// A tensor that the configuration asks for and that was not given.
+    #[error("no tensor `{name}` is given, expected one of shape {expected:?}")]
+    NotGiven {
+        /// Its name.
+        name: String,
+        /// The shape it must have.
+        expected: Vec<usize>,
+    },
+    /// A given tensor that the configuration has no place for.
+    #[error("the given tensor `{name}` has no place in the model")]
+    NoPlace {
+        /// Its name.
+        name: String,
+    },
     /// A pack that belongs to another model.
     #[error("{}: {field} is {found}, but {expected} in the pack", path.display())]
     Pack {
@@ -97,7 +111,7 @@ pub enum Error {
     #[error("tensor {name} has the shape {found:?}, expected {expected:?}")]
     Shape {
         /// The tensor.
-        name: &'static str,
+        name: String,
         /// Its shape.
         found: Vec<usize>,
         /// The shape it must have.
@@ -135,16 +149,12 @@ pub enum Error {
 }
 
 /// Checks the shape of the tensor called `name`.
-pub(crate) fn expect_shape(
-    name: &'static str,
-    tensor: &Tensor,
-    expected: &[usize],
-) -> Result<(), Error> {
+pub(crate) fn expect_shape(name: &str, tensor: &Tensor, expected: &[usize]) -> Result<(), Error> {
     if tensor.dims() == expected {
         return Ok(());
     }
     Err(Error::Shape {
-        name,
+        name: name.into(),
         found: tensor.dims().to_vec(),
         expected: expected.to_vec(),
     })

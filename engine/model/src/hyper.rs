@@ -2,14 +2,12 @@
 //! what it reads, where it writes, and how the copies mix meanwhile ("mHC", DeepSeek-AI 2026, as in DeepSeek-V4).
 
 use candle_core::{D, Tensor};
-use candle_nn::{
-    Linear, Module,
-    ops::{sigmoid, softmax_last_dim},
-};
+use candle_nn::{Linear, Module, ops::sigmoid};
 
 use crate::{
     Config, Error,
     config::HyperConfig,
+    grad::softmax,
     weights::{Init, Scope},
 };
 
@@ -139,7 +137,7 @@ impl Hyper {
     fn balanced(&self, numbers: &Tensor) -> candle_core::Result<Tensor> {
         let (sequences, tokens, _) = numbers.dims3()?;
         let shape = (sequences, tokens, self.copies, self.copies);
-        let mut matrix = (softmax_last_dim(&numbers.reshape(shape)?)? + self.eps)?;
+        let mut matrix = (softmax(&numbers.reshape(shape)?)? + self.eps)?;
         for step in 0..self.steps {
             if step > 0 {
                 matrix = self.divided(&matrix, 3)?;

@@ -1,11 +1,11 @@
 //! A decoder layer: attention, then experts or a dense unit, each joined to the residual stream.
 
 use candle_core::Tensor;
-use candle_nn::{Module, RmsNorm};
 
 use crate::{
     Cache, Config, Error,
     attention::{Attention, Context},
+    grad::Norm,
     hyper::Connection,
     mlp::Mlp,
     moe::Moe,
@@ -15,10 +15,10 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct Layer {
     attention_connection: Connection,
-    attention_norm: RmsNorm,
+    attention_norm: Norm,
     attention: Attention,
     feed_connection: Connection,
-    feed_norm: RmsNorm,
+    feed_norm: Norm,
     feed: Feed,
 }
 
@@ -58,12 +58,14 @@ impl Layer {
         })
     }
 
-    /// The residual stream after this layer, `[sequences, tokens, copies, hidden]` as before.
+    /// The residual stream after this layer, `[sequences, tokens, copies, hidden]` as before. `routed` is told how
+    /// many tokens each expert was given, where there are experts.
     pub(crate) fn forward(
         &self,
         stream: &Tensor,
         context: &Context,
         cache: &mut Cache,
+        routed: &mut dyn FnMut(&[usize]),
     ) -> Result<Tensor, Error> {
         let stream = self.attention_connection.around(stream, |hidden| {
             let normed = self.attention_norm.forward(hidden)?;
@@ -73,7 +75,7 @@ impl Layer {
             let normed = self.feed_norm.forward(hidden)?;
             match &self.feed {
                 Feed::Dense(mlp) => Ok(mlp.forward(&normed)?),
-                Feed::Experts(moe) => moe.forward(&normed),
+                Feed::Experts(moe) => moe.forward(&normed, routed),
             }
         })
     }

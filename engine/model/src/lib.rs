@@ -37,6 +37,7 @@ mod config;
 pub mod engram;
 mod error;
 mod generate;
+mod grad;
 mod hyper;
 pub mod inside;
 mod layer;

@@ -6,7 +6,8 @@ use crate::Error;
 
 /// What a caller adds to the residual stream.
 ///
-/// A pass calls [`Self::begin`], then [`Self::add`] before each layer in order, then [`Self::end`]. One that fails
+/// A pass calls [`Self::begin`], then [`Self::add`] before each layer in order, [`Self::routed`] in each that has
+/// experts, then [`Self::end`]. One that fails
 /// ends without; the next pass then begins with the lengths that this one did. So the cache alone says what counts,
 /// and a memory that keeps state between passes goes back to the lengths that it is told.
 pub trait Memory {
@@ -25,6 +26,11 @@ pub trait Memory {
     /// # Errors
     /// As above.
     fn add(&mut self, layer: usize, stream: &Tensor) -> Result<Option<Tensor>, Error>;
+
+    /// The experts of `layer` were given so many tokens each; what stands in for a token counts.
+    fn routed(&mut self, layer: usize, tokens: &[usize]) {
+        let _ = (layer, tokens);
+    }
 
     /// The last layer has been computed; `stream` is what it made, in the same shape as above.
     fn end(&mut self, stream: &Tensor) {
@@ -53,6 +59,42 @@ impl Memory for () {
     }
 }
 
+/// No memory, where there is none.
+impl<M: Memory> Memory for Option<M> {
+    fn begin(&mut self, before: &[usize], tokens: &[&[u32]]) -> Result<(), Error> {
+        match self {
+            Some(memory) => memory.begin(before, tokens),
+            None => Ok(()),
+        }
+    }
+
+    fn add(&mut self, layer: usize, stream: &Tensor) -> Result<Option<Tensor>, Error> {
+        match self {
+            Some(memory) => memory.add(layer, stream),
+            None => Ok(None),
+        }
+    }
+
+    fn routed(&mut self, layer: usize, tokens: &[usize]) {
+        if let Some(memory) = self {
+            memory.routed(layer, tokens);
+        }
+    }
+
+    fn end(&mut self, stream: &Tensor) {
+        if let Some(memory) = self {
+            memory.end(stream);
+        }
+    }
+
+    fn announce(&mut self, tokens: &[&[u32]]) -> Result<(), Error> {
+        match self {
+            Some(memory) => memory.announce(tokens),
+            None => Ok(()),
+        }
+    }
+}
+
 impl<M: Memory + ?Sized> Memory for &mut M {
     fn begin(&mut self, before: &[usize], tokens: &[&[u32]]) -> Result<(), Error> {
         (**self).begin(before, tokens)
@@ -60,6 +102,10 @@ impl<M: Memory + ?Sized> Memory for &mut M {
 
     fn add(&mut self, layer: usize, stream: &Tensor) -> Result<Option<Tensor>, Error> {
         (**self).add(layer, stream)
+    }
+
+    fn routed(&mut self, layer: usize, tokens: &[usize]) {
+        (**self).routed(layer, tokens);
     }
 
     fn end(&mut self, stream: &Tensor) {

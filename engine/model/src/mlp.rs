@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use candle_nn::{Linear, Module};
 
-use crate::{Error, weights::Scope};
+use crate::{Error, grad::gated, weights::Scope};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Mlp {
@@ -23,7 +23,7 @@ impl Mlp {
 
     /// Keeps the shape of `x`, `[.., hidden]`.
     pub(crate) fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let gated = (self.gate.forward(x)?.silu()? * self.up.forward(x)?)?;
+        let gated = gated(&self.gate.forward(x)?, &self.up.forward(x)?)?;
         self.down.forward(&gated)
     }
 }

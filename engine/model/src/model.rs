@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use candle_core::{Device, IndexOp, Tensor};
-use candle_nn::{Embedding, Linear, Module, RmsNorm};
+use candle_nn::{Embedding, Linear, Module};
 use engram_checkpoint::CONFIG_FILE;
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     attention::Context,
     engram,
     error::expect_shape,
+    grad::{Norm, cross_entropy},
     hyper::Collapse,
     layer::Layer,
     rope::Rotary,
@@ -26,7 +27,7 @@ pub struct Model {
     embedding: Embedding,
     layers: Vec<Layer>,
     collapse: Collapse,
-    norm: RmsNorm,
+    norm: Norm,
     head: Linear,
     rotary: Rotary,
     device: Device,
@@ -63,6 +64,23 @@ impl Model {
         let mut weights = Weights::fresh(seed, &Device::Cpu);
         Self::build(config.clone(), &mut weights, &Device::Cpu)?;
         Ok(weights.into_made())
+    }
+
+    /// A model of `tensors`, which are on `device` and have the names that [`Self::load`] asks for. It tracks what they
+    /// track, so gradients go back to variables among them. What is made of tensors is made here, once: a model is
+    /// built anew after variables have changed. That copies nothing large.
+    ///
+    /// # Errors
+    /// Tensors that are missing, of another shape, or unknown but for those of Engram blocks.
+    pub fn from_tensors(
+        config: &Config,
+        tensors: &BTreeMap<String, Tensor>,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let mut weights = Weights::given(tensors, device);
+        let model = Self::build(config.clone(), &mut weights, device)?;
+        weights.finish(engram::has)?;
+        Ok(model)
     }
 
     fn build(config: Config, weights: &mut Weights, device: &Device) -> Result<Self, Error> {
@@ -127,6 +145,27 @@ impl Model {
             .collect()
     }
 
+    /// The mean of what `targets` cost, in nats: `targets[s]` are to follow `tokens[s]`, one by one. Sequences have
+    /// equal numbers of tokens. Otherwise as [`Self::forward`]; gradients go back to what the model tracks.
+    ///
+    /// # Errors
+    /// As there, and other numbers of targets than of tokens, or targets outside the vocabulary.
+    pub fn loss(
+        &self,
+        tokens: &[&[u32]],
+        targets: &[&[u32]],
+        cache: &mut Cache,
+        memory: &mut dyn Memory,
+    ) -> Result<Tensor, Error> {
+        self.check_tokens(targets)?;
+        let hidden = self.hidden(tokens, cache, memory)?.flatten_to(1)?;
+        let targets = targets.concat();
+        let count = targets.len();
+        let targets = Tensor::from_vec(targets, count, &self.device)?;
+        expect_shape("targets", &targets, &[hidden.dim(0)?])?;
+        Ok(cross_entropy(&hidden, self.head.weight(), &targets)?)
+    }
+
     /// As [`Self::forward`], but only the logits after the last of each sequence's tokens, `[sequences,
     /// vocab_size]`. Those of a sequence without new tokens mean nothing.
     ///
@@ -163,7 +202,8 @@ impl Model {
                 expect_shape("of the memory", &added, stream.dims())?;
                 stream = added;
             }
-            stream = layer.forward(&stream, &context, cache)?;
+            let mut routed = |tokens: &[usize]| memory.routed(index, tokens);
+            stream = layer.forward(&stream, &context, cache, &mut routed)?;
         }
         memory.end(&stream);
         let hidden = self.normed(&stream)?;

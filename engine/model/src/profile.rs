@@ -69,6 +69,10 @@ impl<M: Memory> Memory for Profile<M> {
         Ok(added)
     }
 
+    fn routed(&mut self, layer: usize, tokens: &[usize]) {
+        self.memory.routed(layer, tokens);
+    }
+
     fn end(&mut self, stream: &Tensor) {
         self.stop();
         self.memory.end(stream);

@@ -5,6 +5,8 @@ mod yarn;
 use candle_core::{Device, Result, Tensor};
 use candle_nn::rotary_emb;
 
+use crate::grad::rotated;
+
 pub(crate) use yarn::Yarn;
 
 /// How positions are told.
@@ -95,6 +97,9 @@ impl Rotation {
         } else {
             rotary_emb::rope
         };
-        rotate(&x.contiguous()?, &self.cos, &self.sin)
+        let (cos, sin) = (self.cos.clone(), self.sin.clone());
+        // What turns back is the same with opposite angles.
+        let back = move |gradient: &Tensor| rotate(gradient, &cos, &sin.neg()?);
+        rotated(&x.contiguous()?, |x| rotate(x, &self.cos, &self.sin), back)
     }
 }

@@ -1,5 +1,8 @@
 //! Which experts a token goes to, by its scores.
 
+/// Joins the sum that weights are divided by, as in the models, so that weights of zero stay zero.
+pub(crate) const NO_WEIGHT: f32 = 1e-20;
+
 /// How scores are made, and experts chosen by them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
@@ -40,7 +43,7 @@ impl Routing {
             .collect();
         let chosen = best(&merits, experts, self.chosen);
         let sum: f32 = if self.normalize {
-            chosen.iter().map(|&expert| scores[expert]).sum::<f32>() + 1e-20
+            chosen.iter().map(|&expert| scores[expert]).sum::<f32>() + NO_WEIGHT
         } else {
             1.0
         };

@@ -1,4 +1,4 @@
-//! The tensors of a model, as its parts ask for them: read from a checkpoint, or made up.
+//! The tensors of a model, as its parts ask for them: read from a checkpoint, given, or made up.
 
 mod tiles;
 
@@ -9,12 +9,12 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor};
-use candle_nn::{Linear, RmsNorm};
+use candle_nn::Linear;
 use engram_checkpoint::{Dtype, TensorFiles};
 use rand::{SeedableRng, rngs::StdRng};
 use rand_distr::{Distribution, Normal};
 
-use crate::Error;
+use crate::{Error, error::expect_shape, grad::Norm};
 
 /// Where tensors come from.
 #[derive(Debug)]
@@ -26,6 +26,7 @@ pub(crate) struct Weights {
 #[derive(Debug)]
 enum Source {
     Files(Files),
+    Given(Given),
     Fresh {
         random: Box<StdRng>,
         made: BTreeMap<String, Tensor>,
@@ -36,6 +37,14 @@ enum Source {
 struct Files {
     all: TensorFiles,
     folder: PathBuf,
+    /// Names of the tensors that nothing has asked for yet.
+    left: BTreeSet<String>,
+}
+
+/// Tensors that somebody else holds.
+#[derive(Debug)]
+struct Given {
+    all: BTreeMap<String, Tensor>,
     /// Names of the tensors that nothing has asked for yet.
     left: BTreeSet<String>,
 }
@@ -64,6 +73,17 @@ impl Weights {
         })
     }
 
+    /// Hands out `tensors`, by their names.
+    pub(crate) fn given(tensors: &BTreeMap<String, Tensor>, device: &Device) -> Self {
+        Self {
+            source: Source::Given(Given {
+                all: tensors.clone(),
+                left: tensors.keys().cloned().collect(),
+            }),
+            device: device.clone(),
+        }
+    }
+
     /// Makes up whatever is asked for, the same for the same `seed`.
     pub(crate) fn fresh(seed: u64, device: &Device) -> Self {
         Self {
@@ -85,7 +105,8 @@ impl Weights {
 
     /// What stands before `part` in the names of a checkpoint, such as `model.`; nothing, if no name has it.
     pub(crate) fn prefix_of(&self, part: &str) -> String {
-        let Source::Files(Files { left, .. }) = &self.source else {
+        let (Source::Files(Files { left, .. }) | Source::Given(Given { left, .. })) = &self.source
+        else {
             return String::new();
         };
         let before = |name: &String| {
@@ -97,38 +118,54 @@ impl Weights {
 
     /// Checks that no tensor of a checkpoint is left but those that `ignored` names.
     pub(crate) fn finish(&self, ignored: impl Fn(&str) -> bool) -> Result<(), Error> {
-        let Source::Files(Files { all, left, .. }) = &self.source else {
+        let (Source::Files(Files { left, .. }) | Source::Given(Given { left, .. })) = &self.source
+        else {
             return Ok(());
         };
-        match left.iter().find(|name| !ignored(name)) {
-            None => Ok(()),
-            Some(name) => {
-                let tensor = all.named(name).expect("it is one of them");
-                Err(Error::UnknownTensor {
-                    path: all.path(tensor.source),
-                    name: name.clone(),
-                })
+        let Some(name) = left.iter().find(|name| !ignored(name)) else {
+            return Ok(());
+        };
+        let name = name.clone();
+        Err(match &self.source {
+            Source::Files(Files { all, .. }) => {
+                let tensor = all.named(&name).expect("it is one of them");
+                let path = all.path(tensor.source);
+                Error::UnknownTensor { path, name }
             }
-        }
+            _ => Error::NoPlace { name },
+        })
     }
 
     /// The tensors that have been made up.
     pub(crate) fn into_made(self) -> BTreeMap<String, Tensor> {
         match self.source {
             Source::Fresh { made, .. } => made,
-            Source::Files(_) => BTreeMap::new(),
+            Source::Files(_) | Source::Given(_) => BTreeMap::new(),
         }
     }
 
     fn take(&mut self, name: String, shape: &[usize], init: Init) -> Result<Tensor, Error> {
         match &mut self.source {
             Source::Files(files) => files.take(&name, shape, &self.device),
+            Source::Given(given) => given.take(name, shape),
             Source::Fresh { random, made } => {
                 let tensor = make(random, shape, init, &self.device)?;
                 made.insert(name, tensor.clone());
                 Ok(tensor)
             }
         }
+    }
+}
+
+impl Given {
+    fn take(&mut self, name: String, shape: &[usize]) -> Result<Tensor, Error> {
+        let Some(tensor) = self.all.get(&name) else {
+            let expected = shape.to_vec();
+            return Err(Error::NotGiven { name, expected });
+        };
+        expect_shape(&name, tensor, shape)?;
+        self.left.remove(&name);
+        Ok(tensor.to_dtype(DType::F32)?)
     }
 }
 
@@ -237,8 +274,8 @@ impl Scope<'_> {
     }
 
     /// A norm of `size` values.
-    pub(crate) fn norm(&mut self, name: &str, size: usize, eps: f64) -> Result<RmsNorm, Error> {
+    pub(crate) fn norm(&mut self, name: &str, size: usize, eps: f64) -> Result<Norm, Error> {
         let weight = self.at(name).tensor("weight", &[size], Init::Ones)?;
-        Ok(RmsNorm::new(weight, eps))
+        Ok(Norm::new(weight, eps))
     }
 }

@@ -1,5 +1,6 @@
 //! Pictures of results.
 
+mod curves;
 mod heat;
 
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
+pub use curves::{Curve, Labels, Point, curves};
 pub use heat::{HeatMap, heat_map};
 
 const SIZE: (u32, u32) = (900, 520);

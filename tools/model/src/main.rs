@@ -8,10 +8,12 @@ mod groups;
 mod kind;
 mod layers;
 mod open;
+mod study;
 mod subject;
 mod synth;
 mod text;
 mod tiers;
+mod training;
 
 use std::process::ExitCode;
 
@@ -30,6 +32,10 @@ enum Command {
     Generate(cmd::generate::Args),
     Bench(cmd::bench::Args),
     Synth(cmd::synth::Args),
+    Train(cmd::train::Args),
+    Demo(cmd::demo::Args),
+    Sweep(cmd::sweep::Args),
+    Position(cmd::position::Args),
     Gates(cmd::gates::Args),
     Lens(cmd::lens::Args),
     Similarity(cmd::similarity::Args),
@@ -41,6 +47,10 @@ fn main() -> ExitCode {
         Command::Generate(args) => args.run(),
         Command::Bench(args) => args.run(),
         Command::Synth(args) => args.run(),
+        Command::Train(args) => args.run(),
+        Command::Demo(args) => args.run(),
+        Command::Sweep(args) => args.run(),
+        Command::Position(args) => args.run(),
         Command::Gates(args) => args.run(),
         Command::Lens(args) => args.run(),
         Command::Similarity(args) => args.run(),

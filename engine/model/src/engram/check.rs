@@ -45,7 +45,7 @@ pub(super) fn check(
     pack.check_sources(dir)
 }
 
-fn check_decoder(path: &Path, config: &Config, family: &Family) -> Result<(), Error> {
+pub(super) fn check_decoder(path: &Path, config: &Config, family: &Family) -> Result<(), Error> {
     let (layers, hidden, copies) = match family {
         Family::DeepSeek(c) => (c.layers.clone(), c.hidden_size, c.hc_mult),
         Family::Demo(c) => (c.layers.clone(), c.hidden_size, c.hc_mult),

@@ -4,11 +4,13 @@ use std::{path::Path, sync::Arc};
 
 use candle_core::{Device, Tensor};
 use candle_nn::Linear;
-use engram::Store;
+use engram::{Scheme, Store};
 use engram_checkpoint::{CONFIG_FILE, DemoConfig, Family, QwenConfig};
 
 use super::{
-    Block, ConvTensors, CopyNorm, Engram, Fused, FusedTensors, GatedConv, LayerBlock, check::check,
+    Blocks, ConvTensors, CopyNorm, Engram, Fused, FusedTensors, GatedConv,
+    blocks::{Block, LayerBlock},
+    check::check,
 };
 use crate::{
     Config, Error,
@@ -37,32 +39,11 @@ impl Engram {
         let family = Family::read(dir)?;
         check(dir, &config, &family, &store)?;
         let mut weights = Weights::open(dir, device)?;
-        let prefixes: Vec<String> = (store.scheme().layers.iter())
-            .map(|layer| weights.prefix_of(&block_name(&family, layer.layer)))
-            .collect();
-        let mut root = weights.root();
-        let columns = store.scheme().column_count();
-        let blocks = store
-            .scheme()
-            .layers
-            .iter()
-            .zip(prefixes)
-            .map(|(layer, prefix)| {
-                let codec = store.codec(layer.layer)?;
-                let sizes = Sizes {
-                    copies: config.copies(),
-                    dim: config.hidden_size(),
-                    row_values: columns * codec.width(),
-                };
-                let scope = root.at(format!("{prefix}{}", block_name(&family, layer.layer)));
-                Ok(LayerBlock {
-                    layer: layer.layer,
-                    codec,
-                    block: sizes.block(scope, dir, &family, &config)?,
-                })
-            });
-        let blocks = blocks.collect::<Result<_, Error>>()?;
-        weights.finish(|name| !super::has(name) || is_of_table(&family, name))?;
+        let scheme = store.scheme();
+        let blocks = build(&mut weights, &config, &family, scheme, |weights, layer| {
+            weights.prefix_of(&block_name(&family, layer))
+        })?;
+        weights.finish(|name| is_left_out(&family, name))?;
         let fused = matches!(family, Family::DeepSeek(_));
         Ok(Self {
             blocks,
@@ -73,13 +54,42 @@ impl Engram {
     }
 }
 
+/// The blocks of `scheme`'s layers; `prefix` is what stands before the names of a layer.
+pub(super) fn build(
+    weights: &mut Weights,
+    config: &Config,
+    family: &Family,
+    scheme: &Scheme,
+    prefix: impl Fn(&Weights, u32) -> String,
+) -> Result<Blocks, Error> {
+    let blocks = scheme.layers.iter().enumerate().map(|(index, layer)| {
+        let layer = layer.layer;
+        let sizes = Sizes {
+            copies: config.copies(),
+            dim: config.hidden_size(),
+            row_values: scheme.column_count() * family.table_tensors(scheme, index).width as usize,
+        };
+        let prefix = prefix(weights, layer);
+        let name = format!("{prefix}{}", block_name(family, layer));
+        let block = sizes.block(weights.root().at(name), family, config)?;
+        Ok(LayerBlock { layer, block })
+    });
+    let blocks = blocks.collect::<Result<_, Error>>()?;
+    Ok(Blocks { blocks })
+}
+
 /// What the names of a block's tensors begin with, after whatever the checkpoint puts before layers.
-fn block_name(family: &Family, layer: u32) -> String {
+pub(super) fn block_name(family: &Family, layer: u32) -> String {
     let block = match family {
         Family::Qwen(_) => "ple",
         _ => "engram",
     };
     format!("layers.{layer}.{block}")
+}
+
+/// Whether the tensor `name` is no part of a block.
+pub(super) fn is_left_out(family: &Family, name: &str) -> bool {
+    !super::has(name) || is_of_table(family, name)
 }
 
 /// Whether the tensor `name` is part of a table or of what addresses it.
@@ -100,13 +110,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn block(
-        &self,
-        weights: Scope<'_>,
-        dir: &Path,
-        family: &Family,
-        config: &Config,
-    ) -> Result<Block, Error> {
+    fn block(&self, weights: Scope<'_>, family: &Family, config: &Config) -> Result<Block, Error> {
         match family {
             Family::DeepSeek(_) => self.fused(weights, config.norm_eps).map(Block::Fused),
             Family::Demo(demo) => self.demo(weights, demo).map(Block::GatedConv),
@@ -114,7 +118,7 @@ impl Sizes {
                 .qwen(weights, qwen, config.norm_eps)
                 .map(Block::GatedConv),
             Family::LongCat(_) => Err(config_fault(
-                &dir.join(CONFIG_FILE),
+                Path::new(CONFIG_FILE),
                 "model_type",
                 "one whose n-gram rows replace the embedding".into(),
                 "a model with Engram blocks".into(),

@@ -2,6 +2,8 @@
 
 use candle_core::{D, Result, Tensor};
 
+use crate::grad::norm;
+
 /// The root-mean-square norm of the last dimension, with weights `[copies, dim]`.
 #[derive(Debug, Clone)]
 pub struct CopyNorm {
@@ -21,9 +23,11 @@ impl CopyNorm {
     /// # Errors
     /// Another shape.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mean = x.sqr()?.mean_keepdim(D::Minus1)?;
-        let normed = x.broadcast_div(&(mean + self.eps)?.sqrt()?)?;
-        normed.broadcast_mul(&self.weight)
+        norm(x, &self.weight, self.eps, |x, weight| {
+            let mean = x.sqr()?.mean_keepdim(D::Minus1)?;
+            let normed = x.broadcast_div(&(mean + self.eps)?.sqrt()?)?;
+            normed.broadcast_mul(weight)
+        })
     }
 
     pub(super) fn weight(&self) -> &Tensor {

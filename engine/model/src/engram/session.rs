@@ -9,7 +9,8 @@ use candle_core::Tensor;
 use engram::{Batch, DEAD, Request, RowId, RowIds, Sequence};
 
 use super::{
-    ConvState, Engram, LayerBlock,
+    ConvState, Engram,
+    blocks::check_len,
     pass::{Asked, Pass},
     times::RowTimes,
 };
@@ -49,7 +50,7 @@ impl<'a> Session<'a> {
         });
         Self {
             sequences: vec![Sequence::new(); sequences],
-            convs: vec![ConvState::new(sequences); engram.blocks.len()],
+            convs: engram.blocks.states(sequences),
             pass: Pass::default(),
             announced: VecDeque::new(),
             gates: None,
@@ -125,27 +126,6 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    fn truncate_convs(&mut self, before: &[usize]) -> Result<(), Error> {
-        for (block, conv) in self.engram.blocks.iter().zip(&mut self.convs) {
-            let reach = block.block.reach();
-            if reach == 0 {
-                continue;
-            }
-            for (sequence, &len) in before.iter().enumerate() {
-                check_len(len, conv.len(sequence).min(len))?;
-                let layer = block.layer;
-                conv.truncate(sequence, len, reach)
-                    .map_err(|least| Error::Rollback {
-                        layer,
-                        sequence,
-                        len,
-                        least,
-                    })?;
-            }
-        }
-        Ok(())
-    }
-
     /// Hashes `tokens` and submits their rows, block by block. Histories are as before where that fails.
     fn submit(&mut self, before: Vec<usize>, tokens: Vec<Vec<u32>>) -> Result<Pass, Error> {
         let start = Instant::now();
@@ -161,7 +141,7 @@ impl<'a> Session<'a> {
             tokens,
             asked: Vec::new(),
         };
-        for index in 0..self.engram.blocks.len() {
+        for index in 0..self.convs.len() {
             match self.submit_block(index, &pass) {
                 Ok(asked) => pass.asked.push(Some(asked)),
                 Err(error) => {
@@ -181,9 +161,9 @@ impl<'a> Session<'a> {
                 self.batch.extend(self.rows.position(index, position));
             }
         }
-        let LayerBlock { layer, .. } = self.engram.blocks[index];
         self.times[index].rows += self.batch.len() as u64;
         let store = &self.engram.store;
+        let layer = store.scheme().layers[index].layer;
         let buffer = store.buffer(layer, self.batch.len())?;
         let batch = Batch {
             layer,
@@ -201,8 +181,12 @@ impl<'a> Session<'a> {
 
     /// The rows of a block as its tensor; zero where there are none.
     fn decoded(&self, index: usize, bytes: &[u8]) -> Result<Tensor, Error> {
-        let codec = self.engram.blocks[index].codec;
-        let columns = self.engram.store.scheme().column_count();
+        let store = &self.engram.store;
+        let scheme = store.scheme();
+        let (codec, columns) = (
+            store.codec(scheme.layers[index].layer)?,
+            scheme.column_count(),
+        );
         let (token_bytes, token_values) = (columns * codec.row_bytes(), columns * codec.width());
         let shape = (self.pass.tokens.len(), self.pass.most(), token_values);
         let mut values = vec![0.0; shape.0 * shape.1 * shape.2];
@@ -211,18 +195,6 @@ impl<'a> Session<'a> {
         }
         Ok(Tensor::from_vec(values, shape, &self.engram.device)?)
     }
-}
-
-/// A history must have as many tokens as the cache says.
-fn check_len(expected: usize, found: usize) -> Result<(), Error> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(Error::Cache {
-        field: "tokens of a sequence, by the session,",
-        found,
-        expected,
-    })
 }
 
 impl Memory for Session<'_> {
@@ -242,7 +214,8 @@ impl Memory for Session<'_> {
             self.truncate(before)?;
             self.submit(before.to_vec(), tokens)?
         };
-        self.truncate_convs(before)
+        let convs = &mut self.convs;
+        self.engram.blocks.truncate(convs, before)
     }
 
     fn add(&mut self, layer: usize, stream: &Tensor) -> Result<Option<Tensor>, Error> {
@@ -262,10 +235,10 @@ impl Memory for Session<'_> {
         let there = Instant::now();
         let waited = if late { there - needed } else { Duration::ZERO };
         let rows = self.decoded(index, &bytes)?;
-        let block = &self.engram.blocks[index].block;
         let (mask, counts) = (self.pass.mask(self.engram)?, self.pass.counts());
-        let conv = &mut self.convs[index];
-        let (stream, gates) = block.forward(&rows, stream, mask.as_ref(), &counts, conv)?;
+        let (blocks, conv) = (&self.engram.blocks, &mut self.convs[index]);
+        let (stream, gates) =
+            blocks.forward_with_gates(index, &rows, stream, mask.as_ref(), &counts, conv)?;
         if let Some(recorded) = &mut self.gates {
             recorded.push(gates);
         }

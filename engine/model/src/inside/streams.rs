@@ -37,6 +37,10 @@ impl<M: Memory> Memory for Streams<M> {
         self.memory.add(layer, stream)
     }
 
+    fn routed(&mut self, layer: usize, tokens: &[usize]) {
+        self.memory.routed(layer, tokens);
+    }
+
     fn end(&mut self, stream: &Tensor) {
         self.depths.push(stream.clone());
         self.memory.end(stream);

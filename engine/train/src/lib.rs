@@ -1,0 +1,45 @@
+//! Trains small models whose Engram tables are learned from text, on candle.
+//!
+//! ```text
+//! texts ---> Texts (training, held out) ---> Vocabulary ---> Corpus
+//!                                                              |
+//! Recipe ---> Trainer: Model and Blocks over variables, Tables <-- Batches
+//!                |            |
+//!                |            +--> State: everything, to go on later
+//!                +--> checkpoint: config.json, tokenizer.json, model.safetensors ---> engram-pack, engram-model
+//! ```
+//!
+//! The forward pass is that of `engram-model`. The same recipe, text and seed give the same weights to the bit on the
+//! processor, whatever the number of threads.
+
+#![forbid(unsafe_code)]
+
+mod adam;
+mod allocation;
+mod balance;
+mod batches;
+mod checkpoint;
+mod corpus;
+mod error;
+mod init;
+mod measure;
+mod preset;
+mod recall;
+mod recipe;
+mod schedule;
+mod state;
+mod tables;
+mod text;
+mod trainer;
+mod vocabulary;
+
+pub use corpus::Corpus;
+pub use error::Error;
+pub use measure::Measured;
+pub use preset::Preset;
+pub use recall::Recall;
+pub use recipe::{EngramRecipe, Recipe};
+pub use tables::Table;
+pub use text::{SAMPLE, Texts, read_documents};
+pub use trainer::{Parameters, StepReport, Trainer};
+pub use vocabulary::Vocabulary;

@@ -1,0 +1,318 @@
+//! Training, step by step.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor, Var, backprop::GradStore};
+use engram::Hasher;
+use engram_checkpoint::Family;
+use engram_model::{Config, Model, engram::Blocks};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Corpus, Error, Recall, Recipe, Table,
+    adam::{Adam, Update},
+    balance::{Counted, balance, correction, imbalance},
+    batches::Batches,
+    init::variables,
+    schedule::share,
+    tables::Touched,
+};
+
+/// A model that is being trained.
+#[derive(Debug)]
+pub struct Trainer<'a> {
+    pub(crate) recipe: Recipe,
+    pub(crate) corpus: &'a Corpus,
+    pub(crate) config: Config,
+    pub(crate) engram: Option<Engram>,
+    pub(crate) variables: BTreeMap<String, Var>,
+    pub(crate) adam: Adam,
+    pub(crate) steps: Vec<StepReport>,
+    batches: Batches,
+    pub(crate) device: Device,
+}
+
+/// The tables, and how tokens address them.
+#[derive(Debug)]
+pub(crate) struct Engram {
+    pub(crate) family: Family,
+    pub(crate) hasher: Hasher,
+    /// One for each layer of the scheme.
+    pub(crate) tables: Vec<Table>,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// The mean of what a token cost before the step, in nats.
+    pub loss: f64,
+    /// The learning rate.
+    pub rate: f64,
+    /// The norm of all gradients together, before they were made shorter.
+    pub norm: f64,
+    /// The largest load of an expert over the mean of its layer.
+    pub imbalance: f64,
+}
+
+/// How many numbers a model has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameters {
+    /// Embedding and head.
+    pub vocabulary: u64,
+    /// Routed experts.
+    pub experts: u64,
+    /// Those of the experts that a token is given to.
+    pub chosen_experts: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Those of the rows that a token reads.
+    pub read_rows: u64,
+    /// Projections and convolutions of Engram blocks.
+    pub blocks: u64,
+    /// All else.
+    pub others: u64,
+}
+
+impl Parameters {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.vocabulary + self.experts + self.rows + self.blocks + self.others
+    }
+
+    /// Those that a token computes with; of the vocabulary the head.
+    pub fn active(&self) -> u64 {
+        self.vocabulary / 2 + self.chosen_experts + self.read_rows + self.blocks + self.others
+    }
+}
+
+impl<'a> Trainer<'a> {
+    /// A model of `recipe` on `device` that has learned nothing of `corpus` yet.
+    ///
+    /// # Errors
+    /// A recipe that makes no sense.
+    pub fn new(recipe: Recipe, corpus: &'a Corpus, device: &Device) -> Result<Self, Error> {
+        recipe.check()?;
+        let (config, family) = recipe.configs(corpus.vocabulary())?;
+        let mut fresh = Model::fresh_tensors(&config, recipe.seed)?;
+        let engram = match (family, &recipe.engram) {
+            (Some(family), Some(engram)) => {
+                let map = corpus.vocabulary().token_map()?;
+                let scheme = family.scheme(Some(&map))?;
+                fresh.extend(Blocks::fresh_tensors(
+                    &config,
+                    &family,
+                    &scheme,
+                    recipe.seed,
+                )?);
+                let tables = Table::fresh(&scheme, engram.width as usize, recipe.seed);
+                let hasher = Hasher::new(scheme, Some(map))?;
+                Some(Engram {
+                    family,
+                    hasher,
+                    tables,
+                })
+            }
+            _ => None,
+        };
+        Ok(Self {
+            variables: variables(fresh, recipe.layers, device)?,
+            batches: Batches::new(recipe.window, recipe.sequences, recipe.seed),
+            corpus,
+            config,
+            engram,
+            adam: Adam::default(),
+            steps: Vec::new(),
+            device: device.clone(),
+            recipe,
+        })
+    }
+
+    /// The recipe.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// What each step so far did.
+    pub fn steps(&self) -> &[StepReport] {
+        &self.steps
+    }
+
+    /// Whether all steps have been made.
+    pub fn is_done(&self) -> bool {
+        self.steps.len() >= self.recipe.steps
+    }
+
+    /// The tables, one for each Engram layer.
+    pub fn tables(&self) -> &[Table] {
+        self.engram.as_ref().map_or(&[], |engram| &engram.tables)
+    }
+
+    /// How many numbers there are.
+    pub fn parameters(&self) -> Parameters {
+        let count = |of: &dyn Fn(&str) -> bool| -> u64 {
+            let chosen = self.variables.iter().filter(|(name, _)| of(name));
+            chosen
+                .map(|(_, variable)| variable.elem_count() as u64)
+                .sum()
+        };
+        let is_expert = |name: &str| name.contains(".experts.");
+        let is_vocabulary = |name: &str| name.contains("embed_tokens") || name.contains("lm_head");
+        let experts = count(&is_expert);
+        let (chosen, all) = (self.recipe.chosen as u64, self.recipe.experts as u64);
+        let tables = self.tables().iter();
+        let columns = self
+            .recipe
+            .engram
+            .as_ref()
+            .map_or(0, crate::EngramRecipe::columns);
+        Parameters {
+            vocabulary: count(&is_vocabulary),
+            experts,
+            chosen_experts: experts / all * chosen,
+            rows: tables.clone().map(|table| table.values.len() as u64).sum(),
+            read_rows: tables.map(|table| columns * table.width() as u64).sum(),
+            blocks: count(&is_of_block),
+            others: count(&|name| !is_expert(name) && !is_of_block(name) && !is_vocabulary(name)),
+        }
+    }
+
+    /// The decoder with the weights of now. It shares them, so it is to be built anew after a step.
+    ///
+    /// # Errors
+    /// A computation that fails.
+    pub fn model(&self) -> Result<Model, Error> {
+        self.build(false)
+    }
+
+    /// The Engram blocks and tables of now for so many sequences, or none where the model has none.
+    ///
+    /// # Errors
+    /// A computation that fails.
+    pub fn recall(&self, sequences: usize) -> Result<Option<Recall<'_>>, Error> {
+        self.recall_with(sequences, false)
+    }
+
+    /// The decoder, over variables if it learns.
+    fn build(&self, learns: bool) -> Result<Model, Error> {
+        let tensors = self.tensors(learns, |name| !is_of_block(name));
+        Ok(Model::from_tensors(&self.config, &tensors, &self.device)?)
+    }
+
+    fn recall_with(&self, sequences: usize, learns: bool) -> Result<Option<Recall<'_>>, Error> {
+        let Some(engram) = &self.engram else {
+            return Ok(None);
+        };
+        let (family, scheme) = (&engram.family, engram.hasher.scheme());
+        let tensors = self.tensors(learns, is_of_block);
+        let blocks = Blocks::from_tensors(&self.config, family, scheme, &tensors, &self.device)?;
+        let (hasher, tables) = (&engram.hasher, &engram.tables);
+        Ok(Some(Recall::new(blocks, hasher, tables, sequences, learns)))
+    }
+
+    fn tensors(&self, learns: bool, of: impl Fn(&str) -> bool) -> BTreeMap<String, Tensor> {
+        let variables = self.variables.iter().filter(|(name, _)| of(name));
+        let tensor = |variable: &Var| {
+            if learns {
+                variable.as_tensor().clone()
+            } else {
+                variable.as_detached_tensor()
+            }
+        };
+        variables
+            .map(|(name, variable)| (name.clone(), tensor(variable)))
+            .collect()
+    }
+
+    /// Makes the next step.
+    ///
+    /// # Errors
+    /// Too little text, a loss that is no number, a computation that fails. The model then is as it was.
+    pub fn step(&mut self) -> Result<StepReport, Error> {
+        // On a thread of the pool: what is computed in parallel need not wake another to begin.
+        rayon::scope(|_| self.step_here())
+    }
+
+    fn step_here(&mut self) -> Result<StepReport, Error> {
+        let step = self.steps.len();
+        let windows = self.batches.of(step, self.corpus.training())?;
+        let last = self.recipe.window;
+        let inputs: Vec<&[u32]> = windows.iter().map(|window| &window[..last]).collect();
+        let targets: Vec<&[u32]> = windows.iter().map(|window| &window[1..]).collect();
+
+        let model = self.build(true)?;
+        let mut memory = Counted::new(self.recall_with(inputs.len(), true)?);
+        let mut cache = model.cache(inputs.len());
+        let loss = model.loss(&inputs, &targets, &mut cache, &mut memory)?;
+        let gradients = loss.backward()?;
+        let loss = f64::from(loss.to_scalar::<f32>()?);
+        let (loads, read) = (memory.loads, memory.memory.map(Recall::into_read));
+        let read = read.unwrap_or_default();
+        let norm = self.norm(&gradients, &read)?;
+        if !(loss.is_finite() && norm.is_finite()) {
+            return Err(Error::Diverged { step, loss });
+        }
+        let report = StepReport {
+            loss,
+            rate: self.recipe.rate * share(step, self.recipe.warmup, self.recipe.steps),
+            norm,
+            imbalance: imbalance(loads.values()),
+        };
+        self.learn(&gradients, &read, report)?;
+        for (layer, loads) in &loads {
+            balance(
+                &self.variables[&correction(*layer)],
+                loads,
+                self.recipe.balance,
+            )?;
+        }
+        self.steps.push(report);
+        Ok(report)
+    }
+
+    /// Of all gradients together.
+    fn norm(&self, gradients: &GradStore, read: &[(Touched, Tensor)]) -> Result<f64, Error> {
+        let variables = self.variables.values().map(Var::as_tensor);
+        let tensors = variables.chain(read.iter().map(|(_, rows)| rows));
+        let squares = tensors
+            .filter_map(|tensor| gradients.get(tensor))
+            .map(|gradient| gradient.sqr()?.sum_all())
+            .collect::<candle_core::Result<Vec<_>>>()?;
+        let sum = Tensor::stack(&squares, 0)?.sum_all()?.to_scalar::<f32>()?;
+        Ok(f64::from(sum).sqrt())
+    }
+
+    fn learn(
+        &mut self,
+        gradients: &GradStore,
+        read: &[(Touched, Tensor)],
+        report: StepReport,
+    ) -> Result<(), Error> {
+        let update = Update {
+            rate: report.rate,
+            decay: self.recipe.decay,
+            scale: (self.recipe.clip / report.norm).min(1.0),
+        };
+        for (name, variable) in &self.variables {
+            if let Some(gradient) = gradients.get(variable) {
+                self.adam.update(name, variable, gradient, update)?;
+            }
+        }
+        let of_rows = Update {
+            rate: update.rate * self.recipe.rows_rate,
+            ..update
+        };
+        let tables = self.engram.iter_mut().flat_map(|engram| &mut engram.tables);
+        for (table, (touched, rows)) in tables.zip(read) {
+            if let Some(gradient) = gradients.get(rows) {
+                let gradient = gradient.flatten_all()?.to_vec1::<f32>()?;
+                table.update(&touched.rows, &gradient, of_rows);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the tensor `name` is part of an Engram block.
+pub(crate) fn is_of_block(name: &str) -> bool {
+    name.contains(".engram.")
+}

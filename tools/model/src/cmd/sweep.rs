@@ -1,0 +1,156 @@
+use std::path::PathBuf;
+
+use anyhow::Result;
+use engram_bench::{
+    plot::{Curve, Labels, Point, curves},
+    report,
+};
+use engram_train::Parameters;
+use serde::Serialize;
+
+use crate::study::{Spread, StudyArgs, held_out, loss_curve};
+
+/// Shares of idle experts that are kept, in percent.
+const SHARES: [u32; 6] = [100, 90, 80, 70, 60, 40];
+
+/// Train the same number of parameters in experts and in rows, in several proportions
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    study: StudyArgs,
+    /// Write the figures here as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw the held-out loss over the shares here as SVG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+    /// Draw the loss over the steps, with and without Engram, here as SVG
+    #[arg(long, value_name = "FILE")]
+    curves: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Report {
+    steps: usize,
+    tokens_of_a_step: usize,
+    shares: Vec<Share>,
+    /// `[step, loss]`: with experts alone, and with the best share.
+    experts_alone: Vec<[f64; 2]>,
+    best: Vec<[f64; 2]>,
+}
+
+/// One proportion.
+#[derive(Debug, Serialize)]
+struct Share {
+    /// Of the experts that a token is not given to.
+    percent: u32,
+    experts: usize,
+    rows: u64,
+    parameters: Parameters,
+    total: u64,
+    active: u64,
+    held_out_losses: Vec<f64>,
+    held_out_loss: Spread,
+    bits_per_byte: Spread,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> Result<()> {
+        let study = self.study.open()?;
+        let mut shares = Vec::new();
+        let mut all = Vec::new();
+        for percent in SHARES {
+            let recipe = study.base.allocated(f64::from(percent) / 100.0)?;
+            let runs = study.runs(&format!("experts-{percent}"), &recipe)?;
+            let parameters = runs[0].parameters;
+            let bits: Vec<f64> = runs.iter().map(|run| run.held_out.bits_per_byte).collect();
+            shares.push(Share {
+                percent,
+                experts: recipe.experts,
+                rows: recipe.engram.map_or(0, |engram| engram.rows),
+                parameters,
+                total: parameters.total(),
+                active: parameters.active(),
+                held_out_losses: runs.iter().map(|run| run.held_out.loss).collect(),
+                held_out_loss: held_out(&runs),
+                bits_per_byte: Spread::of(&bits),
+            });
+            all.push(runs);
+        }
+        print(&shares)?;
+        let better = |a: &usize, b: &usize| {
+            let loss = |index: usize| shares[index].held_out_loss.mean;
+            loss(*a).total_cmp(&loss(*b))
+        };
+        let best = (1..shares.len()).min_by(better).expect("shares with rows");
+        let lines = [
+            loss_curve("experts alone", &all[0]),
+            loss_curve(
+                &format!("{} % experts, the rest rows", shares[best].percent),
+                &all[best],
+            ),
+        ];
+        draw_shares(self.plot.as_deref(), &shares)?;
+        let labels = Labels {
+            title: "the same number of parameters, with and without Engram",
+            x: "step",
+            y: "loss, nats a token",
+        };
+        curves(self.curves.as_deref(), labels, &lines)?;
+        let [experts_alone, best] =
+            lines.map(|line| line.points.iter().map(|p| [p.x, p.y]).collect());
+        let report = Report {
+            steps: study.base.steps,
+            tokens_of_a_step: study.base.sequences * study.base.window,
+            shares,
+            experts_alone,
+            best,
+        };
+        report::json(self.json.as_deref(), &report)
+    }
+}
+
+fn draw_shares(path: Option<&std::path::Path>, shares: &[Share]) -> Result<()> {
+    let points = shares.iter().map(|share| Point {
+        x: f64::from(share.percent),
+        y: share.held_out_loss.mean,
+        deviation: share.held_out_loss.deviation,
+    });
+    let curve = Curve {
+        name: "held-out loss, with the deviation over seeds".into(),
+        points: points.collect(),
+    };
+    let labels = Labels {
+        title: "a number of parameters, in experts or in rows",
+        x: "idle parameters in experts, percent",
+        y: "loss, nats a token",
+    };
+    curves(path, labels, &[curve])
+}
+
+fn print(shares: &[Share]) -> Result<()> {
+    let cells = shares.iter().map(|share| {
+        vec![
+            format!("{} %", share.percent),
+            share.experts.to_string(),
+            share.rows.to_string(),
+            share.total.to_string(),
+            share.active.to_string(),
+            format!(
+                "{:.4} +- {:.4}",
+                share.held_out_loss.mean, share.held_out_loss.deviation
+            ),
+            format!("{:.4}", share.bits_per_byte.mean),
+        ]
+    });
+    let head = [
+        "idle in experts",
+        "experts",
+        "rows",
+        "parameters",
+        "for a token",
+        "held-out loss",
+        "bits a byte",
+    ];
+    report::table(&head, &cells.collect::<Vec<_>>())
+}
