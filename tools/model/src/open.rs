@@ -60,14 +60,7 @@ impl From<ReaderName> for Reader {
 
 impl ModelArgs {
     pub(crate) fn load_model(&self) -> Result<Model> {
-        Ok(Model::load(&self.model, &self.device()?)?)
-    }
-
-    fn device(&self) -> Result<Device> {
-        Ok(match self.cuda {
-            Some(number) => Device::new_cuda(number)?,
-            None => Device::Cpu,
-        })
+        Ok(Model::load(&self.model, &device(self.cuda)?)?)
     }
 
     /// How the pack is to be opened.
@@ -83,7 +76,7 @@ impl ModelArgs {
     /// The blocks, with rows from the pack opened by `config`.
     pub(crate) fn engram_with(&self, config: Config) -> Result<Engram> {
         let store = Arc::new(Store::open(&self.pack, config)?);
-        Ok(Engram::load(&self.model, store, &self.device()?)?)
+        Ok(Engram::load(&self.model, store, &device(self.cuda)?)?)
     }
 
     pub(crate) fn tokenizer(&self) -> Result<Tokenizer> {
@@ -95,6 +88,14 @@ impl ModelArgs {
 pub(crate) fn tokenizer(folder: &Path) -> Result<Tokenizer> {
     let path = folder.join(TOKENIZER_FILE);
     Tokenizer::from_file(&path).map_err(|e| anyhow!("{}: {e}", path.display()))
+}
+
+/// The CUDA device with this number, or the processor.
+pub(crate) fn device(cuda: Option<usize>) -> Result<Device> {
+    Ok(match cuda {
+        Some(number) => Device::new_cuda(number)?,
+        None => Device::Cpu,
+    })
 }
 
 /// The tokens of `text`, with those that begin one.

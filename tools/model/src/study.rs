@@ -7,13 +7,16 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
-use engram_bench::plot::{Curve, Point};
+use engram_bench::plot::{Curve, Labels, Point, curves};
 use engram_checkpoint::read_json;
 use engram_io::publish_bytes;
 use engram_train::{Corpus, Measured, Parameters, Preset, Recipe, StepReport, Trainer};
 use serde::{Deserialize, Serialize};
 
-use crate::training::{self, Progress};
+use crate::{
+    open::device,
+    training::{self, Progress},
+};
 
 /// Steps whose losses are one point of a curve.
 const SMOOTH: usize = 20;
@@ -77,10 +80,6 @@ impl StudyArgs {
         if self.seeds == 0 {
             bail!("--seeds is 0, expected 1 or more");
         }
-        let device = match self.cuda {
-            Some(number) => Device::new_cuda(number)?,
-            None => Device::Cpu,
-        };
         let texts = training::texts(&self.text)?;
         let corpus = Corpus::new(&texts, base.vocabulary)?;
         training::print_corpus(&texts, &corpus);
@@ -89,20 +88,20 @@ impl StudyArgs {
             corpus,
             folder: self.out,
             seeds: self.seeds,
-            device,
+            device: device(self.cuda)?,
         })
     }
 }
 
 impl Study {
     /// The trainings of `recipe` with each seed, made now where they are not there yet.
-    pub(crate) fn runs(&self, name: &str, recipe: &Recipe) -> Result<Vec<Run>> {
+    pub(crate) fn runs(&self, recipe: &Recipe) -> Result<Vec<Run>> {
         let runs = (0..self.seeds).map(|seed| {
             let recipe = Recipe {
                 seed,
                 ..recipe.clone()
             };
-            self.run(&format!("{name}-seed-{seed}"), recipe)
+            self.run(&name(&recipe), recipe)
         });
         runs.collect()
     }
@@ -144,6 +143,13 @@ impl Study {
     }
 }
 
+/// By what trainings of a study differ.
+fn name(recipe: &Recipe) -> String {
+    let layers = recipe.engram.iter().flat_map(|engram| &engram.layers);
+    let blocks: String = layers.map(|layer| format!("-engram-{layer}")).collect();
+    format!("experts-{}{blocks}-seed-{}", recipe.experts, recipe.seed)
+}
+
 fn write(path: &Path, run: &Run) -> Result<()> {
     let text = serde_json::to_string(run)? + "\n";
     publish_bytes(path, text.as_bytes()).with_context(|| path.display().to_string())
@@ -169,6 +175,25 @@ impl Spread {
             },
         }
     }
+}
+
+/// Draws the held-out loss of each of `points`, by its place, where a file is named.
+pub(crate) fn draw_held_out(
+    path: Option<&Path>,
+    [title, x]: [&str; 2],
+    points: impl Iterator<Item = (u32, Spread)>,
+) -> Result<()> {
+    let points = points.map(|(place, spread)| Point {
+        x: place.into(),
+        y: spread.mean,
+        deviation: spread.deviation,
+    });
+    let curve = Curve {
+        name: "held-out loss, with the deviation over seeds".into(),
+        points: points.collect(),
+    };
+    let y = "loss, nats a token";
+    curves(path, Labels { title, x, y }, &[curve])
 }
 
 /// The loss over the steps, the mean of all `runs`.

@@ -1,14 +1,11 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use engram_bench::{
-    plot::{Curve, Labels, Point, curves},
-    report,
-};
+use engram_bench::report;
 use engram_train::EngramRecipe;
 use serde::Serialize;
 
-use crate::study::{Spread, StudyArgs, held_out};
+use crate::study::{Spread, StudyArgs, draw_held_out, held_out};
 
 /// Train models whose Engram block is ahead of one layer or another
 #[derive(clap::Args)]
@@ -44,7 +41,7 @@ impl Args {
             if let Some(EngramRecipe { layers, .. }) = &mut recipe.engram {
                 *layers = vec![layer];
             }
-            let runs = study.runs(&format!("experts-{}-layer-{layer}", self.share), &recipe)?;
+            let runs = study.runs(&recipe)?;
             positions.push(Position {
                 layer,
                 held_out_losses: runs.iter().map(|run| run.held_out.loss).collect(),
@@ -62,21 +59,9 @@ impl Args {
             &["Engram ahead of layer", "held-out loss"],
             &cells.collect::<Vec<_>>(),
         )?;
-        let points = positions.iter().map(|position| Point {
-            x: f64::from(position.layer),
-            y: position.held_out_loss.mean,
-            deviation: position.held_out_loss.deviation,
-        });
-        let curve = Curve {
-            name: "held-out loss, with the deviation over seeds".into(),
-            points: points.collect(),
-        };
-        let labels = Labels {
-            title: "where the Engram block is",
-            x: "the layer it is ahead of",
-            y: "loss, nats a token",
-        };
-        curves(self.plot.as_deref(), labels, &[curve])?;
+        let labels = ["where the Engram block is", "the layer it is ahead of"];
+        let points = positions.iter().map(|of| (of.layer, of.held_out_loss));
+        draw_held_out(self.plot.as_deref(), labels, points)?;
         report::json(self.json.as_deref(), &positions)
     }
 }

@@ -1,23 +1,28 @@
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use engram_bench::{
-    plot::{Curve, Labels, Point, curves},
+    plot::{Labels, curves},
     report,
 };
 use engram_train::Parameters;
 use serde::Serialize;
 
-use crate::study::{Spread, StudyArgs, held_out, loss_curve};
-
-/// Shares of idle experts that are kept, in percent.
-const SHARES: [u32; 6] = [100, 90, 80, 70, 60, 40];
+use crate::study::{Spread, StudyArgs, draw_held_out, held_out, loss_curve};
 
 /// Train the same number of parameters in experts and in rows, in several proportions
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     study: StudyArgs,
+    /// Idle parameters that are in experts, in percent: all of them first, then others
+    #[arg(
+        long,
+        value_name = "PERCENTS",
+        value_delimiter = ',',
+        default_value = "100,90,80,70,60,40,20"
+    )]
+    shares: Vec<u32>,
     /// Write the figures here as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -56,12 +61,17 @@ struct Share {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
+        ensure!(
+            self.shares.len() > 1 && self.shares[0] == 100 && !self.shares[1..].contains(&100),
+            "--shares is {:?}, expected 100 and then others",
+            self.shares
+        );
         let study = self.study.open()?;
         let mut shares = Vec::new();
         let mut all = Vec::new();
-        for percent in SHARES {
+        for percent in self.shares {
             let recipe = study.base.allocated(f64::from(percent) / 100.0)?;
-            let runs = study.runs(&format!("experts-{percent}"), &recipe)?;
+            let runs = study.runs(&recipe)?;
             let parameters = runs[0].parameters;
             let bits: Vec<f64> = runs.iter().map(|run| run.held_out.bits_per_byte).collect();
             shares.push(Share {
@@ -90,7 +100,12 @@ impl Args {
                 &all[best],
             ),
         ];
-        draw_shares(self.plot.as_deref(), &shares)?;
+        let labels = [
+            "a number of parameters, in experts or in rows",
+            "idle parameters in experts, percent",
+        ];
+        let points = shares.iter().map(|of| (of.percent, of.held_out_loss));
+        draw_held_out(self.plot.as_deref(), labels, points)?;
         let labels = Labels {
             title: "the same number of parameters, with and without Engram",
             x: "step",
@@ -108,24 +123,6 @@ impl Args {
         };
         report::json(self.json.as_deref(), &report)
     }
-}
-
-fn draw_shares(path: Option<&std::path::Path>, shares: &[Share]) -> Result<()> {
-    let points = shares.iter().map(|share| Point {
-        x: f64::from(share.percent),
-        y: share.held_out_loss.mean,
-        deviation: share.held_out_loss.deviation,
-    });
-    let curve = Curve {
-        name: "held-out loss, with the deviation over seeds".into(),
-        points: points.collect(),
-    };
-    let labels = Labels {
-        title: "a number of parameters, in experts or in rows",
-        x: "idle parameters in experts, percent",
-        y: "loss, nats a token",
-    };
-    curves(path, labels, &[curve])
 }
 
 fn print(shares: &[Share]) -> Result<()> {

@@ -1,14 +1,16 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use candle_core::Device;
 use engram_bench::report;
 use engram_train::{
     Corpus, EngramRecipe, Measured, Parameters, Preset, Recipe, StepReport, Trainer,
 };
 use serde::Serialize;
 
-use crate::training::{self, Progress};
+use crate::{
+    open::device,
+    training::{self, Progress},
+};
 
 /// Train a small model with Engram tables on texts, and write it as a checkpoint
 #[derive(clap::Args)]
@@ -94,10 +96,7 @@ impl RecipeArgs {
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
         let recipe = self.recipe.recipe()?;
-        let device = match self.cuda {
-            Some(number) => Device::new_cuda(number)?,
-            None => Device::Cpu,
-        };
+        let device = device(self.cuda)?;
         let texts = training::texts(&self.text)?;
         let corpus = Corpus::new(&texts, recipe.vocabulary)?;
         training::print_corpus(&texts, &corpus);

@@ -1,0 +1,200 @@
+//! The commands that train, from text to tokens.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod command;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use command::{fails, succeeds, text};
+use engram_checkpoint::Checkpoint;
+use engram_pack::{BuildOptions, build};
+use serde_json::Value;
+
+fn json(path: &Path) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// A folder of documents that differ.
+fn documents(folder: &Path) -> PathBuf {
+    let documents = folder.join("text");
+    fs::create_dir(&documents).unwrap();
+    for index in 0..30 {
+        let text = format!(
+            "Document {index} tells that row {index} follows row {}.\n",
+            index + 7
+        );
+        fs::write(documents.join(format!("{index}.txt")), text.repeat(40)).unwrap();
+    }
+    documents
+}
+
+#[test]
+fn a_text_becomes_a_model_that_generates() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let documents = documents(folder.path());
+    let (out, report, plot) = (at("out"), at("out.json"), at("out.svg"));
+    let args = [
+        "train",
+        "--text",
+        text(&documents),
+        "--out",
+        text(&out),
+        "--steps",
+        "3",
+        "--experts",
+        "4",
+        "--engram-rows",
+        "3000",
+        "--engram-layers",
+        "0,2",
+        "--json",
+        text(&report),
+        "--plot",
+        text(&plot),
+    ];
+    let said = succeeds(&args);
+    assert!(
+        said.contains("step 3 of 3") && said.contains("bits a byte"),
+        "{said}"
+    );
+    let found = json(&report);
+    assert_eq!(found["steps"].as_array().unwrap().len(), 3);
+    assert!(found["held_out"]["bits_per_byte"].as_f64().unwrap() > 0.0);
+    assert!(found["parameters"]["rows"].as_u64().unwrap() > 3000 * 8);
+    assert!(fs::read_to_string(&plot).unwrap().contains("<svg"));
+
+    fails(&args, "--resume");
+    let resumed = [&args[..], &["--resume"]].concat();
+    assert!(succeeds(&resumed).contains("going on at step 3"));
+    let again = json(&report);
+    assert_eq!(again, found);
+    let other = [&args[..6], &["4"], &args[7..], &["--resume"]].concat();
+    fails(&other, "steps is 3, but 4 now");
+
+    let (checkpoint, pack) = (out.join("checkpoint"), at("pack"));
+    let opened = Checkpoint::open(&checkpoint, None).unwrap();
+    build(&opened, &pack, &BuildOptions::default(), &|_| ()).unwrap();
+    let made = at("made.json");
+    succeeds(&[
+        "generate",
+        "--model",
+        text(&checkpoint),
+        "--pack",
+        text(&pack),
+        "--prompt",
+        "Document",
+        "--max-tokens",
+        "5",
+        "--json",
+        text(&made),
+    ]);
+    assert_eq!(
+        json(&made)["prompts"][0]["tokens"]
+            .as_array()
+            .unwrap()
+            .len(),
+        5
+    );
+}
+
+#[test]
+fn no_text_and_no_preset_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let train = |more: &[&'static str], expected: &str| {
+        fails(&[&["train", "--out", text(&out)], more].concat(), expected);
+    };
+    train(
+        &["--preset", "huge"],
+        "possible values: study, tiny, small, base",
+    );
+    train(&["--text", "/none.txt"], "/none.txt");
+    train(
+        &["--no-engram", "--engram-rows", "5"],
+        "cannot be used with",
+    );
+    let empty = folder.path().join("empty");
+    fs::create_dir(&empty).unwrap();
+    fails(
+        &["train", "--text", text(&empty), "--out", text(&out)],
+        "the text has 0 bytes",
+    );
+}
+
+#[test]
+fn the_demo_compares_what_all_rows_give() {
+    let said = succeeds(&["demo", "--steps", "2"]);
+    for expected in [
+        "bits a byte",
+        "none damaged",
+        "the pack, from the drive",
+        "the checkpoint's own files",
+        "all as the trainer's own",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
+}
+
+#[test]
+fn studies_keep_their_trainings() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let documents = documents(folder.path());
+    let (out, report, plot, curves) = (at("out"), at("out.json"), at("out.svg"), at("curves.svg"));
+    let study = |command: &'static str, steps: &'static str| {
+        vec![
+            command,
+            "--text",
+            text(&documents),
+            "--out",
+            text(&out),
+            "--steps",
+            steps,
+            "--seeds",
+            "1",
+            "--json",
+            text(&report),
+            "--plot",
+            text(&plot),
+        ]
+    };
+    let with_curves = |steps| [study("sweep", steps), vec!["--curves", text(&curves)]].concat();
+    succeeds(&with_curves("20"));
+    let first = json(&report);
+    let shares = first["shares"].as_array().unwrap();
+    assert_eq!(shares.len(), 7);
+    let total = |share: &Value| share["total"].as_f64().unwrap();
+    assert!(
+        shares
+            .iter()
+            .all(|share| (total(share) / total(&shares[0]) - 1.0).abs() < 0.01)
+    );
+    assert_eq!(first["best"].as_array().unwrap().len(), 1);
+    assert!(
+        fs::read_to_string(&curves)
+            .unwrap()
+            .contains("experts alone")
+    );
+    let said = succeeds(&with_curves("20"));
+    assert!(
+        !said.contains("a loss of"),
+        "trainings were made again: {said}"
+    );
+    assert_eq!(json(&report), first);
+    fails(&with_curves("21"), "other sizes");
+    let shares = [&with_curves("20")[..], &["--shares", "80,100"]].concat();
+    fails(&shares, "expected 100 and then others");
+
+    succeeds(&study("position", "20"));
+    assert_eq!(json(&report).as_array().unwrap().len(), 4);
+    assert!(
+        fs::read_to_string(&plot)
+            .unwrap()
+            .contains("the layer it is ahead of")
+    );
+}
