@@ -58,7 +58,7 @@ impl Memory for Given {
         let counts = TOKENS.map(<[u32]>::len);
         let state = &mut self.states[index];
         let rows = &self.rows[index];
-        let (stream, _) = self
+        let stream = self
             .blocks
             .forward(index, rows, stream, None, &counts, state)?;
         Ok(Some(stream))

@@ -109,7 +109,7 @@ impl Memory for Recall<'_> {
         self.read[index] = Some((touched, rows));
         let rows = self.rows(index, stream)?;
         let state = &mut self.states[index];
-        let (stream, _) = self
+        let stream = self
             .blocks
             .forward(index, &rows, stream, None, &self.counts, state)?;
         Ok(Some(stream))

@@ -32,14 +32,14 @@ enum Command {
     Generate(cmd::generate::Args),
     Bench(cmd::bench::Args),
     Synth(cmd::synth::Args),
-    Gates(cmd::gates::Args),
-    Lens(cmd::lens::Args),
-    Similarity(cmd::similarity::Args),
-    Classes(cmd::classes::Args),
     Train(cmd::train::Args),
     Demo(cmd::demo::Args),
     Sweep(cmd::sweep::Args),
     Position(cmd::position::Args),
+    Gates(cmd::gates::Args),
+    Lens(cmd::lens::Args),
+    Similarity(cmd::similarity::Args),
+    Classes(cmd::classes::Args),
 }
 
 fn main() -> ExitCode {
@@ -47,14 +47,14 @@ fn main() -> ExitCode {
         Command::Generate(args) => args.run(),
         Command::Bench(args) => args.run(),
         Command::Synth(args) => args.run(),
-        Command::Gates(args) => args.run(),
-        Command::Lens(args) => args.run(),
-        Command::Similarity(args) => args.run(),
-        Command::Classes(args) => args.run(),
         Command::Train(args) => args.run(),
         Command::Demo(args) => args.run(),
         Command::Sweep(args) => args.run(),
         Command::Position(args) => args.run(),
+        Command::Gates(args) => args.run(),
+        Command::Lens(args) => args.run(),
+        Command::Similarity(args) => args.run(),
+        Command::Classes(args) => args.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

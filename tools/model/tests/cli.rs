@@ -3,11 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod command;
+mod golden;
 
 use std::fs;
 
-use command::{fails, golden, pack, succeeds, text};
 use serde_json::{Value, json};
+
+use command::{fails, succeeds, text};
+use golden::{golden, pack};
 
 #[test]
 fn prompts_become_tokens_and_a_table() {

@@ -7,6 +7,7 @@
 )]
 
 mod command;
+mod golden;
 
 use std::{
     fs,
@@ -17,7 +18,8 @@ use roxmltree::Document;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use command::{fails, golden, pack, succeeds, text};
+use command::{fails, succeeds, text};
+use golden::{golden, pack};
 
 const PROMPT: &str =
     "The cat sat on the mat, and the cat sat <on> the 42 mats & more.\nThe dog did too.";

@@ -112,8 +112,6 @@ impl Blocks {
     }
 
     /// The residual stream with the rows of the block at `index` added, after the tokens that `state` has seen.
-    /// With it the gates, `[sequences, tokens, copies]`: how much of the rows each copy took.
-    ///
     /// Sequence `s` has `counts[s]` tokens; what stands in for more means nothing. Where `mask`,
     /// `[sequences, tokens]`, is zero (at images) a block without convolution adds nothing.
     ///
@@ -123,6 +121,26 @@ impl Blocks {
     /// # Panics
     /// If there are not so many blocks.
     pub fn forward(
+        &self,
+        index: usize,
+        rows: &Tensor,
+        stream: &Tensor,
+        mask: Option<&Tensor>,
+        counts: &[usize],
+        state: &mut ConvState,
+    ) -> Result<Tensor, Error> {
+        let (stream, _) = self.forward_with_gates(index, rows, stream, mask, counts, state)?;
+        Ok(stream)
+    }
+
+    /// As [`Self::forward`], with the gate of each copy, `[sequences, tokens, copies]`: how much of the rows it took.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn forward_with_gates(
         &self,
         index: usize,
         rows: &Tensor,

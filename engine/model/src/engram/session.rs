@@ -213,7 +213,8 @@ impl Memory for Session<'_> {
         let rows = self.engram.values(index, &arrived, &self.pass)?;
         let (mask, counts) = (self.pass.mask(self.engram)?, self.pass.counts());
         let (blocks, conv) = (&self.engram.blocks, &mut self.convs[index]);
-        let (stream, gates) = blocks.forward(index, &rows, stream, mask.as_ref(), &counts, conv)?;
+        let (stream, gates) =
+            blocks.forward_with_gates(index, &rows, stream, mask.as_ref(), &counts, conv)?;
         if let Some(recorded) = &mut self.gates {
             recorded.push(gates);
         }

@@ -1,21 +1,9 @@
-//! Runs of the command.
-
-#![allow(dead_code, reason = "each test uses its part")]
+//! Runs the command.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Output},
 };
-
-use engram_checkpoint::Checkpoint;
-use engram_pack::{BuildOptions, build};
-use tempfile::TempDir;
-
-pub(crate) fn golden(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../engine/model/tests/golden")
-        .join(name)
-}
 
 fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_engram-model"))
@@ -32,6 +20,7 @@ pub(crate) fn succeeds(args: &[&str]) -> String {
     String::from_utf8(out.stdout).unwrap()
 }
 
+/// A run that must fail, and say `text`.
 pub(crate) fn fails(args: &[&str], text: &str) {
     let out = run(args);
     let errors = String::from_utf8_lossy(&out.stderr);
@@ -41,11 +30,4 @@ pub(crate) fn fails(args: &[&str], text: &str) {
 
 pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
-}
-
-pub(crate) fn pack(checkpoint: &Path, folder: &TempDir) -> PathBuf {
-    let pack = folder.path().join("pack");
-    let checkpoint = Checkpoint::open(checkpoint, None).unwrap();
-    build(&checkpoint, &pack, &BuildOptions::default(), &|_| ()).unwrap();
-    pack
 }
