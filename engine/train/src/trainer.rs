@@ -166,7 +166,7 @@ impl<'a> Trainer<'a> {
     /// Makes the next step.
     ///
     /// # Errors
-    /// Too little text, a loss that is no number, a computation that fails. The model then is as it was.
+    /// Too little text, or a loss that is no number; the model then is as it was. A computation that fails.
     pub fn step(&mut self) -> Result<StepReport, Error> {
         // On a thread of the pool: what is computed in parallel need not wake another to begin.
         rayon::scope(|_| self.step_here())
