@@ -189,3 +189,38 @@ pub(crate) fn cross_entropy(hidden: &Tensor, head: &Tensor, targets: &Tensor) ->
     };
     detour2(hidden, head, |_, _| Ok(value), back)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device, Var};
+
+    /// Of a loss over what rows in memory have loops for.
+    fn gradients(dtype: DType) -> Vec<f32> {
+        let values = |seed: f32| -> Tensor {
+            let values: Vec<f32> = (0_u8..24).map(|i| (f32::from(i) * seed).sin()).collect();
+            let values = Tensor::from_vec(values, (2, 3, 4), &Device::Cpu).unwrap();
+            values.to_dtype(dtype).unwrap()
+        };
+        let [gate, up] = [0.7, 1.3].map(|seed| Var::from_tensor(&values(seed)).unwrap());
+        let sum = (gated(&gate, &up).unwrap() + softmax(&up).unwrap()).unwrap();
+        let loss = (sum * values(2.1)).unwrap().sum_all().unwrap();
+        let gradients = loss.backward().unwrap();
+        let all = [&gate, &up].map(|variable| gradients.get(variable).unwrap().clone());
+        let all = Tensor::stack(&all, 0)
+            .unwrap()
+            .to_dtype(DType::F32)
+            .unwrap();
+        all.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    #[test]
+    fn loops_and_operations_give_the_same_gradients() {
+        // Loops are for f32 alone.
+        let (loops, operations) = (gradients(DType::F32), gradients(DType::F64));
+        assert!(loops.iter().any(|of| of.abs() > 0.1));
+        for (a, b) in loops.iter().zip(&operations) {
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! Sizes that have proved to work.
+//! Recipes for models of some sizes.
 
 use crate::{EngramRecipe, Recipe};
 
@@ -9,9 +9,9 @@ pub enum Preset {
     Study,
     /// Minutes on two cores.
     Tiny,
-    /// An hour or so on some cores.
+    /// For some cores and hours. Its first steps have been tried, no more.
     Small,
-    /// For a GPU.
+    /// For a GPU. Not trained yet.
     Base,
 }
 

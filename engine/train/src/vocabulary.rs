@@ -126,6 +126,9 @@ impl Vocabulary {
     }
 
     /// Bytes of text that `tokens` stand for.
+    ///
+    /// # Panics
+    /// If one of them is not in the vocabulary.
     pub fn bytes(&self, tokens: &[u32]) -> u64 {
         tokens
             .iter()

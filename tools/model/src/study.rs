@@ -19,7 +19,7 @@ use crate::{
     training::{self, Progress},
 };
 
-/// Steps whose losses are one point of a curve.
+/// Steps whose losses are one point of a curve, if there are so many.
 const SMOOTH: usize = 20;
 
 /// What the trainings of a study have in common.
@@ -207,15 +207,16 @@ pub(crate) fn draw_held_out(
 #[expect(clippy::cast_precision_loss, reason = "few steps")]
 pub(crate) fn loss_curve(name: &str, runs: &[Run]) -> Curve {
     let steps = runs.iter().map(|run| run.steps.len()).min().unwrap_or(0);
-    let points = (0..steps / SMOOTH).map(|index| {
-        let places = index * SMOOTH..(index + 1) * SMOOTH;
+    let smooth = SMOOTH.min(steps).max(1);
+    let points = (0..steps / smooth).map(|index| {
+        let places = index * smooth..(index + 1) * smooth;
         let of_run = |run: &Run| {
             let losses = run.steps[places.clone()].iter().map(|step| step.loss);
-            losses.sum::<f64>() / SMOOTH as f64
+            losses.sum::<f64>() / smooth as f64
         };
         let spread = Spread::of(&runs.iter().map(of_run).collect::<Vec<_>>());
         Point {
-            x: ((index + 1) * SMOOTH) as f64,
+            x: ((index + 1) * smooth) as f64,
             y: spread.mean,
             deviation: 0.0,
         }

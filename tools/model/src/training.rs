@@ -25,7 +25,7 @@ const HELD_OUT: f64 = 0.05;
 const SPLIT_SEED: u64 = 0;
 /// A stopped training loses no more than this.
 const SAVE_EVERY: Duration = Duration::from_mins(2);
-const PRINT_EVERY: Duration = Duration::from_secs(5);
+const PRINT_EVERY: Duration = Duration::from_secs(10);
 
 /// What a training says meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

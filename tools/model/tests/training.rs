@@ -168,11 +168,14 @@ fn studies_keep_their_trainings() {
             text(&plot),
         ]
     };
-    let with_curves = |steps| [study("sweep", steps), vec!["--curves", text(&curves)]].concat();
-    succeeds(&with_curves("20"));
+    let with_curves = |steps| {
+        let more = vec!["--shares", "100,60", "--curves", text(&curves)];
+        [study("sweep", steps), more].concat()
+    };
+    succeeds(&with_curves("2"));
     let first = json(&report);
     let shares = first["shares"].as_array().unwrap();
-    assert_eq!(shares.len(), 7);
+    assert_eq!(shares.len(), 2);
     let total = |share: &Value| share["total"].as_f64().unwrap();
     assert!(
         shares
@@ -185,17 +188,17 @@ fn studies_keep_their_trainings() {
             .unwrap()
             .contains("experts alone")
     );
-    let said = succeeds(&with_curves("20"));
+    let said = succeeds(&with_curves("2"));
     assert!(
         !said.contains("a loss of"),
         "trainings were made again: {said}"
     );
     assert_eq!(json(&report), first);
-    fails(&with_curves("21"), "other sizes");
-    let shares = [&with_curves("20")[..], &["--shares", "80,100"]].concat();
+    fails(&with_curves("3"), "other sizes");
+    let shares = [&study("sweep", "2")[..], &["--shares", "80,100"]].concat();
     fails(&shares, "expected 100 and then others");
 
-    succeeds(&study("position", "20"));
+    succeeds(&study("position", "2"));
     assert_eq!(json(&report).as_array().unwrap().len(), 4);
     assert!(
         fs::read_to_string(&plot)
