@@ -9,7 +9,7 @@ pub enum Preset {
     Study,
     /// Minutes on two cores.
     Tiny,
-    /// For some cores and hours. Its first steps have been tried, no more.
+    /// For some cores and hours; not trained yet.
     Small,
     /// For a GPU. Not trained yet.
     Base,
