@@ -38,11 +38,6 @@ impl Device {
         Self(Arc::new(Host::default()))
     }
 
-    /// Whether it is a GPU, and not what stands in for one.
-    pub fn is_gpu(&self) -> bool {
-        self.0.context().is_some()
-    }
-
     /// What it is called.
     pub fn name(&self) -> String {
         self.0.name()

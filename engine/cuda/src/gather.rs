@@ -7,9 +7,10 @@ use engram::{HEADER_BYTES, RowCodec, RowId};
 use crate::{
     device::{Device, DeviceMemory, PinnedMemory, Stream},
     error::{DeviceError, expect},
-    hot::{HotRows, check_rows},
-    kernels::{Gather, Kernel, Output},
+    hot::HotRows,
+    kernels::{Gather, Kernel, Output, check_threads},
     mapped::MappedColumns,
+    origin::Origin,
 };
 
 /// Gathers rows of a layer whose columns are all mapped: those that are hot from device memory, the others over the bus.
@@ -57,19 +58,13 @@ impl Gatherer {
             count,
             format!("all {columns} of the layer"),
         )?;
-        mapped.check(device, mapped.store(), mapped.layer())?;
+        let origin = Origin::new(device, mapped.store(), mapped.layer());
+        mapped.origin().check("mapped columns", &origin)?;
         if let Some(hot) = &hot {
-            hot.check(device, mapped.store(), mapped.layer())?;
+            hot.origin().check("hot rows", &origin)?;
         }
         let step = mapped.step()?;
-        let threads = rows.saturating_mul(codec.width() / step as usize);
-        let fits = rows > 0 && u32::try_from(threads).is_ok();
-        expect(
-            fits,
-            "rows of a pass",
-            rows,
-            "1 or more, values of less than 2^32 threads",
-        )?;
+        check_threads(rows, codec, step)?;
         let id_bytes = rows * size_of::<u64>();
         Ok(Self {
             rows,
@@ -105,8 +100,8 @@ impl Gatherer {
             format!("at most {most}"),
         )?;
         let mapped = &memory.mapped;
-        check_rows(mapped.store(), mapped.layer(), rows)?;
-        stream.check(mapped.device())?;
+        mapped.origin().check_rows(rows)?;
+        stream.check(&mapped.origin().device)?;
         stream.check_not_captured()?;
         if memory.copied.word(0).load(Ordering::Acquire) != self.passes {
             return Ok(false);

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use engram::{Batch, LookupError, RowId, Store};
+use engram::{Batch, RowId, Store};
 
 use crate::{
     device::{Device, DeviceMemory},
     error::{DeviceError, expect},
     kernels::PLACE_BITS,
+    origin::Origin,
 };
 
 /// Bytes between the starts of rows: threads read 8 at a time.
@@ -20,9 +21,7 @@ const ENTRY_BYTES: usize = size_of::<u64>();
 /// The hottest rows of a layer's table in device memory, found by kernels and by the host.
 #[derive(Debug)]
 pub struct HotRows {
-    store: Arc<Store>,
-    device: Device,
-    layer: u32,
+    origin: Origin,
     count: usize,
     stride: usize,
     rows: DeviceMemory,
@@ -69,7 +68,8 @@ impl HotRows {
         bytes: usize,
     ) -> Result<Arc<Self>, DeviceError> {
         let codec = store.codec(layer)?;
-        check_rows(store, layer, wanted)?;
+        let origin = Origin::new(device, store, layer);
+        origin.check_rows(wanted)?;
         let stride = codec.row_bytes().next_multiple_of(ROW_ALIGN);
         let mut entry_count = entries_for(wanted.len());
         let room = loop {
@@ -104,23 +104,26 @@ impl HotRows {
             }
         }
         let hot = Self {
-            store: store.clone(),
-            device: device.clone(),
-            layer,
+            origin,
             count: taken.len(),
             stride,
             rows: device.memory(taken.len() * stride)?,
             device_entries: device.memory(entries.len() * ENTRY_BYTES)?,
             entries,
         };
-        hot.fill(device, store, &taken)?;
+        hot.fill(&taken)?;
         Ok(Arc::new(hot))
     }
 
     /// Copies the rows and the table to the device.
-    fn fill(&self, device: &Device, store: &Store, taken: &[RowId]) -> Result<(), DeviceError> {
+    fn fill(&self, taken: &[RowId]) -> Result<(), DeviceError> {
+        let Origin {
+            device,
+            store,
+            layer,
+        } = &self.origin;
         let stream = device.stream(usize::MAX)?;
-        let row_bytes = store.codec(self.layer)?.row_bytes();
+        let row_bytes = store.codec(*layer)?.row_bytes();
         let chunk = CHUNK_ROWS.min(taken.len());
         let mut pinned =
             device.pinned((chunk * self.stride).max(self.entries.len() * ENTRY_BYTES))?;
@@ -129,7 +132,7 @@ impl HotRows {
         for taken in taken.chunks(chunk) {
             let rows = &mut rows[..taken.len() * row_bytes];
             let batch = Batch {
-                layer: self.layer,
+                layer: *layer,
                 rows: taken,
             };
             store.lookup(batch, rows)?;
@@ -153,7 +156,7 @@ impl HotRows {
 
     /// The layer whose rows these are.
     pub fn layer(&self) -> u32 {
-        self.layer
+        self.origin.layer
     }
 
     /// How many there are.
@@ -171,15 +174,8 @@ impl HotRows {
         row.0 < u64::MAX && self.address_of(row).is_some()
     }
 
-    /// Checks that these are rows of `layer` of `store`, on `device`.
-    pub(crate) fn check(
-        &self,
-        device: &Device,
-        store: &Arc<Store>,
-        layer: u32,
-    ) -> Result<(), DeviceError> {
-        let found = (&self.device, &self.store, self.layer);
-        check_same("hot rows", found, (device, store, layer))
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Where `row` lies on the device.
@@ -203,40 +199,6 @@ impl HotRows {
 
     pub(crate) fn stride(&self) -> usize {
         self.stride
-    }
-}
-
-/// Checks that what `what` names is of the device, the store and the layer it shall be of.
-pub(crate) fn check_same(
-    what: &'static str,
-    found: (&Device, &Arc<Store>, u32),
-    expected: (&Device, &Arc<Store>, u32),
-) -> Result<(), DeviceError> {
-    let expected = if !found.0.is_same(expected.0) {
-        "the same device"
-    } else if !Arc::ptr_eq(found.1, expected.1) {
-        "the same open store"
-    } else if found.2 != expected.2 {
-        "the same layer"
-    } else {
-        return Ok(());
-    };
-    Err(DeviceError::Foreign { what, expected })
-}
-
-/// Checks that `rows` are rows of the table of `layer`.
-pub(crate) fn check_rows(store: &Store, layer: u32, rows: &[RowId]) -> Result<(), DeviceError> {
-    let columns = store.columns(layer)?;
-    let row_count = columns.iter().map(|column| column.row_count).sum();
-    match rows.iter().position(|row| row.0 >= row_count) {
-        None => Ok(()),
-        Some(index) => Err(LookupError::RowOutOfRange {
-            layer,
-            index,
-            row: rows[index],
-            row_count,
-        }
-        .into()),
     }
 }
 

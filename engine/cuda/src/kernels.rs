@@ -2,6 +2,8 @@
 
 use engram::{RowCodec, bf16, f16};
 
+use crate::error::{DeviceError, expect};
+
 /// The kernels, which the driver compiles for the device at hand.
 pub(crate) const PTX: &str = include_str!("../kernels/rows.ptx");
 
@@ -176,6 +178,17 @@ pub(crate) fn step(codec: RowCodec, align: usize) -> u32 {
     } else {
         1
     }
+}
+
+/// Checks that a pass has rows, and fewer threads than a kernel can tell apart.
+pub(crate) fn check_threads(rows: usize, codec: RowCodec, step: u32) -> Result<(), DeviceError> {
+    let threads = rows.saturating_mul(codec.width() / step as usize);
+    expect(
+        rows > 0 && u32::try_from(threads).is_ok(),
+        "rows of a pass",
+        rows,
+        "1 or more, values of less than 2^32 threads",
+    )
 }
 
 #[cfg(test)]

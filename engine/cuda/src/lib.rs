@@ -43,6 +43,7 @@ mod gather;
 mod hot;
 mod kernels;
 mod mapped;
+mod origin;
 mod ring;
 mod transfer;
 mod unique;

@@ -7,8 +7,8 @@ use engram::{Column, HEADER_BYTES, RecordLayout, RowId, Store};
 use crate::{
     device::{Device, DeviceMemory},
     error::{DeviceError, expect},
-    hot::check_same,
     kernels::{MappedColumn, step},
+    origin::Origin,
 };
 
 /// The resident columns of a layer's table, registered with a device, which reads their rows over the bus.
@@ -16,15 +16,14 @@ use crate::{
 /// The device checks no seals; so all of them are checked once, when the columns are registered.
 #[derive(Debug)]
 pub struct MappedColumns {
-    device: Device,
-    layer: u32,
     layout: RecordLayout,
     /// In order; address zero where a column is not resident.
     columns: Vec<(Column, MappedColumn)>,
     /// The same on the device.
     device_columns: DeviceMemory,
     registered: Vec<Registered>,
-    store: Arc<Store>,
+    /// Dropped after what is registered, whose memory its store has.
+    origin: Origin,
 }
 
 /// Memory that a device can read until this is dropped.
@@ -102,19 +101,17 @@ impl MappedColumns {
         }
         let device_columns = upload(device, &columns)?;
         Ok(Arc::new(Self {
-            device: device.clone(),
-            layer,
             layout,
             columns,
             device_columns,
             registered,
-            store: store.clone(),
+            origin: Origin::new(device, store, layer),
         }))
     }
 
     /// The layer whose columns these are.
     pub fn layer(&self) -> u32 {
-        self.layer
+        self.origin.layer
     }
 
     /// How many columns are mapped.
@@ -124,22 +121,11 @@ impl MappedColumns {
 
     /// The store that has them.
     pub fn store(&self) -> &Arc<Store> {
-        &self.store
+        &self.origin.store
     }
 
-    /// Checks that these are columns of `layer` of `store`, for `device`.
-    pub(crate) fn check(
-        &self,
-        device: &Device,
-        store: &Arc<Store>,
-        layer: u32,
-    ) -> Result<(), DeviceError> {
-        let found = (&self.device, &self.store, self.layer);
-        check_same("mapped columns", found, (device, store, layer))
-    }
-
-    pub(crate) fn device(&self) -> &Device {
-        &self.device
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
     }
 
     /// Whether all columns of the table are mapped.
@@ -170,7 +156,7 @@ impl MappedColumns {
         } else {
             1
         };
-        Ok(step(self.store.codec(self.layer)?, align))
+        Ok(step(self.store().codec(self.layer())?, align))
     }
 
     pub(crate) fn layout(&self) -> &RecordLayout {

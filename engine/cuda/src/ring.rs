@@ -34,6 +34,7 @@ use crate::{
     hot::HotRows,
     kernels::Output,
     mapped::MappedColumns,
+    origin::Origin,
 };
 use lane::Lane;
 pub use lane::LaneMetrics;
@@ -133,10 +134,12 @@ impl Ring {
             });
         }
         for hot in &config.hot {
-            hot.check(device, &store, hot.layer())?;
+            let expected = Origin::new(device, &store, hot.layer());
+            hot.origin().check("hot rows", &expected)?;
         }
         for mapped in &config.mapped {
-            mapped.check(device, &store, mapped.layer())?;
+            let expected = Origin::new(device, &store, mapped.layer());
+            mapped.origin().check("mapped columns", &expected)?;
         }
         let layers: Vec<u32> = store
             .scheme()

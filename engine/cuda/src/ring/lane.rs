@@ -19,7 +19,8 @@ use super::{
 use crate::{
     device::{Device, Stream},
     error::{DeviceError, expect},
-    kernels::{Decode, Kernel, Output, step},
+    kernels::{Decode, Kernel, Output, check_threads, step},
+    origin::Origin,
     unique::Unique,
 };
 
@@ -47,7 +48,7 @@ pub struct LaneMetrics {
 #[derive(Debug)]
 pub(super) struct Lane {
     shared: Arc<Shared>,
-    store: Arc<Store>,
+    origin: Origin,
     front: Mutex<Front>,
     /// None once the lane is being dropped.
     jobs: Option<SyncSender<Job>>,
@@ -104,14 +105,7 @@ impl Lane {
         if let Some(mapped) = &mapped {
             step = step.min(mapped.step()?);
         }
-        let threads = config.rows.saturating_mul(codec.width() / step as usize);
-        let fits = u32::try_from(threads).is_ok();
-        expect(
-            fits,
-            "rows of a pass",
-            config.rows,
-            "values of less than 2^32 threads",
-        )?;
+        check_threads(config.rows, codec, step)?;
         let slots =
             (0..config.depth).map(|_| Slot::new(device, config.rows, row_bytes, output_bytes));
         let shared = Arc::new(Shared {
@@ -124,12 +118,6 @@ impl Lane {
             config: config.clone(),
         });
         let resolver = Resolver {
-            layer,
-            row_count: store
-                .columns(layer)?
-                .iter()
-                .map(|column| column.row_count)
-                .sum(),
             hot,
             mapped,
             unique: Unique::default(),
@@ -146,7 +134,7 @@ impl Lane {
         })?;
         Ok(Self {
             shared,
-            store: store.clone(),
+            origin: Origin::new(device, store, layer),
             front: Mutex::new(Front {
                 resolver,
                 metrics: LaneMetrics {
@@ -184,6 +172,7 @@ impl Lane {
             rows.len(),
             format!("at most {most}"),
         )?;
+        self.origin.check_rows(rows)?;
         let mut front = self.front.lock().unwrap_or_else(PoisonError::into_inner);
         if front.has_ended {
             return Err(self.ended());
@@ -201,7 +190,7 @@ impl Lane {
         let row_bytes = self.shared.codec.row_bytes();
         let device_rows = slot.device_rows.address();
         // The device has read what the pass before wrote: the slot is free.
-        let resolved = {
+        let counts: Counts = {
             let mut addresses = slot.addresses();
             let addresses = &mut addresses.as_mut_words()[..rows.len()];
             resolver.resolve(rows, device_rows, row_bytes, addresses)
@@ -210,12 +199,11 @@ impl Lane {
         pinned.reset(unique.len(), [row_bytes, 0]);
         // From here on it goes home by itself.
         let buffer = Buffer::new(pinned, slot.home.clone());
-        let counts: Counts = resolved?;
         let batch = Batch {
             layer: self.shared.layer,
             rows: unique,
         };
-        let ticket = self.store.submit(batch, buffer)?;
+        let ticket = self.origin.store.submit(batch, buffer)?;
         let count = u32::try_from(rows.len()).expect("fewer threads than 2^32");
         slot.used_by(number);
         if let Err(error) = (self.shared).enqueue(slot, number, count, unique.len() * row_bytes) {
@@ -351,10 +339,6 @@ impl Shared {
             self.stream.write(&slot.words, OWNER, 0)?;
             self.stream.write(&slot.words, COPIED, !number)
         }
-    }
-
-    pub(super) fn value_bytes(&self) -> usize {
-        self.output.bytes()
     }
 
     pub(super) fn codec(&self) -> RowCodec {

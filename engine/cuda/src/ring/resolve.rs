@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use engram::{LookupError, RowId};
+use engram::RowId;
 
-use crate::{error::DeviceError, hot::HotRows, mapped::MappedColumns, unique::Unique};
+use crate::{hot::HotRows, mapped::MappedColumns, unique::Unique};
 
 /// Rows of a pass by where they come from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,15 +17,13 @@ pub(super) struct Counts {
 /// Decides for each row of a layer.
 #[derive(Debug)]
 pub(super) struct Resolver {
-    pub(super) layer: u32,
-    pub(super) row_count: u64,
     pub(super) hot: Option<Arc<HotRows>>,
     pub(super) mapped: Option<Arc<MappedColumns>>,
     pub(super) unique: Unique,
 }
 
 impl Resolver {
-    /// Writes the device's address of each row: in device memory, in a mapped column, or where it will be in the slot's
+    /// Writes the device's address of each of `rows`, which are rows of the table: in device memory, in a mapped column, or where it will be in the slot's
     /// rows of `row_bytes` bytes from `staged_address` on. Those to be staged are then in `unique`.
     pub(super) fn resolve(
         &mut self,
@@ -33,16 +31,7 @@ impl Resolver {
         staged_address: u64,
         row_bytes: usize,
         addresses: &mut [u64],
-    ) -> Result<Counts, DeviceError> {
-        if let Some(index) = rows.iter().position(|row| row.0 >= self.row_count) {
-            let error = LookupError::RowOutOfRange {
-                layer: self.layer,
-                index,
-                row: rows[index],
-                row_count: self.row_count,
-            };
-            return Err(error.into());
-        }
+    ) -> Counts {
         let mut counts = Counts::default();
         self.unique.begin(rows.len());
         for (&row, address) in rows.iter().zip(addresses) {
@@ -60,6 +49,6 @@ impl Resolver {
                 staged_address + number * row_bytes as u64
             };
         }
-        Ok(counts)
+        counts
     }
 }

@@ -220,7 +220,7 @@ impl Staged {
     /// # Errors
     /// As [`Port::wait_on`] and [`Outcome::wait`], or no memory.
     pub fn read_on(self, stream: &Stream) -> Result<Vec<u8>, DeviceError> {
-        let bytes = self.rows * self.port.codec().width() * self.port.lane.value_bytes();
+        let bytes = self.rows * self.port.codec().width() * self.port.output().bytes();
         let pinned = stream.device().pinned(bytes.max(1))?;
         let (copied, outcome) = self.consume_on(stream, |port| {
             // SAFETY: the stream keeps the lane, and is waited for before the pinned memory is touched or dropped.
