@@ -257,11 +257,7 @@ fn read_index(folder: &Path) -> Result<Option<BTreeMap<String, String>>, Checkpo
 /// # Errors
 /// A file that cannot be read, is no JSON, or has other fields than a `T`.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, CheckpointError> {
-    let text = fs::read(path).map_err(|source| IoError::Os {
-        action: "read",
-        path: path.into(),
-        source,
-    })?;
+    let text = fs::read(path).map_err(IoError::os("read", path))?;
     serde_json::from_slice(&text).map_err(|source| CheckpointError::Json {
         path: path.into(),
         source,

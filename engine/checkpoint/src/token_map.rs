@@ -31,11 +31,7 @@ pub fn read_token_map(folder: &Path, explicit: Option<&Path>) -> Result<TokenMap
             folder: folder.into(),
         });
     };
-    let bytes = fs::read(path).map_err(|source| IoError::Os {
-        action: "read",
-        path: path.into(),
-        source,
-    })?;
+    let bytes = fs::read(path).map_err(IoError::os("read", path))?;
     let map = if is_plain_token_map(path) {
         TokenMap::from_bytes(&bytes, u32::MAX)
     } else {

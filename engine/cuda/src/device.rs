@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use engram::RowMemory;
+use engram::BufferMemory;
 
 use crate::{
     driver::{Cuda, Driver, Handle, Host},
@@ -186,7 +186,7 @@ impl Drop for PinnedMemory {
 }
 
 // SAFETY: it is zeroed and stays where it is; `Device::pinned` gives it to one owner, who has given it away here.
-unsafe impl RowMemory for PinnedMemory {
+unsafe impl BufferMemory for PinnedMemory {
     fn address(&self) -> *mut u8 {
         self.address.as_ptr().cast()
     }

@@ -1,4 +1,4 @@
-//! Memory that several threads fill at once, each its own part.
+//! A buffer of rows that several threads fill at once, each its own part.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -6,29 +6,29 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::IoError;
 
-/// Memory that a [`RowBuffer`] can be made of, such as memory that a device may read.
+/// Memory that a [`RowBuffer`] may lie in, such as pinned memory that a GPU reads.
 ///
 /// # Safety
-/// Until it is dropped, [`Self::address`] and [`Self::len`] give the same, all bytes there are initialised and can be
-/// read and written by any thread, and no safe code reaches them but through the buffer.
-pub unsafe trait RowMemory: Send + Sync {
+/// Until it is dropped, [`Self::address`] and [`Self::len`] return the same values; the bytes there are initialised,
+/// any thread may read and write them, and no safe code does so except through the buffer.
+pub unsafe trait BufferMemory: Send + Sync {
     /// Its first byte.
     fn address(&self) -> *mut u8;
 
-    /// Its bytes.
+    /// Bytes from there on.
     fn len(&self) -> usize;
 
-    /// Whether it has none.
+    /// Whether there are none.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Memory of this process alone.
+/// Zeroed memory of this process.
 struct Anonymous(MmapRaw);
 
-// SAFETY: an anonymous mapping is zeroed, stays where it is, and nobody else has it.
-unsafe impl RowMemory for Anonymous {
+// SAFETY: an anonymous mapping is zeroed and stays where it is, and `MmapRaw` lends no references to it.
+unsafe impl BufferMemory for Anonymous {
     fn address(&self) -> *mut u8 {
         self.0.as_mut_ptr()
     }
@@ -38,29 +38,29 @@ unsafe impl RowMemory for Anonymous {
     }
 }
 
-/// Rows at a fixed address, each in one or two parts that are filled once, by any thread.
+/// Rows one after another at a fixed address. Each has one or two parts, which are filled once, by any threads.
 pub struct RowBuffer {
-    memory: Box<dyn RowMemory>,
-    /// Bytes of the two parts of a row.
+    memory: Box<dyn BufferMemory>,
+    /// Bytes of each part of a row.
     parts: [usize; 2],
     rows: usize,
-    /// A bit for each part of a row that somebody has filled or is filling.
+    /// For each row, a bit for each part that has been filled or is being filled.
     claims: Vec<AtomicU8>,
 }
 
 impl RowBuffer {
-    /// A buffer for up to `capacity` bytes at a page-aligned address. It has no rows until [`Self::reset`].
+    /// A buffer of `capacity` bytes at a page-aligned address. It has no rows until [`Self::reset`].
     ///
     /// # Errors
     /// No memory.
     pub fn new(capacity: usize) -> Result<Self, IoError> {
         let memory = MmapOptions::new().len(capacity.max(1)).map_anon();
-        let memory = memory.map_err(IoError::os("get memory for", "rows"))?;
+        let memory = memory.map_err(IoError::no_memory(capacity, "rows"))?;
         Ok(Self::of(Box::new(Anonymous(memory.into()))))
     }
 
-    /// A buffer for as many bytes as `memory` has, at whose address it is. It has no rows until [`Self::reset`].
-    pub fn of(memory: Box<dyn RowMemory>) -> Self {
+    /// A buffer that lies in `memory`. It has no rows until [`Self::reset`].
+    pub fn of(memory: Box<dyn BufferMemory>) -> Self {
         Self {
             memory,
             parts: [0; 2],
@@ -69,13 +69,13 @@ impl RowBuffer {
         }
     }
 
-    /// Bytes that fit.
+    /// Bytes that all rows together may have.
     pub fn capacity(&self) -> usize {
         self.memory.len()
     }
 
-    /// Makes room for `rows` rows of two parts of these sizes (the second may be 0), none of them
-    /// filled. The bytes stay.
+    /// Makes room for `rows` rows, none of them filled, each of two parts of these many bytes (0 for a row of one
+    /// part). What the bytes were before, they still are.
     ///
     /// # Panics
     /// If they do not fit.
@@ -91,7 +91,7 @@ impl RowBuffer {
         self.claims.resize_with(rows, || AtomicU8::new(0));
     }
 
-    /// Rows there is room for.
+    /// Number of rows, filled or not.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -131,7 +131,7 @@ impl RowBuffer {
         let claimed = self.claims[row].fetch_or(bits, Ordering::Relaxed);
         assert_eq!(claimed & bits, 0, "a part of row {row} is filled twice");
         let start = row * self.row_bytes() + range.start;
-        // SAFETY: `reset` made sure that every row lies in the mapping, and indexing `claims` that this
+        // SAFETY: `reset` made sure that every row lies in the memory, and indexing `claims` that this
         // is one of them. The claim is ours alone, so no other reference to these bytes exists until
         // `&mut self` proves that all borrows of `self` have ended.
         let bytes = unsafe {
@@ -143,12 +143,12 @@ impl RowBuffer {
     /// The bytes of all rows.
     pub fn bytes(&mut self) -> &mut [u8] {
         let bytes = self.rows * self.row_bytes();
-        // SAFETY: the rows lie in the mapping, and `&mut self` ends all borrows handed out by `claim`.
+        // SAFETY: the rows lie in the memory, and `&mut self` ends all borrows handed out by `claim`.
         unsafe { std::slice::from_raw_parts_mut(self.memory.address(), bytes) }
     }
 }
 
-/// A buffer that nobody fills any more.
+/// A [`RowBuffer`] that is no longer filled, whose bytes can be read through a shared reference.
 #[derive(Debug)]
 pub struct FilledRows(RowBuffer);
 
@@ -169,7 +169,7 @@ impl std::ops::Deref for FilledRows {
 
     /// The bytes of all rows.
     fn deref(&self) -> &[u8] {
-        // SAFETY: the rows lie in the mapping; `self` owns the buffer, so all borrows handed out by
+        // SAFETY: the rows lie in the memory; `self` owns the buffer, so all borrows handed out by
         // `claim` have ended, and nothing here fills it.
         unsafe {
             std::slice::from_raw_parts(self.0.memory.address(), self.0.rows * self.0.row_bytes())

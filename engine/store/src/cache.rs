@@ -11,7 +11,7 @@ mod table;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use engram_format::{RowId, seal};
-use engram_io::{IoError, Words};
+use engram_io::{IoError, SharedWords};
 
 use admission::Admission;
 pub(crate) use table::TableCache;
@@ -35,7 +35,7 @@ pub(crate) struct RowCache {
     row_words: usize,
     sets: usize,
     /// The tags of all sets, then the rows of all ways.
-    words: Words,
+    words: SharedWords,
 }
 
 /// Where a row may lie.
@@ -59,7 +59,7 @@ impl RowCache {
         layer: u32,
         row_bytes: usize,
         bytes: usize,
-        words: impl FnOnce(usize) -> Result<Words, IoError>,
+        words: impl FnOnce(usize) -> Result<SharedWords, IoError>,
     ) -> Result<Option<Self>, IoError> {
         let (count, sets) = Self::geometry(row_bytes, bytes);
         if sets == 0 {

@@ -33,7 +33,7 @@ pub use engram_format::{
     PresetName, Profile, RecordLayout, Request, RowCodec, RowId, RowIds, Scheme, SchemeError,
     Sequence, Storage, TokenMap, bf16, f16,
 };
-pub use engram_io::{IoError, QueueKind, RowBuffer, RowMemory};
+pub use engram_io::{BufferMemory, EngineKind, IoError, RowBuffer};
 pub use error::{LookupError, OpenError};
 pub use metrics::{ColumnMetrics, Metrics, TableMetrics};
 pub use open::{Backend, read_hasher, read_manifest, read_profile};

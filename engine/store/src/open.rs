@@ -88,7 +88,11 @@ pub fn read_manifest(pack: impl AsRef<Path>) -> Result<Manifest, OpenError> {
     let pack = pack.as_ref();
     let path = pack.join(MANIFEST_FILE);
     match read_file(&path, MAX_MANIFEST) {
-        Err(OpenError::Io(IoError::Os { source, .. })) if source.kind() == ErrorKind::NotFound => {
+        Err(OpenError::Io(error))
+            if error
+                .os_error()
+                .is_some_and(|e| e.kind() == ErrorKind::NotFound) =>
+        {
             Err(OpenError::NotAPack { path: pack.into() })
         }
         read => Manifest::from_text(&read?).map_err(in_file(&path)),
@@ -147,14 +151,10 @@ fn read_token_map(
 
 /// The bytes of a file of at most `most`.
 fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, OpenError> {
-    let os = |source| IoError::Os {
-        action: "read",
-        path: path.into(),
-        source,
-    };
     let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(os)?;
-    file.take(most + 1).read_to_end(&mut bytes).map_err(os)?;
+    let file = fs::File::open(path).map_err(IoError::os("open", path))?;
+    let read = file.take(most + 1).read_to_end(&mut bytes);
+    read.map_err(IoError::os("read", path))?;
     if bytes.len() as u64 > most {
         return Err(in_file(path)(FormatError::Size {
             found: file_size(path)?,
@@ -176,11 +176,7 @@ fn open_reader(path: &Path, reader: Reader) -> Result<Box<dyn ReadAt>, IoError> 
 }
 
 fn file_size(path: &Path) -> Result<u64, IoError> {
-    let metadata = fs::metadata(path).map_err(|source| IoError::Os {
-        action: "open",
-        path: path.into(),
-        source,
-    })?;
+    let metadata = fs::metadata(path).map_err(IoError::os("open", path))?;
     Ok(metadata.len())
 }
 

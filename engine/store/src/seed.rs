@@ -75,11 +75,9 @@ impl Seeding {
             mine.read(&tables, &wanted, &source);
         };
         let thread = thread::Builder::new().name("engram-seed".into());
-        let thread = thread.spawn(run).map_err(|source| IoError::Os {
-            action: "start",
-            path: "a thread that seeds the cache".into(),
-            source,
-        })?;
+        let thread = thread
+            .spawn(run)
+            .map_err(IoError::system("start a thread that seeds the cache"))?;
         Ok(Self {
             progress,
             thread: Some(thread),

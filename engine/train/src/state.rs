@@ -93,11 +93,7 @@ impl Trainer<'_> {
     /// # Errors
     /// A file that cannot be read, is damaged, or is of another training; then nothing has changed.
     pub fn restore(&mut self, path: &Path) -> Result<(), Error> {
-        let bytes = fs::read(path).map_err(|source| IoError::Os {
-            action: "read",
-            path: path.into(),
-            source,
-        })?;
+        let bytes = fs::read(path).map_err(IoError::os("read", path))?;
         let state = State::open(path, &bytes)?;
         state.check_recipe(&json!(self.recipe))?;
         let corpus = self.corpus.digest().to_string();

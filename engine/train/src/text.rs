@@ -62,11 +62,7 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
 }
 
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
-    let cannot = |source| IoError::Os {
-        action: "list the folder",
-        path: folder.into(),
-        source,
-    };
+    let cannot = |cause| IoError::os("list the folder", folder)(cause);
     let entries = fs::read_dir(folder).map_err(cannot)?;
     let mut entries = entries
         .map(|entry| entry.map(|entry| entry.path()))
@@ -90,11 +86,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Error> {
 }
 
 fn read(path: &Path) -> Result<String, Error> {
-    let bytes = fs::read(path).map_err(|source| IoError::Os {
-        action: "read",
-        path: path.into(),
-        source,
-    })?;
+    let bytes = fs::read(path).map_err(IoError::os("read", path))?;
     String::from_utf8(bytes).map_err(|error| Error::NotText {
         path: path.into(),
         position: error.utf8_error().valid_up_to(),

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Result, ensure};
-use engram_io::{BlockRead, DirectFile, ReadQueue, UringQueue};
+use engram_io::{BlockRead, DirectFile, ReadEngine, UringEngine};
 
 use crate::{
     random::Random,
@@ -49,7 +49,7 @@ pub(crate) fn open(files: &[PathBuf]) -> Result<Arc<[DirectFile]>> {
 
 /// Time that `reads` take with `depth` in flight from one thread.
 pub(crate) fn run(files: &Arc<[DirectFile]>, reads: &[BlockRead], depth: u16) -> Result<Elapsed> {
-    let mut queue = UringQueue::new(files.clone(), depth, SLOT_BYTES)?;
+    let mut queue = UringEngine::new(files.clone(), depth, SLOT_BYTES)?;
     let mut failed = None;
     let watch = Stopwatch::start();
     let mut left = reads.iter();

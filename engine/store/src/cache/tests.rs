@@ -6,7 +6,7 @@ const ROW_BYTES: usize = 35;
 
 fn cache(rows: usize) -> RowCache {
     let bytes = rows * (ROW_BYTES.div_ceil(8) + 2) * 8;
-    RowCache::new(1, ROW_BYTES, bytes, Words::new)
+    RowCache::new(1, ROW_BYTES, bytes, SharedWords::new)
         .unwrap()
         .unwrap()
 }
@@ -63,7 +63,7 @@ fn four_fifths_are_full_before_rows_are_lost() {
 #[test]
 fn memory_is_what_was_granted() {
     for bytes in [0, 100, 1_000, 12_345, 1 << 20] {
-        let made = RowCache::new(1, 264, bytes, Words::new).unwrap();
+        let made = RowCache::new(1, 264, bytes, SharedWords::new).unwrap();
         let used = made.as_ref().map_or(0, |cache| cache.words.len() * 8);
         // Mappings end at a word, and a set of eight rows has 2,240 bytes.
         assert!(used <= bytes && bytes - used < 2_240, "{used} of {bytes}");
@@ -161,7 +161,7 @@ fn a_shared_cache_is_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache");
     let open = || {
-        let words = |count| Words::shared(&path, count);
+        let words = |count| SharedWords::shared(&path, count);
         RowCache::new(1, ROW_BYTES, 64 * 56, words)
             .unwrap()
             .unwrap()

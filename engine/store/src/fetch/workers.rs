@@ -10,7 +10,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use engram_io::{Bell, BlockingQueue, DirectFile, IoError, QueueKind, ReadQueue, UringQueue};
+use engram_io::{DirectFile, EngineKind, IoError, ReadEngine, ThreadsEngine, UringEngine, Waker};
 
 use super::{Fetch, Outstanding};
 use crate::error::LookupError;
@@ -31,8 +31,8 @@ pub(crate) struct Workers {
     jobs: Arc<Jobs>,
     threads: Vec<JoinHandle<()>>,
     /// Of the threads that wait for several reads at a time.
-    bells: Vec<Bell>,
-    pub(crate) queue: QueueKind,
+    bells: Vec<Waker>,
+    pub(crate) queue: EngineKind,
     pub(crate) slot_bytes: usize,
     pub(crate) past_page_cache: bool,
     /// Reads that a thread has in flight at most.
@@ -77,7 +77,7 @@ impl Workers {
             jobs: Arc::default(),
             threads: Vec::with_capacity(threads),
             bells: Vec::new(),
-            queue: QueueKind::Blocking,
+            queue: EngineKind::Threads,
             slot_bytes,
             past_page_cache: files.iter().all(DirectFile::is_direct),
             thread_depth: match kind {
@@ -93,7 +93,7 @@ impl Workers {
                 // A ring belongs to the thread that made it.
                 match new_queue(kind, &files, slot_bytes) {
                     Ok((queue, kind)) => {
-                        let _ = report.send(Ok((kind, queue.bell())));
+                        let _ = report.send(Ok((kind, queue.waker())));
                         drop(report);
                         Worker::new(queue, &files, slot_bytes).run(&jobs);
                     }
@@ -101,19 +101,16 @@ impl Workers {
                 }
             };
             let thread = thread::Builder::new().name(format!("engram-io-{index}"));
-            let spawned = thread.spawn(run).map_err(|source| IoError::Os {
-                action: "start",
-                path: "a reading thread".into(),
-                source,
-            })?;
+            let spawned = thread
+                .spawn(run)
+                .map_err(IoError::system("start a reading thread"))?;
             workers.threads.push(spawned);
         }
         drop(report);
         for _ in 0..threads {
-            let ended = || IoError::Os {
-                action: "start",
-                path: "a reading thread".into(),
-                source: std::io::Error::other("it ended at once"),
+            let ended = || {
+                let at_once = std::io::Error::other("it ended at once");
+                IoError::system("start a reading thread")(at_once)
             };
             let (queue, bell) = reports.recv().map_err(|_| ended())??;
             workers.queue = queue;
@@ -158,7 +155,7 @@ impl Workers {
         } else {
             self.jobs.changed.notify_one();
         }
-        self.bells.iter().for_each(Bell::ring);
+        self.bells.iter().for_each(Waker::wake);
     }
 }
 
@@ -190,7 +187,7 @@ impl Drop for StopOnPanic<'_> {
 impl Jobs {
     /// Takes up to `room` reads; waits for some if `idle`, and listens to `bell` if there are fewer. False
     /// at the end of all work.
-    fn take(&self, room: usize, idle: bool, bell: Option<&Bell>, taken: &mut Vec<Taken>) -> bool {
+    fn take(&self, room: usize, idle: bool, bell: Option<&Waker>, taken: &mut Vec<Taken>) -> bool {
         let mut waiting = lock(&self.waiting);
         loop {
             while taken.len() < room
@@ -222,8 +219,8 @@ impl Jobs {
 }
 
 struct Worker<'a> {
-    queue: Box<dyn ReadQueue>,
-    bell: Option<Bell>,
+    queue: Box<dyn ReadEngine>,
+    bell: Option<Waker>,
     files: &'a Arc<[DirectFile]>,
     slot_bytes: usize,
     /// What is read in each slot.
@@ -231,10 +228,10 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(queue: Box<dyn ReadQueue>, files: &'a Arc<[DirectFile]>, slot_bytes: usize) -> Self {
+    fn new(queue: Box<dyn ReadEngine>, files: &'a Arc<[DirectFile]>, slot_bytes: usize) -> Self {
         Self {
             slots: (0..queue.depth()).map(|_| None).collect(),
-            bell: queue.bell(),
+            bell: queue.waker(),
             queue,
             files,
             slot_bytes,
@@ -280,14 +277,11 @@ impl<'a> Worker<'a> {
         tracing::warn!(%error, "io_uring has failed; this thread goes on by pread");
         for (outstanding, read) in self.slots.drain(..).flatten() {
             jobs.in_flight.fetch_sub(1, Ordering::Relaxed);
-            let lost = IoError::Os {
-                action: "read through",
-                path: "io_uring".into(),
-                source: std::io::Error::other(error.to_string()),
-            };
+            let error = std::io::Error::other(error.to_string());
+            let lost = IoError::system("read through io_uring")(error);
             outstanding.fetch().arrived(read, Err(lost));
         }
-        let queue = BlockingQueue::new(self.files.clone(), self.slot_bytes);
+        let queue = ThreadsEngine::new(self.files.clone(), self.slot_bytes);
         self.queue = Box::new(queue.expect("memory for one slot"));
         self.bell = None;
         self.slots.push(None);
@@ -298,16 +292,16 @@ fn new_queue(
     kind: WorkerKind,
     files: &Arc<[DirectFile]>,
     slot_bytes: usize,
-) -> Result<(Box<dyn ReadQueue>, QueueKind), IoError> {
+) -> Result<(Box<dyn ReadEngine>, EngineKind), IoError> {
     match kind {
         WorkerKind::Uring { depth } => {
-            let queue = UringQueue::new(files.clone(), depth, slot_bytes)?;
+            let queue = UringEngine::new(files.clone(), depth, slot_bytes)?;
             let kind = queue.kind();
             Ok((Box::new(queue), kind))
         }
         WorkerKind::Blocking => {
-            let queue = BlockingQueue::new(files.clone(), slot_bytes)?;
-            Ok((Box::new(queue), QueueKind::Blocking))
+            let queue = ThreadsEngine::new(files.clone(), slot_bytes)?;
+            Ok((Box::new(queue), EngineKind::Threads))
         }
     }
 }

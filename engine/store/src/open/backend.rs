@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use engram_io::QueueKind;
+use engram_io::EngineKind;
 
 use crate::{config::Reader, fetch::Workers};
 
@@ -19,7 +19,7 @@ pub enum Backend {
     /// Many reads at a time past the page cache.
     Direct {
         /// How they get to the drive.
-        queue: QueueKind,
+        queue: EngineKind,
         /// Threads that read.
         threads: usize,
         /// Whether the file system reads past the page cache.

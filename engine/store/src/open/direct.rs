@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc, thread};
 
 use engram_format::{Column, Digest, Manifest, Storage, Table, shard_path};
-use engram_io::{DirectFile, IoError, Words, create_folder};
+use engram_io::{DirectFile, IoError, SharedWords, create_folder};
 
 use crate::{
     cache::{RowCache, TableCache},
@@ -113,13 +113,13 @@ fn open_cache(
     }
     let bytes = config.cache_bytes / manifest.tables.len();
     let words = |count| match &config.cache_folder {
-        None => Words::new(count),
+        None => SharedWords::new(count),
         Some(folder) => {
             create_folder(folder)?;
             // Another pack, or another size, is another file.
             let pack = Digest::of(manifest.to_text().as_bytes());
             let name = format!("engram-{pack}-layer-{}-{count}.cache", table.layer);
-            Words::shared(&folder.join(name), count)
+            SharedWords::shared(&folder.join(name), count)
         }
     };
     let rows = RowCache::new(table.layer, table.codec.row_bytes(), bytes, words)?;

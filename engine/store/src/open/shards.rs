@@ -137,14 +137,10 @@ fn share(path: &Path, folder: &Path, job: &Job<'_>) -> Result<MmapReader, OpenEr
     // The digest of its contents tells it from the shards of every other pack.
     let digest = table.shards[column.index as usize].data;
     let copy = folder.join(format!("engram-{digest}.shard"));
-    let locked = |source| IoError::Os {
-        action: "lock",
-        path: copy.with_extension("lock"),
-        source,
-    };
     create_folder(folder)?;
-    let lock = File::create(copy.with_extension("lock")).map_err(locked)?;
-    lock.lock().map_err(locked)?;
+    let lock_path = copy.with_extension("lock");
+    let lock = File::create(&lock_path).map_err(IoError::os("create", &lock_path))?;
+    lock.lock().map_err(IoError::os("lock", &lock_path))?;
     if !copy.exists() {
         let source = PreadReader::open_sequential(path)?;
         let mut new = NewFile::create(&copy, bytes)?;

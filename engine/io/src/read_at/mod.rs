@@ -1,6 +1,14 @@
-//! The trait that all readers share.
+//! Files read one read at a time.
+
+mod memory;
+mod mmap;
+mod pread;
 
 use crate::IoError;
+
+pub use memory::MemoryReader;
+pub use mmap::MmapReader;
+pub use pread::PreadReader;
 
 /// A file whose bytes can be copied out from any offset, by many threads at once.
 pub trait ReadAt: Send + Sync + std::fmt::Debug {

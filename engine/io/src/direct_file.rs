@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, StatxFlags, fstatfs, statx};
 
 use crate::IoError;
 
-/// Alignment that drives take whose own nobody tells, and that of pages.
+/// Alignment where `statx` reports none: that of pages, which all drives take.
 const PAGE_BYTES: u32 = 4096;
 /// The smallest sectors that drives have.
 const SECTOR_BYTES: u32 = 512;
@@ -69,7 +69,7 @@ impl DirectFile {
         self.size
     }
 
-    /// Offsets and lengths of reads are multiples of this: the sector size, where the system tells.
+    /// Offsets and lengths of reads are multiples of this: the sector size, where the system reports it.
     pub fn unit(&self) -> u32 {
         self.unit
     }
@@ -101,7 +101,7 @@ fn alignment(file: &File) -> Option<u32> {
     }
 }
 
-/// Asks for the alignment of direct reads, which Linux tells since 6.1.
+/// Asks `statx` for the alignment of direct reads, which Linux reports since 6.1.
 const STATX_DIOALIGN: u32 = 0x2000;
-/// How memory file systems call themselves.
+/// The number by which `statfs` reports a tmpfs.
 const TMPFS: i64 = 0x0102_1994;

@@ -3,13 +3,15 @@
 use std::{
     fs::File,
     io::IoSliceMut,
-    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
 use rustix::fs::{Advice, fadvise};
 
-use crate::{IoError, ReadAt};
+use crate::{
+    IoError, ReadAt,
+    progress::{self, Progress},
+};
 
 /// A file read with `pread` through the page cache.
 pub struct PreadReader {
@@ -69,8 +71,8 @@ impl ReadAt for PreadReader {
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), IoError> {
         self.check(offset, out.len())?;
-        let read = self.file.read_exact_at(out, offset);
-        read.map_err(|source| IoError::os("read", &self.path)(source))
+        let progress = Progress::new(offset, out.len(), 1);
+        progress::read(&self.file, &self.path, progress, out).map(drop)
     }
 
     fn read_split_at(

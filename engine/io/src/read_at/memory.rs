@@ -1,14 +1,17 @@
 //! A file loaded whole.
 
 use std::{
-    fs::File,
-    io::Read,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
 use memmap2::{Advice, MmapMut};
 
-use crate::{IoError, ReadAt, prefetch::prefetch_at};
+use super::{PreadReader, ReadAt};
+use crate::{IoError, prefetch::prefetch_at};
+
+/// Bytes read at a time while a file is loaded.
+const LOAD_BYTES: usize = 8 << 20;
 
 /// The whole file in memory of this process, in huge pages where the system has them: with small ones,
 /// half the time of a scattered read goes into finding the page.
@@ -24,18 +27,28 @@ impl MemoryReader {
     /// # Errors
     /// A file that cannot be read, or does not fit in memory.
     pub fn open(path: &Path) -> Result<Self, IoError> {
-        let mut file = File::open(path).map_err(IoError::os("open", path))?;
-        let size = file
-            .metadata()
-            .map_err(IoError::os("read the size of", path))?
-            .len();
-        let size = usize::try_from(size)
-            .map_err(|_| std::io::ErrorKind::OutOfMemory.into())
-            .map_err(IoError::os("load", path))?;
-        let bytes = (size > 0)
-            .then(|| load(&mut file, size))
-            .transpose()
-            .map_err(IoError::os("load", path))?;
+        Self::load(path, &PreadReader::open_sequential(path)?)
+    }
+
+    /// Loads all that `reader` reads from the file at `path`, from front to back.
+    ///
+    /// # Errors
+    /// A read that fails, or a file that does not fit in memory.
+    pub fn load(path: &Path, reader: &dyn ReadAt) -> Result<Self, IoError> {
+        const PURPOSE: &str = "a file that is loaded whole";
+        let size = usize::try_from(reader.size())
+            .map_err(|_| IoError::no_memory(usize::MAX, PURPOSE)(ErrorKind::OutOfMemory.into()))?;
+        let mut bytes = None;
+        if size > 0 {
+            let map = MmapMut::map_anon(size).map_err(IoError::no_memory(size, PURPOSE))?;
+            let map = bytes.insert(map);
+            // Only advice: without huge pages it works, slower.
+            let _ = map.advise(Advice::HugePage);
+            for (index, chunk) in map.chunks_mut(LOAD_BYTES).enumerate() {
+                reader.read_at((index * LOAD_BYTES) as u64, chunk)?;
+            }
+        }
+        // Not made read-only: some drivers pin memory for a device only while it can be written.
         Ok(Self {
             path: path.into(),
             bytes,
@@ -47,15 +60,6 @@ impl MemoryReader {
     pub fn bytes(&self) -> &[u8] {
         self.bytes.as_deref().unwrap_or_default()
     }
-}
-
-fn load(file: &mut File, size: usize) -> std::io::Result<MmapMut> {
-    let mut bytes = MmapMut::map_anon(size)?;
-    // Only advice: without huge pages it works, slower.
-    let _ = bytes.advise(Advice::HugePage);
-    file.read_exact(&mut bytes)?;
-    // Not made read-only: drivers register such memory on some machines alone.
-    Ok(bytes)
 }
 
 impl ReadAt for MemoryReader {
