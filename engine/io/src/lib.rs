@@ -3,9 +3,12 @@
 //! Nothing here knows what the bytes mean. [`Io`] gives access to files: a [`ReadAt`] copies bytes out of one, one
 //! read at a time from any thread; a [`ReadEngine`] has many reads of many files in flight for the thread that owns it.
 
+mod answers;
 mod direct_file;
 mod engine;
 mod error;
+#[cfg(feature = "fault")]
+mod fault;
 mod io;
 mod lock;
 pub mod parallel;
@@ -17,14 +20,22 @@ mod row_buffer;
 mod shared_memory;
 
 pub use direct_file::DirectFile;
+#[cfg(feature = "fault")]
+pub use engine::FaultEngine;
 pub use engine::{
     BlockRead, EngineKind, EngineRequest, OnRead, ReadEngine, ThreadsEngine, UringEngine, Waker,
 };
 pub use error::IoError;
+#[cfg(feature = "fault")]
+pub use fault::{Fault, FaultPlan, FaultRule};
+#[cfg(feature = "fault")]
+pub use io::FaultIo;
 pub use io::{Access, Io, SystemIo};
 pub use lock::lock;
 pub use prefetch::prefetch;
 pub use publish::{NewFile, create_folder, publish_bytes, sync_entry};
+#[cfg(feature = "fault")]
+pub use read_at::FaultReader;
 pub use read_at::{MemoryReader, MmapReader, PreadReader, ReadAt};
 pub use row_buffer::{BufferMemory, FilledRows, RowBuffer};
 pub use shared_memory::SharedWords;

@@ -2,7 +2,7 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
-use crate::IoError;
+use crate::{IoError, answers::Answers};
 
 /// How often in a row a read is tried again that brings nothing new.
 const RETRIES: u8 = 16;
@@ -102,9 +102,12 @@ pub(crate) fn read(
     path: &Path,
     mut progress: Progress,
     out: &mut [u8],
+    answers: &Answers,
 ) -> Result<usize, IoError> {
     loop {
-        let answer = file.read_at(&mut out[progress.done()..], progress.next_offset());
+        let (offset, rest) = (progress.next_offset(), &mut out[progress.done()..]);
+        let offsets = offset..offset + rest.len() as u64;
+        let answer = answers.to_read(file.read_at(rest, offset), path, offsets);
         match progress.advance(answer, path) {
             Step::Again => {}
             Step::Ended => return Ok(progress.done()),

@@ -1,7 +1,5 @@
 //! A process that may open no more files is told its limit. In a binary of its own: the limit is one of the process.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
 use engram_io::{Access, Io, IoError, SystemIo};
 use rustix::process::{Resource, getrlimit, setrlimit};
 

@@ -1,5 +1,7 @@
 //! Many reads in flight from one thread.
 
+#[cfg(feature = "fault")]
+mod fault;
 mod threads;
 mod uring;
 mod waker;
@@ -8,6 +10,8 @@ use std::fmt;
 
 use crate::{DirectFile, IoError};
 
+#[cfg(feature = "fault")]
+pub use fault::FaultEngine;
 pub use threads::ThreadsEngine;
 pub use uring::UringEngine;
 pub use waker::Waker;
@@ -59,6 +63,10 @@ pub trait ReadEngine {
     /// # Errors
     /// An engine that the system no longer serves; the error of a single read goes to `done`.
     fn finish(&mut self, done: OnRead<'_>) -> Result<(), IoError>;
+
+    /// Lets `plan` change what the system answers to this engine.
+    #[cfg(feature = "fault")]
+    fn inject(&mut self, plan: &crate::FaultPlan);
 }
 
 /// The engine that is asked for.
@@ -120,6 +128,3 @@ fn check(read: &BlockRead, files: &[DirectFile], slot_bytes: usize) {
         "{read:?} is not aligned to {unit}"
     );
 }
-
-#[cfg(test)]
-mod tests;

@@ -7,6 +7,7 @@ use memmap2::MmapMut;
 use super::{BlockRead, EngineKind, OnRead, ReadEngine, check};
 use crate::{
     DirectFile, IoError,
+    answers::Answers,
     progress::{self, Progress},
 };
 
@@ -17,6 +18,7 @@ pub struct ThreadsEngine {
     files: Arc<[DirectFile]>,
     slot: MmapMut,
     begun: Option<BlockRead>,
+    answers: Answers,
 }
 
 impl ThreadsEngine {
@@ -31,6 +33,7 @@ impl ThreadsEngine {
             files,
             slot,
             begun: None,
+            answers: Answers::default(),
         })
     }
 
@@ -38,7 +41,7 @@ impl ThreadsEngine {
         let file = &self.files[read.file as usize];
         let slot = &mut self.slot[..read.len as usize];
         let progress = Progress::new(read.offset, read.needed as usize, file.unit() as usize);
-        let bytes = progress::read(file.file(), file.path(), progress, slot)?;
+        let bytes = progress::read(file.file(), file.path(), progress, slot, &self.answers)?;
         Ok(&slot[..bytes])
     }
 }
@@ -67,5 +70,10 @@ impl ReadEngine for ThreadsEngine {
             done(0, self.read(read));
         }
         Ok(())
+    }
+
+    #[cfg(feature = "fault")]
+    fn inject(&mut self, plan: &crate::FaultPlan) {
+        self.answers.plan = Some(plan.clone());
     }
 }

@@ -11,6 +11,7 @@ use memmap2::{MmapOptions, MmapRaw};
 use super::{BlockRead, EngineKind, OnRead, ReadEngine, Waker, check};
 use crate::{
     DirectFile, IoError,
+    answers::Answers,
     progress::{Progress, Step, is_transient},
 };
 
@@ -38,6 +39,7 @@ pub struct UringEngine {
     waker: Waker,
     registered_buffers: bool,
     deferred: bool,
+    answers: Answers,
     /// A pointer is neither `Send` nor `Sync`, nor is what holds one.
     stays_with_its_thread: PhantomData<*const ()>,
 }
@@ -59,7 +61,20 @@ impl UringEngine {
         Self::with_registration(files, depth, slot_bytes, true)
     }
 
-    pub(super) fn with_registration(
+    /// As [`Self::new`], with buffers that are not registered, as where the system lets little memory be locked.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    #[cfg(feature = "fault")]
+    pub fn unregistered(
+        files: Arc<[DirectFile]>,
+        depth: u16,
+        slot_bytes: usize,
+    ) -> Result<Self, IoError> {
+        Self::with_registration(files, depth, slot_bytes, false)
+    }
+
+    fn with_registration(
         files: Arc<[DirectFile]>,
         depth: u16,
         slot_bytes: usize,
@@ -93,6 +108,7 @@ impl UringEngine {
             waker,
             registered_buffers,
             deferred,
+            answers: Answers::default(),
             stays_with_its_thread: PhantomData,
         };
         engine.poll_waker();
@@ -141,7 +157,7 @@ impl UringEngine {
     /// Hands the requests to the kernel and waits until one of them, or of those before, has ended.
     fn submit_and_wait(&self) -> Result<(), IoError> {
         loop {
-            match self.ring.submit_and_wait(1) {
+            match self.answers.to_enter(self.ring.submit_and_wait(1)) {
                 Ok(_) => return Ok(()),
                 // The queue of completions is full, or the kernel has no memory left for requests: it takes more when
                 // the completions that there are have been taken off. What it has not taken stays on the ring.
@@ -223,6 +239,9 @@ impl ReadEngine for UringEngine {
             let answer = usize::try_from(entry.result())
                 .map_err(|_| io::Error::from_raw_os_error(-entry.result()));
             let path = self.files[read.file as usize].path();
+            let offset = read.progress.next_offset();
+            let end = offset + u64::from(read.len) - read.progress.done() as u64;
+            let answer = self.answers.to_read(answer, path, offset..end);
             let step = read.progress.advance(answer, path);
             let bytes = read.progress.done();
             if matches!(step, Step::Again) {
@@ -241,6 +260,11 @@ impl ReadEngine for UringEngine {
                 }),
             }
         }
+    }
+
+    #[cfg(feature = "fault")]
+    fn inject(&mut self, plan: &crate::FaultPlan) {
+        self.answers.plan = Some(plan.clone());
     }
 }
 

@@ -1,9 +1,8 @@
 //! A file mapped into memory.
 //!
-//! Another process may change a mapped file at any time. So its bytes are never borrowed, only copied
-//! out, and a caller checks the copy. A file that is cut shorter while it is mapped ends the process
-//! with SIGBUS when the lost part is read; use [`PreadReader`](crate::PreadReader) where files are
-//! not trusted to stay.
+//! Another process may change a mapped file at any time, so its bytes are only copied out, never borrowed, and a
+//! caller checks the copy. If the file is cut shorter while it is mapped, a read of the lost part ends this process
+//! with SIGBUS. Use [`PreadReader`](crate::PreadReader) for files that may be.
 
 use std::{
     fs::File,
@@ -30,7 +29,7 @@ impl MmapReader {
         let map = MmapOptions::new()
             .map_raw_read_only(&file)
             .map_err(IoError::os("map", path))?;
-        // Rows are scattered: the kernel's read-ahead would fetch many times what is used.
+        // Reads are scattered: the kernel's read-ahead would fetch many times what is used.
         map.advise(Advice::Random)
             .map_err(IoError::os("advise on", path))?;
         Ok(Self {

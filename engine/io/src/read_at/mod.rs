@@ -1,11 +1,15 @@
 //! Files read one read at a time.
 
+#[cfg(feature = "fault")]
+mod fault;
 mod memory;
 mod mmap;
 mod pread;
 
 use crate::IoError;
 
+#[cfg(feature = "fault")]
+pub use fault::FaultReader;
 pub use memory::MemoryReader;
 pub use mmap::MmapReader;
 pub use pread::PreadReader;
@@ -29,6 +33,12 @@ pub trait ReadAt: Send + Sync + std::fmt::Debug {
     /// Hints that `len` bytes at `offset` will be read soon. Costs next to nothing, never blocks, and
     /// leaves out what lies beyond the end.
     fn prefetch(&self, _offset: u64, _len: usize) {}
+
+    /// Lets `plan` change what the system answers to this reader. False if the reader makes no system calls.
+    #[cfg(feature = "fault")]
+    fn inject(&mut self, _plan: &crate::FaultPlan) -> bool {
+        false
+    }
 
     /// Copies the bytes from `offset` to `head`, and those that follow `gap` bytes later to `tail`.
     ///

@@ -10,6 +10,7 @@ use rustix::fs::{Advice, fadvise};
 
 use crate::{
     IoError, ReadAt,
+    answers::Answers,
     progress::{self, Progress},
 };
 
@@ -18,6 +19,7 @@ pub struct PreadReader {
     path: PathBuf,
     file: File,
     size: u64,
+    answers: Answers,
 }
 
 impl PreadReader {
@@ -48,6 +50,7 @@ impl PreadReader {
             path: path.into(),
             file,
             size,
+            answers: Answers::default(),
         })
     }
 
@@ -72,7 +75,13 @@ impl ReadAt for PreadReader {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), IoError> {
         self.check(offset, out.len())?;
         let progress = Progress::new(offset, out.len(), 1);
-        progress::read(&self.file, &self.path, progress, out).map(drop)
+        progress::read(&self.file, &self.path, progress, out, &self.answers).map(drop)
+    }
+
+    #[cfg(feature = "fault")]
+    fn inject(&mut self, plan: &crate::FaultPlan) -> bool {
+        self.answers.plan = Some(plan.clone());
+        true
     }
 
     fn read_split_at(
@@ -89,7 +98,11 @@ impl ReadAt for PreadReader {
         if let Some(skipped) = skipped.get_mut(..gap) {
             let mut parts = [&mut *head, skipped, &mut *tail].map(IoSliceMut::new);
             let read = rustix::io::preadv(&self.file, &mut parts, offset);
-            if read == Ok(len) {
+            let offsets = offset..offset + len as u64;
+            let read = self
+                .answers
+                .to_read(read.map_err(Into::into), &self.path, offsets);
+            if read.is_ok_and(|bytes| bytes == len) {
                 return Ok(());
             }
         }

@@ -1,11 +1,17 @@
 //! How bytes are got at.
 
+#[cfg(feature = "fault")]
+mod fault;
+
 use std::{fmt::Debug, path::Path, sync::Arc};
 
 use crate::{
     DirectFile, EngineRequest, IoError, MemoryReader, MmapReader, PreadReader, ReadAt, ReadEngine,
     ThreadsEngine, UringEngine,
 };
+
+#[cfg(feature = "fault")]
+pub use fault::FaultIo;
 
 /// How a file is read by a [`ReadAt`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
