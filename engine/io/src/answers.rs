@@ -5,7 +5,7 @@ use std::{io, ops::Range, path::Path};
 #[cfg(feature = "fault")]
 use crate::fault::{Fault, FaultPlan, Layer};
 
-/// Passes on the answers of the system; with a plan of faults, some others in their place.
+/// Passes the answers of the system on. A plan of faults replaces some of them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Answers {
     #[cfg(feature = "fault")]
@@ -15,7 +15,7 @@ pub(crate) struct Answers {
 #[cfg(not(feature = "fault"))]
 #[expect(clippy::unused_self, reason = "with faults they need their plan")]
 impl Answers {
-    /// The `answer`, bytes that came, to a request for the bytes at `offsets`.
+    /// The `answer`, a number of bytes, to a request for the bytes at `offsets`.
     #[inline]
     pub(crate) fn to_read(
         &self,
@@ -35,7 +35,7 @@ impl Answers {
 
 #[cfg(feature = "fault")]
 impl Answers {
-    /// The `answer`, bytes that came, to a request for the bytes at `offsets`, or a wrong one.
+    /// The `answer`, a number of bytes, to a request for the bytes at `offsets`, or a planned one.
     pub(crate) fn to_read(
         &self,
         answer: io::Result<usize>,

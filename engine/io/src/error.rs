@@ -1,7 +1,7 @@
 //! Errors that name the file and the place.
 //!
-//! Each message is the whole sentence, the system's answer included. So the answer is no `source()`: a program that
-//! prints an error with its chain of sources would print it twice.
+//! Each message is a whole sentence that includes the system's answer. That answer is not the error's `source()`, or
+//! programs that print an error with its sources would print it twice.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use std::{
 use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 
-/// An operation on a file, or on what files are read with, that failed.
+/// Why a file could not be opened, read or written, or the means to do so could not be had.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum IoError {
@@ -67,7 +67,7 @@ pub enum IoError {
         /// Size of the file in bytes when it was opened.
         size: u64,
     },
-    /// A file that ended before all bytes of a read had come, as one does that was cut shorter since it was opened.
+    /// A file that ends before the last byte needed, such as one that was cut shorter after it was opened.
     #[error(
         "{} ends {found} bytes after offset {offset}, where {needed} bytes are needed; \
          it may have been cut shorter while it was open",
@@ -93,7 +93,7 @@ pub enum IoError {
         /// The bytes it should have.
         expected: u64,
     },
-    /// Memory that the system does not give.
+    /// The system refused memory.
     #[error("cannot get {bytes} bytes of memory for {purpose}: {cause}")]
     NoMemory {
         /// Bytes asked for.
@@ -103,7 +103,7 @@ pub enum IoError {
         /// The system's answer.
         cause: io::Error,
     },
-    /// Something else that the system refused, which concerns no file.
+    /// The system refused something that concerns no file.
     #[error("cannot {action}: {cause}")]
     System {
         /// What was tried.

@@ -1,4 +1,4 @@
-//! What can go wrong with a read, and a plan of which reads it happens to.
+//! The ways in which a read can fail, and a plan of which reads do.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-/// Something that goes wrong with a read.
+/// A way in which a read fails.
 ///
 /// The reader or engine mends the first four. Of [`Late`](Self::Late) and [`Reordered`](Self::Reordered) a caller sees
 /// the time and the order. [`Eio`](Self::Eio) and [`Vanished`](Self::Vanished) are errors. The last three give wrong
@@ -42,7 +42,7 @@ pub enum Fault {
     Misdirected,
 }
 
-/// Where a fault comes in.
+/// Where a fault is injected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Layer {
     /// The answer to a system call that reads.
@@ -132,7 +132,7 @@ impl FaultRule {
         self
     }
 
-    fn is_about(&self, layer: Layer, path: &Path, offsets: &Range<u64>) -> bool {
+    fn applies_to(&self, layer: Layer, path: &Path, offsets: &Range<u64>) -> bool {
         let in_file = |part: &String| path.to_string_lossy().contains(part.as_str());
         let overlaps = |at: &Range<u64>| at.start < offsets.end && offsets.start < at.end;
         self.fault.layer() == layer
@@ -151,7 +151,7 @@ pub struct FaultPlan(Arc<Inner>);
 struct Inner {
     seed: u64,
     active: AtomicBool,
-    /// Each rule, and how many reads it was about.
+    /// Each rule, and how many reads it applied to.
     rules: Vec<(FaultRule, AtomicU64)>,
     injected: [AtomicU64; Fault::ALL.len()],
     drawn: AtomicU64,
@@ -188,15 +188,15 @@ impl FaultPlan {
             return None;
         }
         let rules = self.0.rules.iter().enumerate();
-        let about = rules.filter(|(_, (rule, _))| rule.is_about(layer, path, &offsets));
-        let hits = about.filter(|(index, (rule, count))| {
+        let applicable = rules.filter(|(_, (rule, _))| rule.applies_to(layer, path, &offsets));
+        let hits = applicable.filter(|(index, (rule, count))| {
             let count = count.fetch_add(1, Ordering::Relaxed);
             match rule.hits {
                 Hits::Every(n) => count.is_multiple_of(n),
                 Hits::OneIn(n) => self.hash((index, count)).is_multiple_of(n),
             }
         });
-        // All of them, so that each counts its reads whatever the others do.
+        // Every rule is asked, so that none of the counts depends on the other rules.
         hits.fold(None, |first, (_, (rule, _))| first.or(Some(rule.fault)))
     }
 
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_is_about_its_file_and_range_only() {
+    fn a_rule_applies_to_its_file_and_range_only() {
         let rule = FaultRule::every(2, Fault::Torn).in_file("one").at(100..200);
         let plan = FaultPlan::new(1, [rule]);
         for (path, offset) in [("other", 150), ("one", 90), ("one", 200)] {

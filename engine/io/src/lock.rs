@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Locks `mutex`, whether or not a thread has panicked while it held the lock: for data that is whole between any two
-/// statements. A thread that panics is reported by other means.
+/// Locks `mutex` even if a thread has panicked while it held the lock. It is for data that a panic cannot leave half
+/// changed, in code that learns of the panic by other means.
 pub fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -4,7 +4,7 @@ use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
 
 use crate::{IoError, answers::Answers};
 
-/// How often in a row a read is tried again that brings nothing new.
+/// Answers in a row without new bytes after which a read fails.
 const RETRIES: u8 = 16;
 
 /// How far a read has come.
@@ -20,17 +20,17 @@ pub(crate) struct Progress {
 /// What to do after the system's answer.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// All that was needed is there.
+    /// All bytes needed are there.
     Ended,
     /// Ask for the rest.
     Again,
-    /// It will not come.
+    /// The read has failed.
     Failed(IoError),
 }
 
 impl Progress {
-    /// A read at `offset` of which `needed` bytes must come. Each request for the rest begins a multiple of `unit`
-    /// bytes later.
+    /// A read at `offset` of which `needed` bytes must come, by requests that begin a multiple of `unit` bytes after
+    /// `offset`.
     pub(crate) fn new(offset: u64, needed: usize, unit: usize) -> Self {
         Self {
             offset,

@@ -15,10 +15,10 @@ pub unsafe trait BufferMemory: Send + Sync {
     /// Its first byte.
     fn address(&self) -> *mut u8;
 
-    /// Bytes from there on.
+    /// Its size in bytes.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether its size is 0.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -74,8 +74,8 @@ impl RowBuffer {
         self.memory.len()
     }
 
-    /// Makes room for `rows` rows, none of them filled, each of two parts of these many bytes (0 for a row of one
-    /// part). What the bytes were before, they still are.
+    /// Makes room for `rows` rows, none of them filled. `parts` are the bytes of the two parts of a row, of which the
+    /// second may be 0. The contents of the memory do not change.
     ///
     /// # Panics
     /// If they do not fit.

@@ -1,4 +1,4 @@
-//! An engine whose reads go wrong as planned.
+//! An engine whose reads fail as planned.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use crate::{
     fault::{Fault, FaultPlan, Layer, tear},
 };
 
-/// Calls of `finish` after the one that brings a late read until its caller sees it.
+/// Calls of `finish` by which a late read is delayed.
 const LATE_BY: u32 = 3;
 
-/// An engine that has the faults of a plan.
+/// Wraps an engine whose reads then fail as a [`FaultPlan`] says.
 ///
-/// Its slots have other numbers than those of the engine it wraps: that one's are free as soon as a read has ended,
-/// while a late read keeps its slot here.
+/// It numbers its slots by itself: a slot of the inner engine is free once its read has ended, but a read that is held
+/// back keeps its slot here.
 pub struct FaultEngine {
     inner: Box<dyn ReadEngine>,
     files: Arc<[DirectFile]>,
@@ -22,7 +22,7 @@ pub struct FaultEngine {
     /// For each slot of the inner engine, the read that is in flight there.
     in_flight: Vec<Option<InFlight>>,
     free: Vec<u32>,
-    /// Reads that have ended and are held back.
+    /// Reads that have ended but are handed out later.
     held: Vec<Held>,
 }
 
@@ -35,7 +35,7 @@ struct InFlight {
 #[derive(Debug)]
 struct Held {
     ended: Ended,
-    /// Calls of `finish` that it is still held back for.
+    /// Calls of `finish` until it is handed out.
     calls: u32,
 }
 
@@ -60,7 +60,7 @@ impl FaultEngine {
         }
     }
 
-    /// A read of another place of the same file that has all the bytes needed, if there is one.
+    /// A read of another place in the same file that has as many bytes as are needed, if there is one.
     fn elsewhere(&self, read: BlockRead) -> Option<BlockRead> {
         let file = &self.files[read.file as usize];
         let unit = u64::from(file.unit());
@@ -74,7 +74,7 @@ impl FaultEngine {
         })
     }
 
-    /// Does to a read that has ended what was planned for it. It goes to `held` if it is to be seen later.
+    /// Applies a fault to a read that has ended, and returns the read unless it is to be handed out later.
     fn spoil(&mut self, mut ended: Ended, fault: Option<Fault>, has_others: bool) -> Option<Ended> {
         let (Some(fault), Ok(bytes)) = (fault, &mut ended.bytes) else {
             return Some(ended);
@@ -142,7 +142,7 @@ impl ReadEngine for FaultEngine {
             held.calls -= 1;
         }
         let due = self.held.extract_if(.., |held| held.calls == 0);
-        // The last comes first, so that reads that are all held back change their order too.
+        // The last comes first: if all reads are held back, their order changes too.
         let mut due: Vec<Ended> = due.map(|held| held.ended).collect();
         due.reverse();
 

@@ -25,7 +25,7 @@ pub struct BlockRead {
     pub offset: u64,
     /// Bytes, a multiple of the unit and at most a slot's.
     pub len: u32,
-    /// Bytes that must come; the file may end after them.
+    /// Bytes that must come for the read to succeed. Those after them may lie beyond the end of the file.
     pub needed: u32,
 }
 
@@ -52,7 +52,8 @@ pub trait ReadEngine {
     /// If all slots are taken, or the read does not fit one or is not aligned.
     fn begin(&mut self, read: BlockRead) -> u32;
 
-    /// What ends a wait in [`Self::finish`] before a read has ended; none where each read is waited for by itself.
+    /// What ends a wait in [`Self::finish`] before a read has ended. None if the engine cannot be woken because each of
+    /// its reads is a system call that waits.
     fn waker(&self) -> Option<Waker> {
         None
     }
@@ -64,9 +65,9 @@ pub trait ReadEngine {
     /// An engine that the system no longer serves; the error of a single read goes to `done`.
     fn finish(&mut self, done: OnRead<'_>) -> Result<(), IoError>;
 
-    /// Lets `plan` change what the system answers to this engine.
+    /// Lets `plan` replace what the system answers to this engine. No effect on one that makes no system calls.
     #[cfg(feature = "fault")]
-    fn inject(&mut self, plan: &crate::FaultPlan);
+    fn inject(&mut self, _plan: &crate::FaultPlan) {}
 }
 
 /// The engine that is asked for.
@@ -81,7 +82,7 @@ pub enum EngineRequest {
     Threads,
 }
 
-/// The engine that the system granted: how reads get to the drive.
+/// How reads get to the drive: the engine that the system granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EngineKind {
     /// Through a ring of requests shared with the kernel.

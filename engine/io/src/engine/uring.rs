@@ -15,12 +15,12 @@ use crate::{
     progress::{Progress, Step, is_transient},
 };
 
-/// What stands for the waker among the numbers of slots.
+/// Marks the entry of the waker. Entries of reads are marked with the number of their slot.
 const WAKER: u64 = u64::MAX;
 
 /// An engine of reads by `io_uring`.
 ///
-/// The kernel takes requests from the thread that made the ring only, so an engine cannot be sent to another:
+/// The kernel takes requests only from the thread that made the ring, so an engine cannot be sent to another thread:
 ///
 /// ```compile_fail,E0277
 /// fn assert_send<T: Send>() {}
@@ -61,7 +61,7 @@ impl UringEngine {
         Self::with_registration(files, depth, slot_bytes, true)
     }
 
-    /// As [`Self::new`], with buffers that are not registered, as where the system lets little memory be locked.
+    /// As [`Self::new`], but without registered buffers, as on a system where little memory may be locked.
     ///
     /// # Errors
     /// As [`Self::new`].

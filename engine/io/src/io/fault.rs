@@ -1,4 +1,4 @@
-//! Files whose reads go wrong as planned.
+//! Files whose reads fail as planned.
 
 use std::{path::Path, sync::Arc};
 
@@ -8,8 +8,8 @@ use crate::{
     ReadEngine,
 };
 
-/// The files of another [`Io`], whose readers and engines have the faults of a plan. Opening a file has none; loading
-/// it has those of its reads.
+/// Wraps an [`Io`] whose reads then fail as a [`FaultPlan`] says. Opening a file does not fail by plan, but loading it
+/// with [`Access::Memory`] reads it.
 #[derive(Debug)]
 pub struct FaultIo {
     inner: Arc<dyn Io>,
@@ -17,7 +17,7 @@ pub struct FaultIo {
 }
 
 impl FaultIo {
-    /// The files of `inner` with the faults of `plan`.
+    /// The files of `inner`, read with the faults of `plan`.
     pub fn new(inner: Arc<dyn Io>, plan: FaultPlan) -> Self {
         Self { inner, plan }
     }

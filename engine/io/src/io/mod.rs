@@ -1,4 +1,4 @@
-//! How bytes are got at.
+//! The one door to files: who holds an [`Io`] needs to know no implementation.
 
 #[cfg(feature = "fault")]
 mod fault;
@@ -26,7 +26,7 @@ pub enum Access {
     Memory,
 }
 
-/// What gives access to files. [`SystemIo`] is the real one; a test may put one in its place whose reads fail.
+/// Opens files and makes engines. [`SystemIo`] is the real one; tests may use one whose reads fail.
 pub trait Io: Debug + Send + Sync {
     /// Opens the file at `path` for reads one at a time.
     ///
@@ -40,8 +40,7 @@ pub trait Io: Debug + Send + Sync {
     /// A file that cannot be opened.
     fn open_direct(&self, path: &Path) -> Result<DirectFile, IoError>;
 
-    /// Makes an engine that reads from `files`, each read at most `slot_bytes` bytes long. The thread that calls this
-    /// is the one that must use the engine.
+    /// Makes an engine for reads of up to `slot_bytes` bytes of `files`, to be used by the calling thread.
     ///
     /// # Errors
     /// An engine that the system refuses, or no memory.

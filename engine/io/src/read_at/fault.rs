@@ -1,4 +1,4 @@
-//! A file whose reads go wrong as planned.
+//! A file whose reads fail as planned.
 
 use std::{
     io,
@@ -16,14 +16,14 @@ use crate::{
 /// How long a late read takes.
 const DELAY: Duration = Duration::from_millis(2);
 
-/// A reader that has the faults of a plan. It says that its file is not in memory, since bytes read there would have
-/// none.
+/// Wraps a reader whose reads then fail as a [`FaultPlan`] says. It has no [`memory`](ReadAt::memory), since bytes that
+/// are read there would have no faults.
 #[derive(Debug)]
 pub struct FaultReader {
     inner: Box<dyn ReadAt>,
     path: PathBuf,
     plan: FaultPlan,
-    /// Whether the reader makes system calls, which then have the faults of theirs.
+    /// Whether the reader makes system calls and has the faults of those by itself.
     makes_calls: bool,
 }
 
@@ -39,13 +39,13 @@ impl FaultReader {
         }
     }
 
-    /// Does to the bytes of a read what the plan says.
+    /// Applies the fault that the plan has for a read, if any.
     fn spoil(&self, offset: u64, out: &mut [u8]) -> Result<(), IoError> {
         if out.is_empty() {
             return Ok(());
         }
         if !self.makes_calls {
-            self.check_place(offset, out.len())?;
+            self.fail_as_planned(offset, out.len())?;
         }
         let offsets = offset..offset + out.len() as u64;
         let Some(fault) = self.plan.pick(Layer::Read, &self.path, offsets) else {
@@ -65,8 +65,8 @@ impl FaultReader {
         Ok(())
     }
 
-    /// The faults of system calls that can be had without one.
-    fn check_place(&self, offset: u64, len: usize) -> Result<(), IoError> {
+    /// Fails a read that makes no system call where a system call would fail for good.
+    fn fail_as_planned(&self, offset: u64, len: usize) -> Result<(), IoError> {
         let offsets = offset..offset + len as u64;
         let (fault, error) = match self.plan.pick(Layer::ReadCall, &self.path, offsets) {
             Some(fault @ Fault::Eio) => {

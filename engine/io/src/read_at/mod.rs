@@ -34,7 +34,7 @@ pub trait ReadAt: Send + Sync + std::fmt::Debug {
     /// leaves out what lies beyond the end.
     fn prefetch(&self, _offset: u64, _len: usize) {}
 
-    /// Lets `plan` change what the system answers to this reader. False if the reader makes no system calls.
+    /// Lets `plan` replace what the system answers to this reader. False if the reader makes no system calls.
     #[cfg(feature = "fault")]
     fn inject(&mut self, _plan: &crate::FaultPlan) -> bool {
         false
