@@ -15,6 +15,16 @@ pub enum CheckpointError {
     /// A file that is missing or cannot be read.
     #[error(transparent)]
     Io(#[from] IoError),
+    /// A file larger than any such file of a published model, refused before it is read.
+    #[error("{}: {found} bytes, expected at most {most}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        found: u64,
+        /// The most bytes that are read.
+        most: u64,
+    },
     /// A file that is no JSON.
     #[error("{}: {source}", path.display())]
     Json {

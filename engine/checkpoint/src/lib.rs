@@ -14,6 +14,7 @@ mod builtin;
 mod checkpoint;
 mod error;
 mod family;
+mod files;
 mod locate;
 mod tensors;
 mod token_map;
@@ -26,7 +27,8 @@ pub use family::{
     CONFIG_FILE, DeepSeekConfig, DemoConfig, Family, LongCatConfig, OtherTensor, QwenConfig,
     Scales, TableTensors, TensorRows,
 };
+pub use files::{MAX_JSON_BYTES, read_json};
 pub use safetensors::Dtype;
-pub use tensors::{Tensor, TensorFiles, read_json};
+pub use tensors::{Tensor, TensorFiles};
 pub use token_map::{PLAIN_TOKEN_MAP_FILE, TOKENIZER_FILE, is_plain_token_map, read_token_map};
 pub use tokenizer::{TokenizerError, compress};

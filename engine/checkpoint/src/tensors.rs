@@ -2,19 +2,21 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
 };
 
 use engram_format::{Digest, SourceFile};
 use engram_io::{IoError, PreadReader, ReadAt};
 use safetensors::{Dtype, tensor::Metadata};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
-use crate::CheckpointError;
+use crate::{error::CheckpointError, files::read_json_up_to};
 
 const INDEX_FILE: &str = "model.safetensors.index.json";
 const SINGLE_FILE: &str = "model.safetensors";
+/// Size in bytes of the largest index that is read: it takes about 100 bytes a tensor, so this is room for 600,000,
+/// several times those of the largest published models.
+const MAX_INDEX_BYTES: u64 = 64 << 20;
 /// Bytes of the header's length at the start of a file.
 const LENGTH_BYTES: usize = 8;
 /// The limit of the safetensors library.
@@ -249,21 +251,26 @@ fn read_index(folder: &Path) -> Result<Option<BTreeMap<String, String>>, Checkpo
     if folder.join(SINGLE_FILE).exists() {
         return Ok(None);
     }
-    Ok(Some(read_json::<Index>(&path)?.weight_map))
+    Ok(Some(
+        read_json_up_to::<Index>(&path, MAX_INDEX_BYTES)?.weight_map,
+    ))
 }
 
-/// Reads a JSON file.
-///
-/// # Errors
-/// A file that cannot be read, is no JSON, or has other fields than a `T`.
-pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, CheckpointError> {
-    let text = fs::read(path).map_err(|source| IoError::Os {
-        action: "read",
-        path: path.into(),
-        source,
-    })?;
-    serde_json::from_slice(&text).map_err(|source| CheckpointError::Json {
-        path: path.into(),
-        source,
-    })
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn an_index_beyond_its_limit_is_refused_unread() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = File::create(folder.path().join(INDEX_FILE)).unwrap();
+        index.set_len(1 << 42).unwrap();
+        let refused = TensorFiles::open(folder.path()).unwrap_err();
+        assert!(
+            matches!(refused, CheckpointError::TooLarge { most, .. } if most == MAX_INDEX_BYTES),
+            "{refused}"
+        );
+    }
 }

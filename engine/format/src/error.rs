@@ -63,6 +63,14 @@ pub enum TokenMapError {
     /// No entries.
     #[error("token map: no entries")]
     Empty,
+    /// More entries than any vocabulary has.
+    #[error("token map: {entries} entries, expected at most {most}")]
+    TooLong {
+        /// Its entries.
+        entries: u64,
+        /// The most entries allowed.
+        most: u64,
+    },
     /// A size that is no whole number of entries.
     #[error("token map: {bytes} bytes, expected a multiple of 4")]
     Length {
@@ -150,6 +158,16 @@ pub enum FormatError {
         found: u64,
         /// Size that the format requires.
         expected: u64,
+    },
+    /// A file or text longer than the format allows, refused before it is read or parsed.
+    #[error("{what}: {found} bytes, expected at most {most}")]
+    TooLong {
+        /// What is too long.
+        what: &'static str,
+        /// Its size in bytes.
+        found: u64,
+        /// The most bytes allowed.
+        most: u64,
     },
     /// Text that is no manifest.
     #[error("manifest: {reason}")]

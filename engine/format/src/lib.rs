@@ -17,8 +17,8 @@ mod seal;
 
 pub use address::{
     Boundary, BoundaryRule, Column, DEAD, EngramFamily, HashRule, Hasher, LayerScheme,
-    LongCatFamily, MAX_ORDER, PresetName, QwenFamily, Request, RowId, RowIds, Scheme, Sequence,
-    TokenMap,
+    LongCatFamily, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, PresetName, QwenFamily, Request, RowId,
+    RowIds, Scheme, Sequence, TokenMap,
 };
 pub use codec::{NanPlace, RowCodec};
 pub use digest::{Digest, Digester};
@@ -27,8 +27,8 @@ pub use half::{bf16, f16};
 pub use header::ShardHeader;
 pub use layout::{BLOCK_BYTES, HEADER_BYTES, RecordLayout, SEAL_BYTES};
 pub use manifest::{
-    MANIFEST_FILE, MAX_SEGMENTS, Manifest, Plane, Sample, Segment, ShardDigests, SourceFile,
-    Storage, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
+    MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SEGMENTS, Manifest, Plane, Sample, Segment,
+    ShardDigests, SourceFile, Storage, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
 };
 pub use profile::{
     MAX_PROFILE_BYTES, MAX_PROFILE_NGRAMS, OrderCounts, Profile, ProfileCounter, WindowRules,

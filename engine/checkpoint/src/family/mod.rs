@@ -12,7 +12,7 @@ use engram_format::{PresetName, Scheme, SchemeError, TokenMap};
 use safetensors::Dtype;
 use serde_json::Value;
 
-use crate::{CheckpointError, tensors::read_json};
+use crate::{error::CheckpointError, files::read_json_up_to};
 use fields::Fields;
 
 pub use deepseek::DeepSeekConfig;
@@ -22,6 +22,10 @@ pub use qwen::QwenConfig;
 
 /// Name of the configuration in a checkpoint.
 pub const CONFIG_FILE: &str = "config.json";
+
+/// Size in bytes of the largest configuration that is read. Published ones have kilobytes, those with long lists of
+/// modules some hundred.
+const MAX_CONFIG_BYTES: u64 = 4 << 20;
 
 /// The most taps that a short convolution can have.
 const MAX_KERNEL: u64 = 64;
@@ -90,7 +94,7 @@ impl Family {
     /// No such file, a model of none of the families, or a field that is missing or makes no sense.
     pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join(CONFIG_FILE);
-        Self::from_json(&path, &read_json(&path)?)
+        Self::from_json(&path, &read_json_up_to(&path, MAX_CONFIG_BYTES)?)
     }
 
     /// As [`Self::read`], of the configuration `json`, which is or will be at `path`.

@@ -23,7 +23,7 @@ pub use family::{EngramFamily, LongCatFamily, PresetName, QwenFamily};
 pub use hasher::{Hasher, Request, RowIds};
 pub use scheme::{Boundary, BoundaryRule, Column, HashRule, LayerScheme, MAX_ORDER, Scheme};
 pub use sequence::{DEAD, Sequence};
-pub use token_map::TokenMap;
+pub use token_map::{MAX_TOKEN_MAP_ENTRIES, TokenMap};
 
 use bytemuck::{Pod, Zeroable};
 use serde::{Deserialize, Serialize};

@@ -1,3 +1,5 @@
+use serde_json::Value;
+
 use super::*;
 use crate::address::{EngramFamily, PresetName};
 
@@ -110,6 +112,42 @@ fn an_edit_by_hand_is_noticed() {
 }
 
 #[test]
+fn a_longer_text_is_refused_before_it_is_parsed() {
+    let most = usize::try_from(MAX_MANIFEST_BYTES).unwrap();
+    // No JSON at all, which only a parser would notice.
+    let refused = Manifest::from_text(&vec![b'!'; most + 1]);
+    let found = MAX_MANIFEST_BYTES + 1;
+    assert!(
+        matches!(refused, Err(FormatError::TooLong { found: f, .. }) if f == found),
+        "{refused:?}"
+    );
+    let refused = Manifest::from_text(&vec![b'!'; most]);
+    assert!(
+        matches!(refused, Err(FormatError::Manifest { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_token_map_beyond_any_vocabulary_is_refused() {
+    let with = |entries| {
+        forged(|manifest| {
+            manifest.token_map = Some(TokenMapFile {
+                entries,
+                digest: Digest::of(b"map"),
+            });
+        })
+    };
+    let most = 1 << 24;
+    assert!(Manifest::from_text(with(most).as_bytes()).is_ok());
+    for entries in [0, most + 1] {
+        let refused = refusal(&with(entries));
+        let expected = format!("token_map.entries is {entries}, expected 1 to {most}");
+        assert!(refused.contains(&expected), "{refused}");
+    }
+}
+
+#[test]
 fn a_newer_version_is_refused_before_anything_else() {
     let refused = Manifest::from_text(br#"{"format":"engram-pack","version":2,"new":1}"#);
     assert!(
@@ -207,6 +245,10 @@ fn other_forms_under_a_valid_checksum_are_refused() {
             remove(m, "token_map");
         }),
     ] {
-        assert!(refusal(&text).contains("lacks some"), "{}", refusal(&text));
+        assert!(
+            refusal(&text).contains("exactly the keys"),
+            "{}",
+            refusal(&text)
+        );
     }
 }
