@@ -317,6 +317,36 @@ fn schemes_that_cannot_work_are_refused() {
     );
 }
 
+#[test]
+fn a_scheme_of_too_many_columns_is_refused_before_it_is_derived() {
+    // Its seven million primes would take hours by trial division, and minutes by any test.
+    let layers: Vec<u32> = (0..1024).collect();
+    let engram = EngramFamily {
+        name: "hostile".into(),
+        layers: layers.clone(),
+        heads: 1024,
+        bucket_starts: vec![1 << 35; 7],
+        compressed_vocab_size: 99_092,
+        pad: 2,
+        seed: 0,
+    };
+    let qwen = QwenFamily {
+        name: "hostile".into(),
+        layers,
+        max_order: 8,
+        heads: 1024,
+        bucket_start: 1 << 35,
+        row_multiple: 1,
+        vocab_size: 99_092,
+        eos: 2,
+        seed: 0,
+    };
+    for refused in [engram.scheme(), qwen.scheme()] {
+        let refused = refused.unwrap_err().to_string();
+        assert_eq!(refused, "scheme: columns is 7168, expected 1 to 1024");
+    }
+}
+
 fn preset_tokens() -> impl Strategy<Value = (PresetName, Vec<u32>)> {
     let preset = prop::sample::select(PresetName::ALL.to_vec());
     preset.prop_flat_map(|preset| {

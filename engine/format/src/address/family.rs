@@ -4,7 +4,8 @@ use super::{
     pcg64::Pcg64,
     primes::PrimePool,
     scheme::{
-        BUCKET_LIMIT, Boundary, BoundaryRule, HashRule, LayerScheme, MAX_LAYERS, MAX_ORDER, Scheme,
+        BUCKET_LIMIT, Boundary, BoundaryRule, HashRule, LayerScheme, Scheme, check_dimensions,
+        check_range,
     },
 };
 use crate::error::SchemeError;
@@ -83,15 +84,13 @@ impl EngramFamily {
     /// Parameters from which no valid scheme follows.
     pub fn scheme(&self) -> Result<Scheme, SchemeError> {
         let max_order = u32::try_from(self.bucket_starts.len() + 1).unwrap_or(u32::MAX);
-        checked("max_order", max_order.into(), 2, MAX_ORDER as u64)?;
-        checked("layers", self.layers.len() as u64, 1, MAX_LAYERS as u64)?;
+        check_dimensions(max_order, self.heads, self.layers.len())?;
         for &start in &self.bucket_starts {
-            checked("bucket start", start, 1, BUCKET_LIMIT / 2)?;
+            check_range("bucket start", start, 1..=BUCKET_LIMIT / 2)?;
         }
-        checked("heads", self.heads.into(), 1, 1024)?;
         let half = half_range(self.compressed_vocab_size)?;
         // Below that, NumPy draws from 32-bit halves, which no model needs.
-        checked("range of the multipliers", half, (1 << 32) + 1, u64::MAX)?;
+        check_range("range of the multipliers", half, (1 << 32) + 1..=u64::MAX)?;
 
         let mut pool = PrimePool::default();
         let layers = self.layers.iter().map(|&layer| {
@@ -130,11 +129,9 @@ impl QwenFamily {
     /// # Errors
     /// Parameters from which no valid scheme follows.
     pub fn scheme(&self) -> Result<Scheme, SchemeError> {
-        checked("max_order", self.max_order.into(), 2, MAX_ORDER as u64)?;
-        checked("layers", self.layers.len() as u64, 1, MAX_LAYERS as u64)?;
-        checked("bucket start", self.bucket_start, 1, BUCKET_LIMIT / 2)?;
-        checked("row multiple", self.row_multiple, 1, BUCKET_LIMIT)?;
-        checked("heads", self.heads.into(), 1, 1024)?;
+        check_dimensions(self.max_order, self.heads, self.layers.len())?;
+        check_range("bucket start", self.bucket_start, 1..=BUCKET_LIMIT / 2)?;
+        check_range("row multiple", self.row_multiple, 1..=BUCKET_LIMIT)?;
         let half = half_range(self.vocab_size)?;
         let columns = (self.max_order as usize - 1) * self.heads as usize;
 
@@ -179,9 +176,8 @@ impl LongCatFamily {
     /// # Errors
     /// Parameters from which no valid scheme follows.
     pub fn scheme(&self) -> Result<Scheme, SchemeError> {
-        checked("max_order", self.max_order.into(), 2, MAX_ORDER as u64)?;
-        checked("bucket base", self.bucket_base, 1, BUCKET_LIMIT / 2)?;
-        checked("heads", self.heads.into(), 1, 128)?;
+        check_dimensions(self.max_order, self.heads, 1)?;
+        check_range("bucket base", self.bucket_base, 1..=BUCKET_LIMIT / 2)?;
         let columns = u64::from(self.max_order - 1) * u64::from(self.heads);
         let buckets: Vec<u64> = (0..columns).map(|i| self.bucket_base + 2 * i + 1).collect();
         valid(Scheme {
@@ -309,25 +305,8 @@ fn valid(scheme: Scheme) -> Result<Scheme, SchemeError> {
 
 /// Half of the largest multiplier with which no id of the vocabulary overflows an i64.
 fn half_range(vocab_size: u32) -> Result<u64, SchemeError> {
-    checked(
-        "vocabulary size",
-        vocab_size.into(),
-        1,
-        u64::from(u32::MAX) - 1,
-    )?;
+    check_range("vocabulary size", vocab_size, 1..=u64::from(u32::MAX) - 1)?;
     Ok((i64::MAX as u64 / u64::from(vocab_size) / 2).max(1))
-}
-
-fn checked(field: &'static str, found: u64, least: u64, most: u64) -> Result<(), SchemeError> {
-    if (least..=most).contains(&found) {
-        Ok(())
-    } else {
-        Err(SchemeError::Field {
-            field,
-            found,
-            expected: format!("{least} to {most}"),
-        })
-    }
 }
 
 /// The output function of splitmix64 (Steele, Lea and Flood, 2014) after one step from `state`.
