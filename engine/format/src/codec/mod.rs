@@ -1,11 +1,27 @@
-//! How the values of a row are stored, and their exact decoding.
+//! How the values of a row are stored, and their exact decoding: one file for each codec.
+
+mod bfloat16;
+mod float16;
+mod float32;
+mod fp8;
+mod fp8_scaled;
+mod fp8_ue8m0;
+mod interface;
 
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
 use crate::error::FormatError;
+use bfloat16::Bfloat16;
+use float16::Float16;
+use float32::Float32;
+use fp8_scaled::Fp8Scaled;
+use fp8_ue8m0::Fp8Ue8m0;
+use interface::Codec;
 
-const WIDTH_LIMIT: u32 = 1 << 20;
+pub use interface::NanPlace;
+
+const MAX_WIDTH: u32 = 1 << 20;
 
 /// The encoding of a row's values (FORMAT.md, "Row codecs").
 ///
@@ -48,44 +64,48 @@ pub enum RowCodec {
     },
 }
 
+/// Evaluates the expression once for the codec that `$row_codec` is, with `$codec` of that codec's own type, so that
+/// loops in it are compiled for each codec. A new codec is a file, a variant of [`RowCodec`] and a line here.
+macro_rules! with_codec {
+    ($row_codec:expr, $codec:ident => $value:expr) => {
+        with_codec!($row_codec, $codec => $value;
+            F32 { width } => Float32,
+            F16 { width } => Float16,
+            Bf16 { width } => Bfloat16,
+            Fp8Ue8m0 { width, group } => Fp8Ue8m0,
+            Fp8Scaled { width, scale_bits } => Fp8Scaled,
+        )
+    };
+    ($row_codec:expr, $codec:ident => $value:expr; $($variant:ident { $($field:ident),* } => $type:ident,)*) => {
+        match $row_codec {
+            $(RowCodec::$variant { $($field),* } => {
+                let $codec = $type { $($field),* };
+                $value
+            })*
+        }
+    };
+}
+
 impl RowCodec {
     /// Values a row.
-    pub const fn width(self) -> usize {
-        match self {
-            Self::F32 { width }
-            | Self::F16 { width }
-            | Self::Bf16 { width }
-            | Self::Fp8Ue8m0 { width, .. }
-            | Self::Fp8Scaled { width, .. } => width as usize,
-        }
+    pub fn width(self) -> usize {
+        with_codec!(self, codec => codec.width() as usize)
     }
 
     /// Bytes a row.
-    pub const fn row_bytes(self) -> usize {
+    pub fn row_bytes(self) -> usize {
         let [values, scales] = self.plane_bytes();
         values + scales
     }
 
     /// Bytes that a row takes from the checkpoint's tensor of values and from that of scales.
-    pub const fn plane_bytes(self) -> [usize; 2] {
-        let width = self.width();
-        match self {
-            Self::F32 { .. } => [4 * width, 0],
-            Self::F16 { .. } | Self::Bf16 { .. } => [2 * width, 0],
-            Self::Fp8Ue8m0 { group, .. } => [width, width / group as usize],
-            Self::Fp8Scaled { .. } => [width, 0],
-        }
+    pub fn plane_bytes(self) -> [usize; 2] {
+        with_codec!(self, codec => codec.plane_bytes())
     }
 
     /// The number of this codec in a shard header.
-    pub const fn id(self) -> u32 {
-        match self {
-            Self::F32 { .. } => 1,
-            Self::F16 { .. } => 2,
-            Self::Bf16 { .. } => 3,
-            Self::Fp8Ue8m0 { .. } => 4,
-            Self::Fp8Scaled { .. } => 5,
-        }
+    pub fn id(self) -> u32 {
+        with_codec!(self, codec => codec.id())
     }
 
     /// Checks the parameters.
@@ -93,57 +113,42 @@ impl RowCodec {
     /// # Errors
     /// A width of 0 or above 2^20, a group that does not divide it, or a scale that is not finite.
     pub fn validate(self) -> Result<(), FormatError> {
-        let fault = |field, found, expected| {
-            Err(FormatError::Codec {
-                field,
-                found,
-                expected,
-            })
-        };
         let width = self.width() as u64;
-        if width == 0 || width > u64::from(WIDTH_LIMIT) {
-            return fault("width", width, "1 to 1048576");
+        if width == 0 || width > u64::from(MAX_WIDTH) {
+            return Err(FormatError::Codec {
+                field: "width",
+                found: width,
+                expected: "1 to 1048576",
+            });
         }
-        match self {
-            Self::Fp8Ue8m0 { width, group } if group == 0 || !width.is_multiple_of(group) => {
-                fault("group", group.into(), "a divisor of the width")
-            }
-            Self::Fp8Scaled { scale_bits, .. } if !f32::from_bits(scale_bits).is_finite() => {
-                fault("scale_bits", scale_bits.into(), "the bits of a finite f32")
-            }
-            _ => Ok(()),
-        }
+        with_codec!(self, codec => codec.validate())
     }
 
-    /// The first value of `row` that is not a number: its index among the values, or among the
-    /// scales for a scale code of 255.
+    /// The first value of `row` that is not a number: its index among the values, or among the scales for a scale code
+    /// of 255.
     ///
     /// # Panics
     /// If `row` is not [`Self::row_bytes`] long.
     pub fn find_nan(self, row: &[u8]) -> Option<NanPlace> {
         assert_eq!(row.len(), self.row_bytes(), "one row");
         let (values, scales) = row.split_at(self.plane_bytes()[0]);
-        let value = match self {
-            Self::F32 { .. } => position(values, |b| f32::from_le_bytes(b).is_nan()),
-            Self::F16 { .. } => position(values, |b| f16::from_le_bytes(b).is_nan()),
-            Self::Bf16 { .. } => position(values, |b| bf16::from_le_bytes(b).is_nan()),
-            Self::Fp8Ue8m0 { .. } | Self::Fp8Scaled { .. } => {
-                position(values, |[b]| b & 0x7F == 0x7F)
-            }
-        };
-        let scale = || {
-            scales
-                .iter()
-                .position(|&code| code == 0xFF)
-                .map(NanPlace::Scale)
-        };
-        value.map(NanPlace::Value).or_else(scale)
+        with_codec!(self, codec => codec.find_nan(values, scales))
     }
 
     /// Decodes whole rows, one after another.
     ///
+    /// ```
+    /// use engram_format::RowCodec;
+    ///
+    /// // Two rows of two bfloat16 values, little-endian.
+    /// let rows = [0x80, 0x3F, 0x20, 0xC1, 0x00, 0x40, 0x00, 0x00];
+    /// let mut values = [0.0; 4];
+    /// RowCodec::Bf16 { width: 2 }.decode_f32(&rows, &mut values);
+    /// assert_eq!(values, [1.0, -10.0, 2.0, 0.0]);
+    /// ```
+    ///
     /// # Panics
-    /// If `rows` is no whole number of rows, or `out` has not [`Self::width`] values for each.
+    /// If `rows` is not a whole number of rows, or `out` does not have [`Self::width`] values for each of them.
     pub fn decode_f32(self, rows: &[u8], out: &mut [f32]) {
         self.decode(rows, out, |value| value);
     }
@@ -164,97 +169,29 @@ impl RowCodec {
         self.decode(rows, out, f16::from_f32);
     }
 
-    fn decode<T: Copy>(self, rows: &[u8], out: &mut [T], round: impl Fn(f32) -> T + Copy) {
+    fn decode<T>(self, rows: &[u8], out: &mut [T], round: impl Fn(f32) -> T + Copy) {
         let (row_bytes, width) = (self.row_bytes(), self.width());
         assert!(
             rows.len().is_multiple_of(row_bytes),
-            "whole rows of {row_bytes} bytes"
+            "{} bytes are no whole number of rows of {row_bytes} bytes",
+            rows.len()
         );
+        let count = rows.len() / row_bytes;
         assert_eq!(
-            out.len() / width,
-            rows.len() / row_bytes,
-            "a row of {width} values for each row"
+            out.len(),
+            count * width,
+            "{count} rows of {width} values do not match the output"
         );
-        assert!(
-            out.len().is_multiple_of(width),
-            "whole rows of {width} values"
-        );
-        for (row, out) in rows
+        let rows = rows
             .chunks_exact(row_bytes)
-            .zip(out.chunks_exact_mut(width))
-        {
-            match self {
-                Self::F32 { .. } => convert(row, out, |b| round(f32::from_le_bytes(b))),
-                Self::F16 { .. } => convert(row, out, |b| round(f16::from_le_bytes(b).to_f32())),
-                Self::Bf16 { .. } => convert(row, out, |b| round(bf16::from_le_bytes(b).to_f32())),
-                Self::Fp8Scaled { scale_bits, .. } => {
-                    let scale = f32::from_bits(scale_bits);
-                    convert(row, out, |[b]| round(e4m3(b) * scale));
-                }
-                Self::Fp8Ue8m0 { group, .. } => {
-                    let (values, scales) = row.split_at(width);
-                    let groups = values
-                        .chunks_exact(group as usize)
-                        .zip(out.chunks_exact_mut(group as usize));
-                    for ((values, out), &code) in groups.zip(scales) {
-                        let scale = ue8m0(code);
-                        convert(values, out, |[b]| round(e4m3(b) * scale));
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Where a row holds a code that is not a number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NanPlace {
-    /// Index among the row's values.
-    Value(usize),
-    /// Index among the row's scales.
-    Scale(usize),
-}
-
-fn position<const N: usize>(bytes: &[u8], is_nan: impl Fn([u8; N]) -> bool) -> Option<usize> {
-    let values = bytes.as_chunks::<N>().0;
-    // A pass without early exit runs over whole vectors; rows hardly ever hold a NaN.
-    let any = values.iter().fold(false, |any, &value| any | is_nan(value));
-    any.then(|| values.iter().position(|&value| is_nan(value)))?
-}
-
-#[inline]
-fn convert<T, const N: usize>(bytes: &[u8], out: &mut [T], decode: impl Fn([u8; N]) -> T) {
-    for (&value, out) in bytes.as_chunks::<N>().0.iter().zip(out) {
-        *out = decode(value);
-    }
-}
-
-/// E4M3 without infinities: sign, four exponent bits of bias 7, three mantissa bits.
-#[inline]
-fn e4m3(code: u8) -> f32 {
-    let magnitude = u32::from(code & 0x7F);
-    let value = match magnitude {
-        // Subnormal: a multiple of 2^-9.
-        0..8 => f32::from(code & 0x7F) * (1.0 / 512.0),
-        0x7F => f32::NAN,
-        _ => f32::from_bits((magnitude << 20) + (120 << 23)),
-    };
-    f32::from_bits(value.to_bits() | u32::from(code & 0x80) << 24)
-}
-
-/// UE8M0: a power of two of bias 127.
-#[inline]
-fn ue8m0(code: u8) -> f32 {
-    match code {
-        0 => f32::from_bits(1 << 22),
-        255 => f32::NAN,
-        _ => f32::from_bits(u32::from(code) << 23),
+            .zip(out.chunks_exact_mut(width));
+        with_codec!(self, codec => rows.for_each(|(row, out)| codec.decode_row(row, out, round)));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{fp8::e4m3, *};
 
     /// The definition, in double precision.
     fn by_definition(value: u8, scale: u8) -> f64 {
