@@ -13,6 +13,16 @@ pub struct Digest(pub u128);
 #[derive(Clone, Default)]
 pub struct Digester(Xxh3);
 
+/// Digests of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardDigests {
+    /// Of all bytes after the header.
+    pub data: Digest,
+    /// Of the row bytes alone, in row order, whatever the layout.
+    pub rows: Digest,
+}
+
 impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {

@@ -4,10 +4,9 @@ use crate::{
     FORMAT_VERSION,
     address::Column,
     codec::RowCodec,
-    digest::Digest,
+    digest::{Digest, ShardDigests},
     error::FormatError,
     layout::{HEADER_BYTES, RecordLayout},
-    manifest::ShardDigests,
 };
 use xxhash_rust::xxh3::xxh3_64;
 

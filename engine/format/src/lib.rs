@@ -21,14 +21,14 @@ pub use address::{
     RowIds, Scheme, Sequence, TokenMap,
 };
 pub use codec::{NanPlace, RowCodec};
-pub use digest::{Digest, Digester};
+pub use digest::{Digest, Digester, ShardDigests};
 pub use error::{AddressError, FormatError, SchemeError, TokenMapError};
 pub use half::{bf16, f16};
 pub use header::ShardHeader;
 pub use layout::{BLOCK_BYTES, HEADER_BYTES, RecordLayout, SEAL_BYTES};
 pub use manifest::{
-    MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SEGMENTS, Manifest, Plane, Sample, Segment,
-    ShardDigests, SourceFile, Storage, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
+    MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SEGMENTS, Manifest, Plane, Sample, Segment, SourceFile,
+    Storage, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
 };
 pub use profile::{
     MAX_PROFILE_BYTES, MAX_PROFILE_NGRAMS, OrderCounts, Profile, ProfileCounter, WindowRules,

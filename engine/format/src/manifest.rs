@@ -11,7 +11,7 @@ use crate::{
     FORMAT_VERSION,
     address::{Column, RowId, Scheme},
     codec::RowCodec,
-    digest::{Digest, Digester},
+    digest::{Digest, Digester, ShardDigests},
     error::FormatError,
     header::ShardHeader,
     layout::RecordLayout,
@@ -123,16 +123,6 @@ pub struct Segment {
     pub first_row: u64,
     /// Number of its rows.
     pub row_count: u64,
-}
-
-/// Digests of a shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ShardDigests {
-    /// Of all bytes after the header.
-    pub data: Digest,
-    /// Of the row bytes alone, in row order, whatever the layout.
-    pub rows: Digest,
 }
 
 /// A row whose seal is known.
