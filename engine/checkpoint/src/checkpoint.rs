@@ -5,12 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engram_format::{Plane, RowCodec, Scheme, Segment, SourceFile, TokenMap};
+use engram_format::{Scheme, Segment, SourceFile, TokenMap};
 
 use crate::{
-    CONFIG_FILE, CheckpointError, Family, TensorFiles,
-    locate::{check_stored_constants, locate},
-    read_token_map,
+    error::CheckpointError,
+    layouts::{CONFIG_FILE, Family},
+    locate::{SourceTable, check_stored_constants, locate},
+    tensors::TensorFiles,
+    token_map::read_token_map,
 };
 
 /// Where the rows of a model lie in its checkpoint.
@@ -26,17 +28,6 @@ pub struct Checkpoint {
     pub sources: Vec<SourceFile>,
     /// One for each layer of the scheme.
     pub tables: Vec<SourceTable>,
-}
-
-/// Where the rows of one table lie.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceTable {
-    /// The model's layer id.
-    pub layer: u32,
-    /// How rows are encoded.
-    pub codec: RowCodec,
-    /// Values, then scales where they have their own tensor.
-    pub planes: Vec<Plane>,
 }
 
 impl Checkpoint {

@@ -6,7 +6,7 @@ use engram_format::{FormatError, SchemeError, TokenMapError};
 use engram_io::IoError;
 use thiserror::Error;
 
-use crate::TokenizerError;
+use crate::tokenizer::TokenizerError;
 
 /// A checkpoint whose tables cannot be found.
 #[derive(Debug, Error)]

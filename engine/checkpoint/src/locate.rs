@@ -4,8 +4,21 @@ use engram_format::{HashRule, Plane, RowCodec, Scheme, Segment};
 use safetensors::Dtype;
 
 use crate::{
-    CheckpointError, Family, Scales, SourceTable, TableTensors, TensorFiles, tensors::Tensor,
+    error::CheckpointError,
+    layouts::{Family, Scales, TableTensors},
+    tensors::{Tensor, TensorFiles},
 };
+
+/// Where the rows of one table lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceTable {
+    /// The model's layer id.
+    pub layer: u32,
+    /// How rows are encoded.
+    pub codec: RowCodec,
+    /// Values, then scales where they have their own tensor.
+    pub planes: Vec<Plane>,
+}
 
 /// The table of the layer at `index` of `scheme`, and how its rows are encoded.
 pub(crate) fn locate(

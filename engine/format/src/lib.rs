@@ -16,9 +16,9 @@ mod profile;
 mod seal;
 
 pub use address::{
-    Boundary, BoundaryRule, Column, DEAD, EngramFamily, HashRule, Hasher, LayerScheme,
-    LongCatFamily, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, PresetName, QwenFamily, Request, RowId,
-    RowIds, Scheme, Sequence, TokenMap,
+    Boundary, BoundaryRule, Column, DEAD, EngramParameters, HashRule, Hasher, LayerScheme,
+    LongCatParameters, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, PresetName, QwenParameters, Request,
+    RowId, RowIds, Scheme, Sequence, TokenMap,
 };
 pub use codec::{NanPlace, RowCodec};
 pub use digest::{Digest, Digester, ShardDigests};

@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use engram_format::{
-    DEAD, EngramFamily, HashRule, Hasher, LongCatFamily, PresetName, QwenFamily, Request, RowId,
-    RowIds, Scheme, Sequence, TokenMap,
+    DEAD, EngramParameters, HashRule, Hasher, LongCatParameters, PresetName, QwenParameters,
+    Request, RowId, RowIds, Scheme, Sequence, TokenMap,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -221,7 +221,7 @@ fn every_family_agrees_with_numpy() {
     for case in cases {
         let p = &case["params"];
         let scheme = match case["family"].as_str().unwrap() {
-            "engram" => EngramFamily {
+            "engram" => EngramParameters {
                 name: text(&p["name"]),
                 layers: tokens(&p["layers"]),
                 heads: n32(&p["heads"]),
@@ -231,7 +231,7 @@ fn every_family_agrees_with_numpy() {
                 seed: p["seed"].as_u64().unwrap(),
             }
             .scheme(),
-            "qwen" => QwenFamily {
+            "qwen" => QwenParameters {
                 name: text(&p["name"]),
                 layers: tokens(&p["layers"]),
                 max_order: n32(&p["max_order"]),
@@ -243,7 +243,7 @@ fn every_family_agrees_with_numpy() {
                 seed: p["seed"].as_u64().unwrap(),
             }
             .scheme(),
-            _ => LongCatFamily {
+            _ => LongCatParameters {
                 name: text(&p["name"]),
                 max_order: n32(&p["max_order"]),
                 heads: n32(&p["heads"]),
@@ -321,7 +321,7 @@ fn schemes_that_cannot_work_are_refused() {
 fn a_scheme_of_too_many_columns_is_refused_before_it_is_derived() {
     // Its seven million primes would take hours by trial division, and minutes by any test.
     let layers: Vec<u32> = (0..1024).collect();
-    let engram = EngramFamily {
+    let engram = EngramParameters {
         name: "hostile".into(),
         layers: layers.clone(),
         heads: 1024,
@@ -330,7 +330,7 @@ fn a_scheme_of_too_many_columns_is_refused_before_it_is_derived() {
         pad: 2,
         seed: 0,
     };
-    let qwen = QwenFamily {
+    let qwen = QwenParameters {
         name: "hostile".into(),
         layers,
         max_order: 8,

@@ -9,18 +9,21 @@
 //!                                                     per head: hash mod buckets + column offset = row id
 //! ```
 
+mod derive;
 mod divisor;
-mod family;
 mod hasher;
 mod pcg64;
 mod primes;
+mod published;
 mod scheme;
 mod sequence;
+mod splitmix64;
 mod token_map;
 
+pub use derive::{EngramParameters, LongCatParameters, QwenParameters};
 pub(crate) use divisor::Divisor;
-pub use family::{EngramFamily, LongCatFamily, PresetName, QwenFamily};
 pub use hasher::{Hasher, Request, RowIds};
+pub use published::PresetName;
 pub use scheme::{Boundary, BoundaryRule, Column, HashRule, LayerScheme, MAX_ORDER, Scheme};
 pub use sequence::{DEAD, Sequence};
 pub use token_map::{MAX_TOKEN_MAP_ENTRIES, TokenMap};

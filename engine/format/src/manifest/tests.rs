@@ -1,10 +1,10 @@
 use serde_json::Value;
 
 use super::*;
-use crate::address::{EngramFamily, PresetName};
+use crate::address::{EngramParameters, PresetName};
 
 fn manifest() -> Manifest {
-    let scheme = EngramFamily {
+    let scheme = EngramParameters {
         name: "small".into(),
         layers: vec![1, 3],
         heads: 2,

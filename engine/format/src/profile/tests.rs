@@ -1,8 +1,8 @@
 use super::*;
-use crate::address::{LongCatFamily, Sequence};
+use crate::address::{LongCatParameters, Sequence};
 
 fn hasher() -> Hasher {
-    let family = LongCatFamily {
+    let family = LongCatParameters {
         name: "small".into(),
         max_order: 3,
         heads: 2,

@@ -1,16 +1,15 @@
 //! Qwen3.8-Flash-Next: FP8 rows under one scale, or bfloat16 rows, in many tensors.
 
-use engram_format::{LayerScheme, MAX_SEGMENTS, QwenFamily, Scheme, SchemeError};
+use engram_format::{LayerScheme, MAX_SEGMENTS, QwenParameters, Scheme, SchemeError};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
-use super::{MAX_KERNEL, OtherTensor, Scales, TableTensors, TensorRows, fields::Fields, shrunk};
-use crate::CheckpointError;
-
-/// Absent from the published configuration, where the library's default holds.
-const DEFAULT_SEED: u64 = 1_234;
-/// The published checkpoint splits its table into as many tensors.
-const DEFAULT_PARTS: u64 = 128;
+use super::{
+    common::{MAX_KERNEL, shrunk},
+    fields::Fields,
+    table::{OtherTensor, Scales, TableTensors, TensorRows},
+};
+use crate::error::CheckpointError;
 
 /// The fields of a `qwen4_exp` configuration that concern the n-gram embedding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,17 +44,18 @@ pub struct QwenConfig {
 
 impl QwenConfig {
     pub(super) fn published() -> Self {
+        let scheme = QwenParameters::flash_next_38();
         Self {
-            one_based_layers: vec![2],
+            one_based_layers: scheme.layers.iter().map(|layer| layer + 1).collect(),
             embed_width: 2_560,
-            max_order: 3,
-            heads: 8,
-            bucket_start: 20_000_000,
-            row_multiple: 128,
-            parts: DEFAULT_PARTS,
-            seed: DEFAULT_SEED,
-            vocab_size: 248_320,
-            eos: 248_044,
+            max_order: scheme.max_order,
+            heads: scheme.heads,
+            bucket_start: scheme.bucket_start,
+            row_multiple: scheme.row_multiple,
+            parts: 128,
+            seed: scheme.seed,
+            vocab_size: scheme.vocab_size,
+            eos: scheme.eos,
             hidden_size: 2_560,
             hc_count: 4,
             kernel_size: 4,
@@ -73,6 +73,8 @@ impl QwenConfig {
             Ok(Some(list)) if !list.is_empty() => list[0],
             _ => fields.required(&["eos_token_id"])?,
         };
+        // The defaults of the library; the published configuration leaves out the seed, for one.
+        let default = Self::published();
         let hidden_size = fields.required(&["hidden_size"])?;
         let default_width = u32::try_from(hidden_size).unwrap_or(u32::MAX);
         let config = Self {
@@ -80,23 +82,29 @@ impl QwenConfig {
             embed_width: fields
                 .optional(&["ple_embed_dim"])?
                 .unwrap_or(default_width),
-            max_order: fields.optional(&["ngram_size"])?.unwrap_or(3),
-            heads: fields.optional(&["heads_per_ngram"])?.unwrap_or(8),
+            max_order: fields
+                .optional(&["ngram_size"])?
+                .unwrap_or(default.max_order),
+            heads: fields
+                .optional(&["heads_per_ngram"])?
+                .unwrap_or(default.heads),
             bucket_start: fields
                 .optional(&["ngram_vocab_size_base"])?
-                .unwrap_or(20_000_000),
+                .unwrap_or(default.bucket_start),
             row_multiple: fields
                 .optional(&["make_ngram_vocab_size_divisible_by"])?
-                .unwrap_or(128),
+                .unwrap_or(default.row_multiple),
             parts: fields
                 .optional(&["split_ngram_parts"])?
-                .unwrap_or(DEFAULT_PARTS),
-            seed: fields.optional(&["seed"])?.unwrap_or(DEFAULT_SEED),
+                .unwrap_or(default.parts),
+            seed: fields.optional(&["seed"])?.unwrap_or(default.seed),
             vocab_size: fields.required(&["vocab_size"])?,
             eos,
             hidden_size,
             hc_count: fields.required(&["hc_count"])?,
-            kernel_size: fields.optional(&["ple_conv_kernel_size"])?.unwrap_or(4),
+            kernel_size: fields
+                .optional(&["ple_conv_kernel_size"])?
+                .unwrap_or(default.kernel_size),
         };
         if !(1..=MAX_KERNEL).contains(&config.kernel_size) {
             let expected = format!("1 to {MAX_KERNEL}");
@@ -148,7 +156,7 @@ impl QwenConfig {
     }
 
     pub(super) fn scheme(&self, name: &str) -> Result<Scheme, SchemeError> {
-        QwenFamily {
+        QwenParameters {
             name: name.into(),
             layers: self
                 .one_based_layers

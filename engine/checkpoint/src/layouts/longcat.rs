@@ -1,11 +1,14 @@
 //! LongCat-Flash-Lite: one bfloat16 tensor for each column.
 
-use engram_format::{LayerScheme, LongCatFamily, Scheme, SchemeError};
+use engram_format::{LayerScheme, LongCatParameters, Scheme, SchemeError};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
-use super::{OtherTensor, Scales, TableTensors, TensorRows, fields::Fields};
-use crate::CheckpointError;
+use super::{
+    fields::Fields,
+    table::{OtherTensor, Scales, TableTensors, TensorRows},
+};
+use crate::error::CheckpointError;
 
 /// The fields of a LongCat configuration that concern the n-gram embedding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,12 +29,13 @@ pub struct LongCatConfig {
 
 impl LongCatConfig {
     pub(super) fn published() -> Self {
+        let scheme = LongCatParameters::flash_lite();
         Self {
-            max_order: 4,
-            heads: 4,
-            bucket_base: 78 * 131_072,
-            vocab_size: 131_072,
-            eos: 2,
+            max_order: scheme.max_order,
+            heads: scheme.heads,
+            bucket_base: scheme.bucket_base,
+            vocab_size: scheme.vocab_size,
+            eos: scheme.ignored[0],
             hidden_size: 3_072,
         }
     }
@@ -90,7 +94,7 @@ impl LongCatConfig {
     }
 
     pub(super) fn scheme(&self, name: &str) -> Result<Scheme, SchemeError> {
-        LongCatFamily {
+        LongCatParameters {
             name: name.into(),
             max_order: self.max_order,
             heads: self.heads,

@@ -1,15 +1,16 @@
-//! The families of models: what their configuration means and how their tensors are named.
+//! The families of models, one file each: what their configuration means and how their tensors are named.
 
+mod common;
 mod deepseek;
 mod demo;
 mod fields;
 mod longcat;
 mod qwen;
+mod table;
 
 use std::path::Path;
 
 use engram_format::{PresetName, Scheme, SchemeError, TokenMap};
-use safetensors::Dtype;
 use serde_json::Value;
 
 use crate::{error::CheckpointError, files::read_json_up_to};
@@ -19,6 +20,7 @@ pub use deepseek::DeepSeekConfig;
 pub use demo::DemoConfig;
 pub use longcat::LongCatConfig;
 pub use qwen::QwenConfig;
+pub use table::{OtherTensor, Scales, TableTensors, TensorRows};
 
 /// Name of the configuration in a checkpoint.
 pub const CONFIG_FILE: &str = "config.json";
@@ -26,9 +28,6 @@ pub const CONFIG_FILE: &str = "config.json";
 /// Size in bytes of the largest configuration that is read. Published ones have kilobytes, those with long lists of
 /// modules some hundred.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
-
-/// The most taps that a short convolution can have.
-const MAX_KERNEL: u64 = 64;
 
 /// The configuration of a model with N-gram memory tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,50 +41,6 @@ pub enum Family {
     /// LongCat-Flash-Lite.
     LongCat(LongCatConfig),
 }
-
-/// The tensors that hold one table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableTensors {
-    /// Values a row.
-    pub width: u32,
-    /// Element type of the values in the published checkpoint.
-    pub dtype: Dtype,
-    /// The values, in row order.
-    pub values: Vec<TensorRows>,
-    /// The scales that FP8 values go with.
-    pub scales: Scales,
-}
-
-/// A tensor that holds consecutive rows of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorRows {
-    /// Its name, or the end of it.
-    pub name: String,
-    /// Its number of rows.
-    pub rows: u64,
-}
-
-/// Where the scales of FP8 values are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scales {
-    /// The values have none.
-    None,
-    /// A tensor with a row of UE8M0 scales for each row of values.
-    Rows {
-        /// Name of the tensor.
-        name: String,
-        /// Values to a scale in the published checkpoint.
-        group: u32,
-    },
-    /// A tensor with the one scale of the table.
-    Single {
-        /// Name of the tensor.
-        name: String,
-    },
-}
-
-/// A tensor beside the table: name, element type, shape.
-pub type OtherTensor = (String, Dtype, Vec<u64>);
 
 impl Family {
     /// Reads the `config.json` in `folder`.
@@ -226,24 +181,19 @@ impl Family {
     }
 }
 
-/// Number of compressed ids in `map`.
-fn class_count(map: &TokenMap) -> u32 {
-    map.ids().iter().max().map_or(0, |&id| id.saturating_add(1))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin::builtin_token_map;
 
-/// Compressed id of the raw pad token `pad`.
-fn mapped_pad(map: &TokenMap, pad: u32) -> Result<u32, SchemeError> {
-    map.ids()
-        .get(pad as usize)
-        .copied()
-        .ok_or_else(|| SchemeError::Field {
-            field: "pad token",
-            found: pad.into(),
-            expected: format!("below the {} tokens of the map", map.ids().len()),
-        })
-}
-
-/// `size / factor`, but at least `least`, as a multiple of it.
-fn shrunk(size: u64, factor: u64, least: u64) -> u64 {
-    (size / factor).next_multiple_of(least).max(least)
+    #[test]
+    fn a_published_configuration_gives_the_published_scheme() {
+        for preset in PresetName::ALL {
+            let family = Family::preset(preset);
+            let scheme = family.scheme(builtin_token_map(preset).as_ref()).unwrap();
+            assert_eq!(scheme, preset.scheme());
+            let read = Family::from_json(Path::new(CONFIG_FILE), &family.to_json(&scheme)).unwrap();
+            assert_eq!(read.scheme(builtin_token_map(preset).as_ref()), Ok(scheme));
+        }
+    }
 }

@@ -1,14 +1,15 @@
 //! The authors' demo: one float embedding for each layer.
 
-use engram_format::{EngramFamily, LayerScheme, Scheme, SchemeError, TokenMap};
+use engram_format::{EngramParameters, LayerScheme, Scheme, SchemeError, TokenMap};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
 use super::{
-    MAX_KERNEL, OtherTensor, Scales, TableTensors, TensorRows, class_count, fields::Fields,
-    mapped_pad, shrunk,
+    common::{MAX_KERNEL, class_count, mapped_pad, shrunk},
+    fields::Fields,
+    table::{OtherTensor, Scales, TableTensors, TensorRows},
 };
-use crate::CheckpointError;
+use crate::error::CheckpointError;
 
 /// The fields of the demo's `EngramConfig` and `BackBoneConfig` that concern Engram, under their own
 /// names.
@@ -36,13 +37,14 @@ pub struct DemoConfig {
 
 impl DemoConfig {
     pub(super) fn published() -> Self {
+        let scheme = EngramParameters::demo_v1();
         Self {
-            layers: vec![1, 15],
-            bucket_starts: vec![646_400; 2],
-            heads: 8,
+            layers: scheme.layers,
+            bucket_starts: scheme.bucket_starts,
+            heads: scheme.heads,
             order_width: 512,
             pad: 2,
-            seed: 0,
+            seed: scheme.seed,
             kernel_size: 4,
             hidden_size: 1_024,
             hc_mult: 4,
@@ -110,7 +112,7 @@ impl DemoConfig {
     }
 
     pub(super) fn scheme(&self, name: &str, map: &TokenMap) -> Result<Scheme, SchemeError> {
-        EngramFamily {
+        EngramParameters {
             name: name.into(),
             layers: self.layers.clone(),
             heads: self.heads,

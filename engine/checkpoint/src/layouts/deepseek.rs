@@ -1,13 +1,15 @@
 //! DeepSeek-V4.1: FP8 rows with a UE8M0 scale for each 32 values.
 
-use engram_format::{EngramFamily, LayerScheme, Scheme, SchemeError, TokenMap};
+use engram_format::{EngramParameters, LayerScheme, Scheme, SchemeError, TokenMap};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
 use super::{
-    OtherTensor, Scales, TableTensors, TensorRows, class_count, fields::Fields, mapped_pad, shrunk,
+    common::{class_count, mapped_pad, shrunk},
+    fields::Fields,
+    table::{OtherTensor, Scales, TableTensors, TensorRows},
 };
-use crate::CheckpointError;
+use crate::error::CheckpointError;
 
 const SCALE_GROUP: u32 = 32;
 
@@ -38,15 +40,16 @@ pub struct DeepSeekConfig {
 
 impl DeepSeekConfig {
     pub(super) fn published() -> Self {
+        let scheme = EngramParameters::deepseek_v41_flash();
         Self {
-            layers: vec![1, 14],
+            max_order: scheme.max_order(),
+            layers: scheme.layers,
             row_counts: None,
-            max_order: 4,
-            bucket_start: 16_000_000,
-            heads: 8,
+            bucket_start: scheme.bucket_starts[0],
+            heads: scheme.heads,
             width: 256,
             pad: 2,
-            compressed_vocab_size: 99_092,
+            compressed_vocab_size: scheme.compressed_vocab_size,
             hidden_size: 5_120,
             hc_mult: 4,
         }
@@ -114,7 +117,7 @@ impl DeepSeekConfig {
                 ),
             });
         }
-        let scheme = EngramFamily {
+        let scheme = EngramParameters {
             name: name.into(),
             layers: self.layers.clone(),
             heads: self.heads,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::CheckpointError;
+use crate::error::CheckpointError;
 
 /// The fields of a configuration: those of `text_config` where there is one, then those of the root.
 pub(super) struct Fields<'a> {

@@ -1,0 +1,122 @@
+//! The published models: their names, and the parameters that follow from no file. Nothing else tells them.
+
+use super::{
+    derive::{EngramParameters, LongCatParameters, QwenParameters},
+    scheme::Scheme,
+};
+use crate::error::SchemeError;
+
+/// The models whose scheme is known by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PresetName {
+    /// `engram_demo_v1`, the authors' demo.
+    EngramDemoV1,
+    /// DeepSeek-V4.1-Flash.
+    DeepSeekV41Flash,
+    /// Qwen3.8-Flash-Next.
+    Qwen38FlashNext,
+    /// LongCat-Flash-Lite.
+    LongCatFlashLite,
+}
+
+impl PresetName {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::EngramDemoV1,
+        Self::DeepSeekV41Flash,
+        Self::Qwen38FlashNext,
+        Self::LongCatFlashLite,
+    ];
+
+    /// The name used on command lines and in packs.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EngramDemoV1 => "engram-demo-v1",
+            Self::DeepSeekV41Flash => "deepseek-v4.1-flash",
+            Self::Qwen38FlashNext => "qwen3.8-flash-next",
+            Self::LongCatFlashLite => "longcat-flash-lite",
+        }
+    }
+
+    /// The published scheme of the full-size model.
+    #[expect(clippy::missing_panics_doc, reason = "a test derives all of them")]
+    pub fn scheme(self) -> Scheme {
+        let scheme = match self {
+            Self::EngramDemoV1 => EngramParameters::demo_v1().scheme(),
+            Self::DeepSeekV41Flash => EngramParameters::deepseek_v41_flash().scheme(),
+            Self::Qwen38FlashNext => QwenParameters::flash_next_38().scheme(),
+            Self::LongCatFlashLite => LongCatParameters::flash_lite().scheme(),
+        };
+        scheme.expect("published parameters are valid")
+    }
+}
+
+impl EngramParameters {
+    /// Those of `engram_demo_v1`.
+    pub fn demo_v1() -> Self {
+        Self {
+            name: PresetName::EngramDemoV1.as_str().into(),
+            layers: vec![1, 15],
+            heads: 8,
+            bucket_starts: vec![646_400; 2],
+            compressed_vocab_size: 98_627,
+            pad: 2,
+            seed: 0,
+        }
+    }
+
+    /// Those of DeepSeek-V4.1-Flash.
+    pub fn deepseek_v41_flash() -> Self {
+        Self {
+            name: PresetName::DeepSeekV41Flash.as_str().into(),
+            layers: vec![1, 14],
+            heads: 8,
+            bucket_starts: vec![16_000_000; 3],
+            compressed_vocab_size: 99_092,
+            pad: 2,
+            seed: 0,
+        }
+    }
+}
+
+impl QwenParameters {
+    /// Those of Qwen3.8-Flash-Next.
+    pub fn flash_next_38() -> Self {
+        Self {
+            name: PresetName::Qwen38FlashNext.as_str().into(),
+            layers: vec![1],
+            max_order: 3,
+            heads: 8,
+            bucket_start: 20_000_000,
+            row_multiple: 128,
+            vocab_size: 248_320,
+            eos: 248_044,
+            seed: 1_234,
+        }
+    }
+}
+
+impl LongCatParameters {
+    /// Those of LongCat-Flash-Lite.
+    pub fn flash_lite() -> Self {
+        Self {
+            name: PresetName::LongCatFlashLite.as_str().into(),
+            max_order: 4,
+            heads: 4,
+            bucket_base: 78 * 131_072,
+            vocab_size: 131_072,
+            ignored: vec![2],
+        }
+    }
+}
+
+impl std::str::FromStr for PresetName {
+    type Err = SchemeError;
+
+    fn from_str(name: &str) -> Result<Self, SchemeError> {
+        Self::ALL
+            .into_iter()
+            .find(|preset| preset.as_str() == name)
+            .ok_or_else(|| SchemeError::UnknownName { name: name.into() })
+    }
+}
