@@ -40,9 +40,9 @@ impl Checkpoint {
     /// type than it says, or tables with other row counts than its scheme.
     pub fn open(folder: &Path, tokenizer: Option<&Path>) -> Result<Self, CheckpointError> {
         let family = Family::read(folder)?;
-        let in_config = |source| CheckpointError::Scheme {
+        let in_config = |cause| CheckpointError::Scheme {
             path: folder.join(CONFIG_FILE),
-            source,
+            cause,
         };
         family.check_tokenizer(tokenizer).map_err(in_config)?;
         let token_map = family

@@ -9,6 +9,8 @@ use thiserror::Error;
 use crate::tokenizer::TokenizerError;
 
 /// A checkpoint whose tables cannot be found.
+///
+/// Each message is a whole sentence that includes its cause, so `source()` does not repeat it.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -26,12 +28,12 @@ pub enum CheckpointError {
         most: u64,
     },
     /// A file that is no JSON.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Json {
         /// The file.
         path: PathBuf,
         /// Where it fails.
-        source: serde_json::Error,
+        cause: serde_json::Error,
     },
     /// A field of `config.json` that is missing or makes no sense.
     #[error("{}: `{field}` is {found}, expected {expected}", path.display())]
@@ -54,11 +56,19 @@ pub enum CheckpointError {
         reason: String,
     },
     /// A tensor that should be there.
-    #[error("{}: no tensor named `{name}`, or more than one", folder.display())]
+    #[error("{}: no tensor named `{name}`, with or without a prefix", folder.display())]
     MissingTensor {
         /// The checkpoint.
         folder: PathBuf,
         /// Its name, or the end of it.
+        name: String,
+    },
+    /// The end of a name that several tensors share.
+    #[error("{}: several tensors are named `{name}` after some prefix, expected one", folder.display())]
+    AmbiguousTensor {
+        /// The checkpoint.
+        folder: PathBuf,
+        /// The end of their names.
         name: String,
     },
     /// A tensor of another kind than the configuration says.
@@ -77,7 +87,8 @@ pub enum CheckpointError {
     },
     /// A table whose columns do not add up to its rows.
     #[error(
-        "layer {layer}: the checkpoint's table has {found} rows, the columns of the scheme have {expected} together; the configuration belongs to another checkpoint"
+        "layer {layer}: the checkpoint's table has {found} rows, the columns of the scheme have {expected} together; \
+         the configuration belongs to another checkpoint"
     )]
     RowCount {
         /// The model's layer id.
@@ -88,41 +99,105 @@ pub enum CheckpointError {
         expected: u64,
     },
     /// Neither a tokenizer nor a token map.
-    #[error("{}: the scheme hashes compressed ids, but there is neither tokenizer.json nor token_map.u32le; name one", folder.display())]
+    #[error(
+        "{}: the model hashes compressed ids, but there is neither tokenizer.json nor token_map.u32le; \
+         give the path of one",
+        folder.display()
+    )]
     NoTokenMap {
         /// The checkpoint.
         folder: PathBuf,
     },
     /// A token map that cannot be used.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     TokenMap {
         /// The tokenizer or the map.
         path: PathBuf,
         /// What is wrong.
-        source: TokenMapError,
+        cause: TokenMapError,
     },
     /// A tokenizer that cannot be used.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Tokenizer {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: TokenizerError,
+        cause: TokenizerError,
     },
     /// Constants that cannot be derived.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Scheme {
         /// The configuration.
         path: PathBuf,
         /// What is wrong.
-        source: SchemeError,
+        cause: SchemeError,
     },
     /// Rows that no codec stores.
-    #[error("layer {layer}: {source}")]
+    #[error("layer {layer}: {cause}")]
     Codec {
         /// The model's layer id.
         layer: u32,
         /// What is wrong.
-        source: FormatError,
+        cause: FormatError,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(error: CheckpointError) -> [String; 2] {
+        let error = anyhow::Error::from(error);
+        [format!("{error:#}"), format!("{error:?}")]
+    }
+
+    #[test]
+    fn a_cause_is_printed_once() {
+        let path = || PathBuf::from("checkpoint/file");
+        let cases = [
+            (
+                CheckpointError::Json {
+                    path: path(),
+                    cause: serde_json::from_str::<u8>("{").unwrap_err(),
+                },
+                "invalid type: map, expected u8",
+            ),
+            (
+                CheckpointError::TokenMap {
+                    path: path(),
+                    cause: TokenMapError::Empty,
+                },
+                "no entries",
+            ),
+            (
+                CheckpointError::Tokenizer {
+                    path: path(),
+                    cause: TokenizerError::Token {
+                        id: 7,
+                        cause: "no such piece".into(),
+                    },
+                },
+                "no such piece",
+            ),
+            (
+                CheckpointError::Scheme {
+                    path: path(),
+                    cause: SchemeError::UnknownName { name: "gpt".into() },
+                },
+                "unknown scheme `gpt`",
+            ),
+            (
+                CheckpointError::Codec {
+                    layer: 1,
+                    cause: FormatError::Scheme(SchemeError::UnknownName { name: "gpt".into() }),
+                },
+                "unknown scheme `gpt`",
+            ),
+        ];
+        for (error, cause) in cases {
+            for printed in printed(error) {
+                assert_eq!(printed.matches(cause).count(), 1, "{printed}");
+            }
+        }
+    }
 }

@@ -24,9 +24,9 @@ pub(crate) fn read_json_up_to<T: DeserializeOwned>(
     most: u64,
 ) -> Result<T, CheckpointError> {
     let text = read_file(path, most)?;
-    serde_json::from_slice(&text).map_err(|source| CheckpointError::Json {
+    serde_json::from_slice(&text).map_err(|cause| CheckpointError::Json {
         path: path.into(),
-        source,
+        cause,
     })
 }
 

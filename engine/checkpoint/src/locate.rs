@@ -29,9 +29,9 @@ pub(crate) fn locate(
 ) -> Result<SourceTable, CheckpointError> {
     let layer = &scheme.layers[index];
     let tensors = family.table_tensors(scheme, index);
-    let codec_fault = |source| CheckpointError::Codec {
+    let codec_fault = |cause| CheckpointError::Codec {
         layer: layer.layer,
-        source,
+        cause,
     };
     // Tensors without width could claim any number of rows.
     let width = tensors.width;

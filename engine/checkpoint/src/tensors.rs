@@ -114,16 +114,7 @@ impl TensorFiles {
 
     /// The tensor whose name is `name`, or ends with it after a dot.
     pub fn find(&self, name: &str) -> Option<&Tensor> {
-        let ends = |full: &str| {
-            full.strip_suffix(name)
-                .is_some_and(|prefix| prefix.ends_with('.'))
-        };
-        self.tensors.get(name).or_else(|| {
-            let mut matches = self.tensors.values().filter(|tensor| ends(&tensor.name));
-            let first = matches.next()?;
-            // Two tensors would make it a guess.
-            matches.next().is_none().then_some(first)
-        })
+        self.get(name).ok()
     }
 
     /// As [`Self::find`].
@@ -131,11 +122,21 @@ impl TensorFiles {
     /// # Errors
     /// No such tensor, or more than one.
     pub fn get(&self, name: &str) -> Result<&Tensor, CheckpointError> {
-        self.find(name)
-            .ok_or_else(|| CheckpointError::MissingTensor {
-                folder: self.folder.clone(),
-                name: name.into(),
-            })
+        if let Some(tensor) = self.named(name) {
+            return Ok(tensor);
+        }
+        let ends = |full: &str| {
+            full.strip_suffix(name)
+                .is_some_and(|prefix| prefix.ends_with('.'))
+        };
+        let (folder, name) = (self.folder.clone(), name.into());
+        let mut matches = self.tensors.values().filter(|tensor| ends(&tensor.name));
+        match (matches.next(), matches.next()) {
+            (Some(tensor), None) => Ok(tensor),
+            (None, _) => Err(CheckpointError::MissingTensor { folder, name }),
+            // Any choice would be a guess.
+            (Some(_), Some(_)) => Err(CheckpointError::AmbiguousTensor { folder, name }),
+        }
     }
 
     /// The bytes of `tensor`, which must be one of these.

@@ -39,15 +39,15 @@ pub fn read_token_map(folder: &Path, explicit: Option<&Path>) -> Result<TokenMap
         TokenMap::from_bytes(&read_file(path, MAX_PLAIN_BYTES)?, u32::MAX)
     } else {
         let tokenizer = read_file(path, MAX_TOKENIZER_BYTES)?;
-        let ids = compress(&tokenizer).map_err(|source| CheckpointError::Tokenizer {
+        let ids = compress(&tokenizer).map_err(|cause| CheckpointError::Tokenizer {
             path: path.into(),
-            source,
+            cause,
         })?;
         TokenMap::new(ids, u32::MAX)
     };
-    map.map_err(|source| CheckpointError::TokenMap {
+    map.map_err(|cause| CheckpointError::TokenMap {
         path: path.into(),
-        source,
+        cause,
     })
 }
 

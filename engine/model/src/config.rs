@@ -97,9 +97,9 @@ impl Config {
     /// # Errors
     /// As there.
     pub fn from_json(path: &Path, json: &Value) -> Result<Self, Error> {
-        let raw = Raw::deserialize(json).map_err(|source| CheckpointError::Json {
+        let raw = Raw::deserialize(json).map_err(|cause| CheckpointError::Json {
             path: path.into(),
-            source,
+            cause,
         })?;
         Checked { path, raw: &raw }.config()
     }

@@ -27,9 +27,9 @@ pub(super) fn check(
     let compressed = store.scheme().compressed;
     pack.expect("the use of a token map", &family.compresses(), &compressed)?;
     let scheme = family.scheme(store.hasher().token_map());
-    let scheme = scheme.map_err(|source| CheckpointError::Scheme {
+    let scheme = scheme.map_err(|cause| CheckpointError::Scheme {
         path: pack.path.clone(),
-        source,
+        cause,
     })?;
     pack.check_scheme(&scheme)?;
     for (index, layer) in scheme.layers.iter().enumerate() {
