@@ -31,13 +31,13 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads the configuration, the tokenizer and the headers of the checkpoint in `folder`. A tokenizer
-    /// or plain token map at `tokenizer` goes before those in the folder.
+    /// Reads the configuration, the tokenizer and the headers of the checkpoint in `folder`. If `tokenizer` is given,
+    /// the tokenizer or plain token map at that path is used instead of one in the folder.
     ///
     /// # Errors
-    /// A file that is missing or damaged, a configuration of no known family, a tokenizer for a model that
-    /// hashes raw ids, tensors of another shape or
-    /// type than it says, or tables with other row counts than its scheme.
+    /// A file that is missing, too large or damaged, a configuration of no known family, a tokenizer for a model that
+    /// hashes raw ids, tensors of another shape or type than the configuration says, or tables with other row counts
+    /// than its scheme.
     pub fn open(folder: &Path, tokenizer: Option<&Path>) -> Result<Self, CheckpointError> {
         let family = Family::read(folder)?;
         let in_config = |cause| CheckpointError::Scheme {
@@ -75,8 +75,8 @@ impl Checkpoint {
             planes.flat_map(|plane| &mut plane.segments).collect();
         let used: BTreeSet<u32> = segments.iter().map(|segment| segment.source).collect();
         for segment in &mut segments {
-            let place = used.range(..segment.source).count();
-            segment.source = u32::try_from(place).expect("it is below the number it replaces");
+            let index = used.range(..segment.source).count();
+            segment.source = u32::try_from(index).expect("it is below the number it replaces");
         }
         let sources = used
             .iter()

@@ -44,7 +44,7 @@ pub enum CheckpointError {
         field: String,
         /// Its value.
         found: String,
-        /// What would do.
+        /// What is allowed.
         expected: String,
     },
     /// A safetensors header that is damaged or lies.
@@ -82,7 +82,7 @@ pub enum CheckpointError {
         field: &'static str,
         /// Its value.
         found: String,
-        /// What would do.
+        /// What is allowed.
         expected: String,
     },
     /// A table whose columns do not add up to its rows.
@@ -182,16 +182,20 @@ mod tests {
             (
                 CheckpointError::Scheme {
                     path: path(),
-                    cause: SchemeError::UnknownName { name: "gpt".into() },
+                    cause: SchemeError::MissingTokenMap {
+                        scheme: "gpt".into(),
+                    },
                 },
-                "unknown scheme `gpt`",
+                "needs a token map",
             ),
             (
                 CheckpointError::Codec {
                     layer: 1,
-                    cause: FormatError::Scheme(SchemeError::UnknownName { name: "gpt".into() }),
+                    cause: FormatError::Scheme(SchemeError::MissingTokenMap {
+                        scheme: "gpt".into(),
+                    }),
                 },
-                "unknown scheme `gpt`",
+                "needs a token map",
             ),
         ];
         for (error, cause) in cases {

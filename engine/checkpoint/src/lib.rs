@@ -6,7 +6,8 @@
 //! *.safetensors headers --> TensorFiles -------+--> Checkpoint: where every part of every row lies
 //! ```
 //!
-//! No tensor data is read here but a table's single scale; [`TensorFiles::read`] reads any other for those who want it.
+//! Of the tensors' data, only the single scale of a table that has one is read here. [`TensorFiles::read`] reads
+//! other tensors on request.
 
 #![forbid(unsafe_code)]
 

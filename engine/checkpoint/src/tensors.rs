@@ -53,12 +53,12 @@ pub struct TensorFiles {
 }
 
 impl TensorFiles {
-    /// Reads the headers of the single file of `folder`, or of all files that its index names. As in
-    /// transformers, the index counts where there is no single file.
+    /// Reads the headers of the single file of `folder`, or of all files that its index names. As in the transformers
+    /// library, the index is used only if there is no single file.
     ///
     /// # Errors
-    /// A missing file, a header that is damaged, larger than the file, or at odds with its size, or an
-    /// index that names a tensor where it is not.
+    /// A file that is missing or too large, a header that is damaged or contradicts the size of its file, or an index
+    /// that says of a tensor that it is in a file where it is not.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let weight_map = read_index(folder)?;
         let names: BTreeSet<&str> = match &weight_map {
@@ -74,11 +74,11 @@ impl TensorFiles {
             opened.add(name)?;
         }
         for (tensor, file) in weight_map.iter().flatten() {
-            let place = opened
+            let source = opened
                 .tensors
                 .get(tensor)
                 .map(|tensor| tensor.source as usize);
-            let found = place.map(|source| opened.files[source].name.as_str());
+            let found = source.map(|source| opened.files[source].name.as_str());
             if found != Some(file) {
                 return Err(CheckpointError::Header {
                     path: folder.join(file),

@@ -6,13 +6,13 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SchemeError {
-    /// A name that is none of the presets.
-    #[error(
-        "unknown scheme `{name}`; known are engram-demo-v1, deepseek-v4.1-flash, qwen3.8-flash-next, longcat-flash-lite"
-    )]
+    /// A name of no published scheme.
+    #[error("unknown scheme `{name}`; known are {known}")]
     UnknownName {
         /// The name given.
         name: String,
+        /// The names there are.
+        known: String,
     },
     /// A field outside its range.
     #[error("scheme: {field} is {found}, expected {expected}")]
@@ -21,7 +21,7 @@ pub enum SchemeError {
         field: &'static str,
         /// Its value.
         found: u64,
-        /// What would do.
+        /// What is allowed.
         expected: String,
     },
     /// Columns that do not fit the table.
@@ -46,13 +46,17 @@ pub enum SchemeError {
         /// The factor.
         factor: u64,
     },
-    /// A token map missing or too many.
-    #[error("scheme `{scheme}` {}", if *.compressed { "hashes compressed ids and needs a token map" } else { "hashes raw ids and takes no token map" })]
-    TokenMapPresence {
+    /// No token map for a scheme that hashes compressed ids.
+    #[error("scheme `{scheme}` hashes compressed ids and needs a token map")]
+    MissingTokenMap {
         /// Name of the scheme.
         scheme: String,
-        /// Whether it hashes compressed ids.
-        compressed: bool,
+    },
+    /// A token map for a scheme that hashes raw ids.
+    #[error("scheme `{scheme}` hashes raw ids and takes no token map")]
+    UnusedTokenMap {
+        /// Name of the scheme.
+        scheme: String,
     },
 }
 
@@ -182,7 +186,7 @@ pub enum FormatError {
         field: String,
         /// Its value.
         found: String,
-        /// What would do.
+        /// What is allowed.
         expected: String,
     },
     /// A field of a profile that is out of range or contradicts the rest.
@@ -192,7 +196,7 @@ pub enum FormatError {
         field: String,
         /// Its value.
         found: String,
-        /// What would do.
+        /// What is allowed.
         expected: String,
     },
     /// A profile of other ids than a pack hashes.
@@ -220,7 +224,7 @@ pub enum FormatError {
         field: &'static str,
         /// Its value.
         found: u64,
-        /// What would do.
+        /// What is allowed.
         expected: &'static str,
     },
 }

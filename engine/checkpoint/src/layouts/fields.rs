@@ -45,8 +45,11 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The first of `names` that is there, as a `T`.
-    pub(super) fn optional<T: Number>(&self, names: &[&str]) -> Result<Option<T>, CheckpointError> {
+    /// The value of the first of `names` that the configuration has, as a `T`. A `null` counts as missing.
+    pub(super) fn optional<T: FieldValue>(
+        &self,
+        names: &[&str],
+    ) -> Result<Option<T>, CheckpointError> {
         let Some((name, value)) = names.iter().find_map(|name| Some((name, self.find(name)?)))
         else {
             return Ok(None);
@@ -56,47 +59,47 @@ impl<'a> Fields<'a> {
         }
         T::read(value)
             .map(Some)
-            .ok_or_else(|| self.fault(name, value, T::WHAT))
+            .ok_or_else(|| self.fault(name, value, T::EXPECTED))
     }
 
-    pub(super) fn required<T: Number>(&self, names: &[&str]) -> Result<T, CheckpointError> {
+    pub(super) fn required<T: FieldValue>(&self, names: &[&str]) -> Result<T, CheckpointError> {
         self.optional(names)?
-            .ok_or_else(|| self.fault(names[0], "missing", T::WHAT))
+            .ok_or_else(|| self.fault(names[0], "missing", T::EXPECTED))
     }
 }
 
-/// A value that a field may have.
-pub(super) trait Number: Sized {
-    const WHAT: &'static str;
+/// A type that a field's value is read as.
+pub(super) trait FieldValue: Sized {
+    const EXPECTED: &'static str;
     fn read(value: &Value) -> Option<Self>;
 }
 
-impl Number for u64 {
-    const WHAT: &'static str = "a whole number";
+impl FieldValue for u64 {
+    const EXPECTED: &'static str = "a whole number";
 
     fn read(value: &Value) -> Option<Self> {
         value.as_u64()
     }
 }
 
-impl Number for u32 {
-    const WHAT: &'static str = "a whole number below 2^32";
+impl FieldValue for u32 {
+    const EXPECTED: &'static str = "a whole number below 2^32";
 
     fn read(value: &Value) -> Option<Self> {
         Self::try_from(value.as_u64()?).ok()
     }
 }
 
-impl Number for f64 {
-    const WHAT: &'static str = "a number";
+impl FieldValue for f64 {
+    const EXPECTED: &'static str = "a number";
 
     fn read(value: &Value) -> Option<Self> {
         value.as_f64()
     }
 }
 
-impl<T: Number> Number for Vec<T> {
-    const WHAT: &'static str = "a list of whole numbers";
+impl<T: FieldValue> FieldValue for Vec<T> {
+    const EXPECTED: &'static str = "a list of whole numbers";
 
     fn read(value: &Value) -> Option<Self> {
         value.as_array()?.iter().map(T::read).collect()

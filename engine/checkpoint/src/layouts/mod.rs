@@ -120,10 +120,9 @@ impl Family {
         preset.as_str()
     }
 
-    fn need<'a>(&self, token_map: Option<&'a TokenMap>) -> Result<&'a TokenMap, SchemeError> {
-        token_map.ok_or_else(|| SchemeError::TokenMapPresence {
+    fn required<'a>(&self, token_map: Option<&'a TokenMap>) -> Result<&'a TokenMap, SchemeError> {
+        token_map.ok_or_else(|| SchemeError::MissingTokenMap {
             scheme: self.name().into(),
-            compressed: true,
         })
     }
 
@@ -132,15 +131,14 @@ impl Family {
         matches!(self, Self::Demo(_) | Self::DeepSeek(_))
     }
 
-    /// Checks that a `tokenizer` is named only where it is used.
+    /// Checks that a `tokenizer` is given only for a model that uses one.
     ///
     /// # Errors
     /// A tokenizer for a model that hashes raw ids.
     pub fn check_tokenizer(&self, tokenizer: Option<&Path>) -> Result<(), SchemeError> {
         if tokenizer.is_some() && !self.compresses() {
-            return Err(SchemeError::TokenMapPresence {
+            return Err(SchemeError::UnusedTokenMap {
                 scheme: self.name().into(),
-                compressed: false,
             });
         }
         Ok(())
@@ -152,8 +150,8 @@ impl Family {
     /// Constants that make no valid scheme, or a token map of another size than the configuration says.
     pub fn scheme(&self, token_map: Option<&TokenMap>) -> Result<Scheme, SchemeError> {
         match self {
-            Self::Demo(config) => config.scheme(self.name(), self.need(token_map)?),
-            Self::DeepSeek(config) => config.scheme(self.name(), self.need(token_map)?),
+            Self::Demo(config) => config.scheme(self.name(), self.required(token_map)?),
+            Self::DeepSeek(config) => config.scheme(self.name(), self.required(token_map)?),
             Self::Qwen(config) => config.scheme(self.name()),
             Self::LongCat(config) => config.scheme(self.name()),
         }

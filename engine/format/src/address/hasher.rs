@@ -93,11 +93,15 @@ impl Hasher {
     /// hashes compressed ones, or one with ids outside the scheme's vocabulary.
     pub fn new(scheme: Scheme, token_map: Option<TokenMap>) -> Result<Self, SchemeError> {
         scheme.validate()?;
-        if scheme.compressed != token_map.is_some() {
-            return Err(SchemeError::TokenMapPresence {
-                scheme: scheme.name,
-                compressed: scheme.compressed,
-            });
+        let name = || scheme.name.clone();
+        match &token_map {
+            None if scheme.compressed => {
+                return Err(SchemeError::MissingTokenMap { scheme: name() });
+            }
+            Some(_) if !scheme.compressed => {
+                return Err(SchemeError::UnusedTokenMap { scheme: name() });
+            }
+            _ => {}
         }
         if let Some(map) = &token_map {
             let largest = map.ids().iter().max().copied().unwrap_or(0);

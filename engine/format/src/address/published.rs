@@ -117,6 +117,9 @@ impl std::str::FromStr for PresetName {
         Self::ALL
             .into_iter()
             .find(|preset| preset.as_str() == name)
-            .ok_or_else(|| SchemeError::UnknownName { name: name.into() })
+            .ok_or_else(|| SchemeError::UnknownName {
+                name: name.into(),
+                known: Self::ALL.map(Self::as_str).join(", "),
+            })
     }
 }
