@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engram_format::{Plane, RowCodec, Scheme, Segment, SourceFile, TokenMap};
+use engram_format::{LayerId, Plane, RowCodec, Scheme, Segment, SourceFile, TokenMap};
 
 use crate::{
     CONFIG_FILE, CheckpointError, Family, TensorFiles,
@@ -32,7 +32,7 @@ pub struct Checkpoint {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceTable {
     /// The model's layer id.
-    pub layer: u32,
+    pub layer: LayerId,
     /// How rows are encoded.
     pub codec: RowCodec,
     /// Values, then scales where they have their own tensor.

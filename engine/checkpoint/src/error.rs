@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use engram_format::{FormatError, SchemeError, TokenMapError};
+use engram_format::{FormatError, LayerId, SchemeError, TokenMapError};
 use engram_io::IoError;
 use thiserror::Error;
 
@@ -71,7 +71,7 @@ pub enum CheckpointError {
     )]
     RowCount {
         /// The model's layer id.
-        layer: u32,
+        layer: LayerId,
         /// Rows in the checkpoint.
         found: u64,
         /// Rows by the scheme.
@@ -111,7 +111,7 @@ pub enum CheckpointError {
     #[error("layer {layer}: {source}")]
     Codec {
         /// The model's layer id.
-        layer: u32,
+        layer: LayerId,
         /// What is wrong.
         source: FormatError,
     },

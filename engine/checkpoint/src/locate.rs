@@ -17,7 +17,7 @@ pub(crate) fn locate(
     let layer = &scheme.layers[index];
     let tensors = family.table_tensors(scheme, index);
     let codec_fault = |source| CheckpointError::Codec {
-        layer: layer.layer,
+        layer: layer.id,
         source,
     };
     // Tensors without width could claim any number of rows.
@@ -39,7 +39,7 @@ pub(crate) fn locate(
     );
     if found != expected {
         return Err(CheckpointError::RowCount {
-            layer: layer.layer,
+            layer: layer.id,
             found,
             expected,
         });
@@ -61,7 +61,7 @@ pub(crate) fn locate(
         planes.push(plane(&[scales], scale_bytes));
     }
     Ok(SourceTable {
-        layer: layer.layer,
+        layer: layer.id,
         codec,
         planes,
     })
@@ -193,7 +193,7 @@ pub(crate) fn check_stored_constants(
             ("ngram_heads_offsets", &offsets),
         ];
         for (name, expected) in constants {
-            let name = format!("layers.{}.ple.ple_embedding.{name}", layer.layer);
+            let name = format!("layers.{}.ple.ple_embedding.{name}", layer.id);
             let Some(tensor) = files.find(&name) else {
                 continue;
             };

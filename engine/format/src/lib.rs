@@ -9,6 +9,7 @@ mod address;
 mod codec;
 mod digest;
 mod error;
+mod extent;
 mod header;
 mod layout;
 mod manifest;
@@ -16,13 +17,14 @@ mod profile;
 mod seal;
 
 pub use address::{
-    Boundary, BoundaryRule, Column, DEAD, EngramFamily, HashRule, Hasher, LayerScheme,
-    LongCatFamily, MAX_ORDER, PresetName, QwenFamily, Request, RowId, RowIds, Scheme, Sequence,
-    TokenMap,
+    Batch, Boundary, BoundaryRule, Column, DEAD, EngramFamily, HashRule, Hasher, LayerId,
+    LayerScheme, LongCatFamily, MAX_ORDER, NGrams, PresetName, QwenFamily, Request, RowId, RowIds,
+    Scheme, Sequence, TokenMap,
 };
 pub use codec::{NanPlace, RowCodec};
 pub use digest::{Digest, Digester};
 pub use error::{AddressError, FormatError, SchemeError, TokenMapError};
+pub use extent::Extent;
 pub use half::{bf16, f16};
 pub use header::ShardHeader;
 pub use layout::{BLOCK_BYTES, HEADER_BYTES, RecordLayout, SEAL_BYTES};

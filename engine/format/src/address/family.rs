@@ -1,6 +1,7 @@
 //! The families of schemes: how a model derives its constants from its configuration.
 
 use super::{
+    LayerId,
     pcg64::Pcg64,
     primes::PrimePool,
     scheme::{
@@ -105,7 +106,7 @@ impl EngramFamily {
                 .flat_map(|&start| pool.take(start, self.heads as usize))
                 .collect();
             LayerScheme {
-                layer,
+                id: LayerId(layer),
                 hash: HashRule::XorMultiply { multipliers },
                 row_count: buckets.iter().sum(),
                 buckets,
@@ -146,7 +147,7 @@ impl QwenFamily {
                 (0..u64::from(self.max_order)).map(|place| 2 * (draw(place) % half) + 1);
             let buckets = pool.take(self.bucket_start, columns);
             LayerScheme {
-                layer,
+                id: LayerId(layer),
                 hash: HashRule::XorMultiply {
                     multipliers: multipliers.collect(),
                 },
@@ -197,7 +198,7 @@ impl LongCatFamily {
             max_order: self.max_order,
             heads: self.heads,
             layers: vec![LayerScheme {
-                layer: 0,
+                id: LayerId(0),
                 hash: HashRule::Polynomial {
                     base: self.vocab_size.into(),
                 },
