@@ -3,7 +3,7 @@
 use std::{hint::black_box, path::Path};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use engram::{Batch, Config, Reader, RowIds, Sequence, Store, bf16};
+use engram::{Batch, Config, LayerId, Reader, RowIds, Sequence, Store, bf16};
 use engram_benches::tokens;
 use engram_checkpoint::Checkpoint;
 use engram_format::{PresetName, RowCodec, RowId, seal};
@@ -24,9 +24,9 @@ fn parts(c: &mut Criterion) {
     group.bench_function("seal", |b| {
         b.iter(|| {
             let rows = black_box(&rows).chunks_exact(CODEC.row_bytes());
-            (0..)
-                .zip(rows)
-                .fold(0, |all, (row, bytes)| all ^ seal(1, RowId(row), bytes))
+            (0..).zip(rows).fold(0, |all, (row, bytes)| {
+                all ^ seal(LayerId(1), RowId(row), bytes)
+            })
         });
     });
     group.bench_function("decode to f32", |b| {
@@ -74,7 +74,7 @@ fn lookup(c: &mut Criterion) {
             group.bench_function(format!("{name} {seals}"), |b| {
                 b.iter(|| {
                     store
-                        .lookup(Batch { layer: 1, rows }, &mut out)
+                        .lookup(Batch::new(LayerId(1), rows), &mut out)
                         .expect("sound rows")
                 });
             });
@@ -105,7 +105,7 @@ fn ring(c: &mut Criterion, pack: &Path) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 store
-                    .lookup(Batch { layer: 1, rows }, &mut out)
+                    .lookup(Batch::new(LayerId(1), rows), &mut out)
                     .expect("sound rows")
             });
         });

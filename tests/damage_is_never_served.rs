@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engram::{Batch, Config, LookupError, Manifest, Reader, RowId, Store};
+use engram::{Batch, Config, LayerId, LookupError, Manifest, Reader, RowId, Store};
 use engram_checkpoint::Checkpoint;
 use engram_format::{HEADER_BYTES, shard_path};
 use engram_pack::{VerifyOptions, VerifyReport, attach, verify};
@@ -81,7 +81,7 @@ fn every_bit_of_a_shard_matters() {
             let record = ((offset - HEADER_BYTES) / STRIDE) as u64;
             let look = |store: &Store, row: u64| {
                 let at = usize::try_from(row).unwrap() * ROW_BYTES;
-                match look_up(store, 1, &[RowId(row)]) {
+                match look_up(store, LayerId(1), &[RowId(row)]) {
                     Ok(bytes) => assert_eq!(bytes, sound[at..][..ROW_BYTES], "offset {offset}"),
                     Err(LookupError::Damaged { row: damaged, .. }) => {
                         assert_eq!((damaged.0, row), (record, record), "offset {offset}");
@@ -114,14 +114,16 @@ fn a_damaged_record_is_named_with_its_place() {
     );
     for reader in READERS {
         let store = open(&fixture.pack(), reader);
-        let refused = look_up(&store, 1, &all_rows(&store, 0)).unwrap_err();
+        let refused = look_up(&store, LayerId(1), &all_rows(&store, 0)).unwrap_err();
         let place = format!(
             "{SHARD}: row 3 of layer 1 at offset {}",
             HEADER_BYTES + 3 * STRIDE
         );
         assert!(refused.to_string().contains(&place), "{refused}");
         assert_eq!(
-            look_up(&store, 1, &[RowId(2), RowId(4)]).unwrap().len(),
+            look_up(&store, LayerId(1), &[RowId(2), RowId(4)])
+                .unwrap()
+                .len(),
             2 * ROW_BYTES
         );
         let unchecked = Store::open(
@@ -129,7 +131,7 @@ fn a_damaged_record_is_named_with_its_place() {
             Config::new().reader(reader).check_seals(false),
         )
         .unwrap();
-        assert!(look_up(&unchecked, 1, &[RowId(3)]).is_ok());
+        assert!(look_up(&unchecked, LayerId(1), &[RowId(3)]).is_ok());
     }
     let damage = check(&fixture.pack()).damage;
     let [damage] = damage.as_slice() else {
@@ -183,7 +185,7 @@ fn swapped_records_are_caught_though_both_are_sound() {
     fs::write(&path, bytes).unwrap();
     let store = open(&fixture.pack(), READERS[1]);
     for row in [0, 1] {
-        let refused = look_up(&store, 1, &[RowId(row)]);
+        let refused = look_up(&store, LayerId(1), &[RowId(row)]);
         assert!(
             matches!(refused, Err(LookupError::Damaged { .. })),
             "{refused:?}"
@@ -383,7 +385,7 @@ fn rows_and_layers_that_are_not_there_are_refused() {
         let fixture = Fixture::new(name);
         for reader in READERS {
             let store = open(&fixture.pack(), reader);
-            let layer = store.scheme().layers[0].layer;
+            let layer = store.scheme().layers[0].id;
             let row_count = all_rows(&store, 0).len() as u64;
             let refused = look_up(&store, layer, &[RowId(0), RowId(row_count)])
                 .unwrap_err()
@@ -395,15 +397,12 @@ fn rows_and_layers_that_are_not_there_are_refused() {
                 "{refused}"
             );
             assert!(look_up(&store, layer, &[RowId(u64::MAX)]).is_err());
-            let refused = look_up(&store, 99, &[]).unwrap_err().to_string();
+            let refused = look_up(&store, LayerId(99), &[]).unwrap_err().to_string();
             assert!(
                 refused.starts_with("layer 99 has no table; the pack has layers [1"),
                 "{refused}"
             );
-            let batch = Batch {
-                layer,
-                rows: &[RowId(0)],
-            };
+            let batch = Batch::new(layer, &[RowId(0)]);
             let refused = store.lookup(batch, &mut [0; 3]).unwrap_err().to_string();
             assert!(
                 refused.starts_with("the output has 3 bytes, 1 rows of"),

@@ -16,7 +16,7 @@ fn once_buffers_have_their_size() {
             let tokens = sample_tokens(&store);
             let mut sequences = [(); 3].map(|()| Sequence::with_capacity(1_000));
             let mut rows = RowIds::new();
-            let layer = store.scheme().layers[0].layer;
+            let layer = store.scheme().layers[0].id;
             let mut bytes = Vec::new();
             let mut step = || {
                 let mut requests = sequences.each_mut().map(|sequence| Request {
@@ -29,7 +29,7 @@ fn once_buffers_have_their_size() {
                     .unwrap();
                 let rows = rows.layer(0);
                 bytes.resize(rows.len() * store.codec(layer).unwrap().row_bytes(), 0);
-                store.lookup(Batch { layer, rows }, &mut bytes).unwrap();
+                store.lookup(Batch::new(layer, rows), &mut bytes).unwrap();
             };
             assert!(
                 allocations(&mut step) > 0,

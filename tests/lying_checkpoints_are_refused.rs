@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engram::{Config, Store};
+use engram::{Config, LayerId, Store};
 use engram_checkpoint::Checkpoint;
 use engram_pack::{BuildOptions, build};
 use engram_tests::{
@@ -529,7 +529,10 @@ fn values_that_are_no_numbers_are_refused_unless_allowed() {
         let store = open(&pack, READERS[2]);
         let row = whole_tables(&store)[0][2 * 66..3 * 66].to_vec();
         let mut values = [0.0; 64];
-        store.codec(1).unwrap().decode_f32(&row, &mut values);
+        store
+            .codec(LayerId(1))
+            .unwrap()
+            .decode_f32(&row, &mut values);
         let nans = values.iter().filter(|value| value.is_nan()).count();
         assert_eq!(nans, if tensor == VALUES { 1 } else { 32 });
     }

@@ -146,7 +146,7 @@ fn codecs_are_those_of_the_models() {
     let codec = |name| {
         let fixture = Fixture::new(name);
         let store = open(&fixture.pack(), Reader::Pread);
-        store.codec(store.scheme().layers[0].layer).unwrap()
+        store.codec(store.scheme().layers[0].id).unwrap()
     };
     assert_eq!(codec("demo"), RowCodec::F32 { width: 16 });
     assert_eq!(

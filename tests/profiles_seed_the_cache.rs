@@ -5,7 +5,8 @@
 use std::{collections::HashMap, fs, path::PathBuf};
 
 use engram::{
-    Config, LookupError, OpenError, Reader, Resident, RowId, RowIds, Sequence, Store, read_profile,
+    Config, LayerId, LookupError, OpenError, Reader, Resident, RowId, RowIds, Sequence, Store,
+    read_profile,
 };
 use engram_checkpoint::{Checkpoint, DemoConfig, Family};
 use engram_pack::attach;
@@ -78,8 +79,8 @@ fn the_rows_of_a_known_text_take_no_read() {
             assert_eq!(looks, 0, "seeding is no look");
             let rows = text_rows(&store);
             for (index, layer) in store.scheme().layers.iter().enumerate() {
-                let found = look_up(&store, layer.layer, rows.layer(index)).unwrap();
-                assert!(found == look_up(&memory, layer.layer, rows.layer(index)).unwrap());
+                let found = look_up(&store, layer.id, rows.layer(index)).unwrap();
+                assert!(found == look_up(&memory, layer.id, rows.layer(index)).unwrap());
             }
             let [reads_then, looks, found] = counts(&store);
             assert_eq!((reads_then, found), (reads, looks), "{name}");
@@ -127,7 +128,7 @@ fn a_small_cache_gets_the_rows_that_are_wanted_most() {
         wanted.sort_by_key(|&(row, count)| (std::cmp::Reverse(count), row));
         let best: Vec<RowId> = wanted[..8].iter().map(|&(row, _)| row).collect();
         assert!(wanted[0].1 > wanted[8].1, "{wanted:?}");
-        look_up(&store, layer.layer, &best).unwrap();
+        look_up(&store, layer.id, &best).unwrap();
     }
     assert_eq!(counts(&store)[2], 16, "none of them is missing");
 }
@@ -143,7 +144,7 @@ fn a_second_process_finds_the_shared_cache_seeded() {
     assert!(first.seeded().unwrap() > 0);
     let second = seeded.open(config()).unwrap();
     assert_eq!(second.seeded().unwrap(), 0);
-    look_up(&second, 0, text_rows(&second).layer(0)).unwrap();
+    look_up(&second, LayerId(0), text_rows(&second).layer(0)).unwrap();
     assert_eq!(counts(&second)[0], 0, "nothing is read again");
 }
 
@@ -155,7 +156,7 @@ fn what_others_have_read_is_not_driven_out() {
     let first = seeded.open(first).unwrap();
     let rows = all_rows(&first, 0);
     for _ in 0..3 {
-        look_up(&first, 0, &rows).unwrap();
+        look_up(&first, LayerId(0), &rows).unwrap();
     }
     let second = cache(seeded.config(Reader::Direct, 3_000));
     let second = seeded.open(second).unwrap();
@@ -175,7 +176,7 @@ fn an_attached_pack_is_seeded_too() {
     let store = Store::open(&attached, seeded.config(Reader::Direct, 1 << 20)).unwrap();
     assert!(store.seeded().unwrap() > 0);
     let reads = counts(&store)[0];
-    look_up(&store, 1, text_rows(&store).layer(0)).unwrap();
+    look_up(&store, LayerId(1), text_rows(&store).layer(0)).unwrap();
     assert_eq!(counts(&store)[0], reads);
 }
 
@@ -205,10 +206,10 @@ fn a_row_that_cannot_be_seeded_is_told_and_the_others_are_there() {
         .copied()
         .filter(|&r| r != bad)
         .collect();
-    look_up(&store, 1, &sound).unwrap();
+    look_up(&store, LayerId(1), &sound).unwrap();
     let [_, looks, found] = counts(&store);
     assert_eq!(looks, found);
-    assert!(look_up(&store, 1, &[bad]).is_err());
+    assert!(look_up(&store, LayerId(1), &[bad]).is_err());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::{fs::OpenOptions, os::unix::fs::FileExt};
 
-use engram::{Batch, Config, LookupError, Reader, RowId, Store};
+use engram::{Batch, Config, LayerId, LookupError, Reader, RowId, Store};
 use engram_checkpoint::Checkpoint;
 use engram_pack::attach;
 use engram_tests::{Fixture, READERS, all_rows, look_up, open, small_families, whole_tables};
@@ -46,7 +46,7 @@ fn many_in_flight_bring_what_a_lookup_brings() {
             .flat_map(|pack| READERS.map(|reader| (pack, reader)))
         {
             let store = open(pack, reader);
-            let layer = store.scheme().layers[0].layer;
+            let layer = store.scheme().layers[0].id;
             let row_bytes = store.codec(layer).unwrap().row_bytes();
             let rows = all_rows(&store, 0);
             let batches: Vec<_> = (0..50)
@@ -56,7 +56,7 @@ fn many_in_flight_bring_what_a_lookup_brings() {
                 .iter()
                 .map(|rows| {
                     let buffer = store.buffer(layer, rows.len()).unwrap();
-                    store.submit(Batch { layer, rows }, buffer).unwrap()
+                    store.submit(Batch::new(layer, rows), buffer).unwrap()
                 })
                 .collect();
             for (ticket, rows) in tickets.into_iter().zip(&batches).rev() {
@@ -79,10 +79,10 @@ proptest! {
         let memory = open(&fixture.pack(), Reader::Memory);
         let rows = all_rows(&memory, 0);
         let rows: Vec<RowId> = picks.iter().map(|pick| rows[pick.index(rows.len())]).collect();
-        let expected = look_up(&memory, 1, &rows).unwrap();
+        let expected = look_up(&memory, LayerId(1), &rows).unwrap();
         for reader in READERS {
             let store = open(&fixture.pack(), reader);
-            prop_assert!(look_up(&store, 1, &rows).unwrap() == expected, "{:?}", reader);
+            prop_assert!(look_up(&store, LayerId(1), &rows).unwrap() == expected, "{:?}", reader);
         }
     }
 }
@@ -92,7 +92,7 @@ fn dropped_and_cancelled_tickets_leave_the_others_right() {
     let fixture = Fixture::new("demo");
     for reader in DIRECT {
         let store = open(&fixture.pack(), reader);
-        let layer = store.scheme().layers[0].layer;
+        let layer = store.scheme().layers[0].id;
         let row_bytes = store.codec(layer).unwrap().row_bytes();
         let rows = all_rows(&store, 0);
         let table = whole_tables(&open(&fixture.pack(), Reader::Memory)).remove(0);
@@ -103,15 +103,7 @@ fn dropped_and_cancelled_tickets_leave_the_others_right() {
                     for round in 0..200_u64 {
                         let batch = some_rows(rows, 40, thread * 1_000 + round);
                         let buffer = store.buffer(layer, batch.len()).unwrap();
-                        let ticket = store
-                            .submit(
-                                Batch {
-                                    layer,
-                                    rows: &batch,
-                                },
-                                buffer,
-                            )
-                            .unwrap();
+                        let ticket = store.submit(Batch::new(layer, &batch), buffer).unwrap();
                         match round % 4 {
                             0 => drop(ticket),
                             1 => ticket.cancel(),
@@ -141,11 +133,11 @@ fn a_store_that_closes_finishes_what_was_submitted() {
     let fixture = Fixture::new("longcat");
     for reader in DIRECT {
         let store = open(&fixture.pack(), reader);
-        let layer = store.scheme().layers[0].layer;
+        let layer = store.scheme().layers[0].id;
         let rows = all_rows(&store, 0);
         let whole = whole_tables(&store).remove(0);
         let buffer = store.buffer(layer, rows.len()).unwrap();
-        let ticket = store.submit(Batch { layer, rows: &rows }, buffer).unwrap();
+        let ticket = store.submit(Batch::new(layer, &rows), buffer).unwrap();
         drop(store);
         assert!(*ticket.wait().unwrap() == *whole);
     }
@@ -158,8 +150,8 @@ fn an_error_fails_its_ticket_alone_and_names_the_rows() {
     for reader in DIRECT {
         let store = open(&fixture.pack(), reader);
         let submit = |rows: &[RowId]| {
-            let buffer = store.buffer(1, rows.len()).unwrap();
-            store.submit(Batch { layer: 1, rows }, buffer).unwrap()
+            let buffer = store.buffer(LayerId(1), rows.len()).unwrap();
+            store.submit(Batch::new(LayerId(1), rows), buffer).unwrap()
         };
         // Rows 23 to 51 are those of the second column; its records are cut off under the open store.
         let file = OpenOptions::new()
@@ -179,7 +171,7 @@ fn an_error_fails_its_ticket_alone_and_names_the_rows() {
                 rows,
                 source,
             } => {
-                assert_eq!((layer, rows), (1, vec![RowId(23), RowId(30)]));
+                assert_eq!((layer, rows), (LayerId(1), vec![RowId(23), RowId(30)]));
                 assert!(
                     source.to_string().contains("order-2-head-1.shard"),
                     "{source}"
@@ -188,10 +180,7 @@ fn an_error_fails_its_ticket_alone_and_names_the_rows() {
             other => panic!("{other}"),
         }
         let mut out = [1; 2 * 66];
-        let batch = Batch {
-            layer: 1,
-            rows: &[RowId(0), RowId(30)],
-        };
+        let batch = Batch::new(LayerId(1), &[RowId(0), RowId(30)]);
         assert!(store.lookup(batch, &mut out).is_err());
         assert!(out.iter().all(|&byte| byte == 0));
         file.write_all_at(&sound, 4_096).unwrap();

@@ -8,7 +8,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use engram::{Batch, Config, LookupError, OpenError, Reader, Resident, RowId, Store};
+use engram::{Batch, Config, LayerId, LookupError, OpenError, Reader, Resident, RowId, Store};
 use engram_checkpoint::Checkpoint;
 use engram_pack::attach;
 use engram_tests::{Fixture, all_rows, look_up, open, small_families};
@@ -47,7 +47,7 @@ fn every_setting_gives_the_rows_of_memory() {
     for (name, _) in small_families() {
         let fixture = Fixture::new(name);
         let memory = open(&fixture.pack(), Reader::Memory);
-        let layer = memory.scheme().layers[0].layer;
+        let layer = memory.scheme().layers[0].id;
         let rows = all_rows(&memory, 0);
         let expected = look_up(&memory, layer, &rows).unwrap();
         for config in configs(fixture.folder()) {
@@ -56,7 +56,7 @@ fn every_setting_gives_the_rows_of_memory() {
                 let found = look_up(&store, layer, &rows).unwrap();
                 assert!(found == expected, "{name} {config:?} round {round}");
                 let buffer = store.buffer(layer, rows.len()).unwrap();
-                let batch = Batch { layer, rows: &rows };
+                let batch = Batch::new(layer, &rows);
                 let found = store.submit(batch, buffer).unwrap().wait().unwrap();
                 assert!(*found == *expected, "{name} {config:?} round {round}");
             }
@@ -80,7 +80,8 @@ proptest! {
         let store = Store::open(fixture.pack(), config).unwrap();
         for picks in batches {
             let rows: Vec<RowId> = picks.iter().map(|pick| all[pick.index(all.len())]).collect();
-            prop_assert!(look_up(&store, 1, &rows).unwrap() == look_up(&memory, 1, &rows).unwrap());
+            let expected = look_up(&memory, LayerId(1), &rows).unwrap();
+            prop_assert!(look_up(&store, LayerId(1), &rows).unwrap() == expected);
         }
     }
 }
@@ -94,7 +95,7 @@ fn what_was_read_once_comes_from_the_cache_and_is_counted() {
         let rows = all_rows(&store, 0);
         let mut doubled = rows.clone();
         doubled.extend(&rows);
-        look_up(&store, 1, &doubled).unwrap();
+        look_up(&store, LayerId(1), &doubled).unwrap();
         let first = store.metrics().tables[0].clone();
         assert_eq!((first.batches, first.rows), (1, 240));
         // Each row is read once, and the 51 of a group of 4 KiB come together.
@@ -102,7 +103,7 @@ fn what_was_read_once_comes_from_the_cache_and_is_counted() {
         assert_eq!(first.reads, 4);
         assert_eq!(first.bytes_used, 120 * 66);
         assert!(first.bytes_read >= first.bytes_used, "{first:?}");
-        look_up(&store, 1, &rows).unwrap();
+        look_up(&store, LayerId(1), &rows).unwrap();
         let second = store.metrics().tables[0].clone();
         assert_eq!(second.reads, first.reads);
         for column in &second.columns {
@@ -130,14 +131,9 @@ fn a_warmed_cache_needs_no_reads() {
         let config = Config::new().reader(reader).cache_bytes(1 << 20);
         let store = Store::open(fixture.pack(), config).unwrap();
         let rows = all_rows(&store, 0);
-        store
-            .warm(Batch {
-                layer: 1,
-                rows: &rows,
-            })
-            .unwrap();
+        store.warm(Batch::new(LayerId(1), &rows)).unwrap();
         let reads = store.metrics().tables[0].reads;
-        look_up(&store, 1, &rows).unwrap();
+        look_up(&store, LayerId(1), &rows).unwrap();
         assert_eq!(store.metrics().tables[0].reads, reads);
     }
 }
@@ -151,8 +147,8 @@ fn processes_share_a_cache_by_its_folder() {
     };
     let (one, other) = (config(), config());
     let rows = all_rows(&one, 0);
-    let expected = look_up(&one, 0, &rows).unwrap();
-    assert!(look_up(&other, 0, &rows).unwrap() == expected);
+    let expected = look_up(&one, LayerId(0), &rows).unwrap();
+    assert!(look_up(&other, LayerId(0), &rows).unwrap() == expected);
     assert_eq!(other.metrics().tables[0].reads, 0);
 }
 
@@ -191,12 +187,12 @@ fn processes_share_resident_columns_by_their_folder() {
     bytes[4_096] ^= 1;
     std::fs::write(&copy, bytes).unwrap();
     let store = Store::open(fixture.pack(), config).unwrap();
-    let refused = look_up(&store, 1, &[RowId(0)]).unwrap_err();
+    let refused = look_up(&store, LayerId(1), &[RowId(0)]).unwrap_err();
     assert!(matches!(refused, LookupError::Damaged { .. }), "{refused}");
 }
 
 fn look_up_all(store: &Store) -> Vec<u8> {
-    look_up(store, 1, &all_rows(store, 0)).unwrap()
+    look_up(store, LayerId(1), &all_rows(store, 0)).unwrap()
 }
 
 const CHILD_PACK: &str = "ENGRAM_TEST_CHILD_PACK";
@@ -273,8 +269,8 @@ fn a_store_without_checks_cannot_make_others_serve_damage() {
     let unchecked = Store::open(fixture.pack(), config().check_seals(false)).unwrap();
     let checked = Store::open(fixture.pack(), config()).unwrap();
     for _ in 0..2 {
-        look_up(&unchecked, 1, &[RowId(0)]).unwrap();
-        let refused = look_up(&checked, 1, &[RowId(0)]).unwrap_err();
+        look_up(&unchecked, LayerId(1), &[RowId(0)]).unwrap();
+        let refused = look_up(&checked, LayerId(1), &[RowId(0)]).unwrap_err();
         assert!(matches!(refused, LookupError::Damaged { .. }), "{refused}");
     }
 }
@@ -286,7 +282,7 @@ fn garbage_in_a_shared_cache_is_never_served() {
     let open = || Store::open(fixture.pack(), config().cache_folder(fixture.folder())).unwrap();
     let store = open();
     let rows = all_rows(&store, 0);
-    let expected = look_up(&store, 0, &rows).unwrap();
+    let expected = look_up(&store, LayerId(0), &rows).unwrap();
     let cache = std::fs::read_dir(fixture.folder())
         .unwrap()
         .find_map(|entry| {
@@ -308,7 +304,7 @@ fn garbage_in_a_shared_cache_is_never_served() {
     std::os::unix::fs::FileExt::write_all_at(&file, &bytes, 0).unwrap();
     for store in [store, open()] {
         for _ in 0..2 {
-            assert!(look_up(&store, 0, &rows).unwrap() == expected);
+            assert!(look_up(&store, LayerId(0), &rows).unwrap() == expected);
         }
     }
 }
@@ -328,9 +324,9 @@ fn an_attached_pack_has_no_columns_to_load() {
     let config = Config::new().reader(Reader::Direct).cache_bytes(1 << 20);
     let store = Store::open(&attached, config).unwrap();
     let rows = all_rows(&store, 0);
-    let expected = look_up(&open(&fixture.pack(), Reader::Memory), 1, &rows).unwrap();
+    let expected = look_up(&open(&fixture.pack(), Reader::Memory), LayerId(1), &rows).unwrap();
     for _ in 0..2 {
-        assert!(look_up(&store, 1, &rows).unwrap() == expected);
+        assert!(look_up(&store, LayerId(1), &rows).unwrap() == expected);
     }
     assert!(
         store.metrics().tables[0]

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use engram::{Manifest, RowId, read_manifest};
+use engram::{LayerId, Manifest, RowId, read_manifest};
 use engram_bench::mixed::{Contender, Open, evict};
 use engram_format::{Column, RecordLayout, shard_path};
 use engramdb_core::layout::Layout;
@@ -82,7 +82,7 @@ fn evict_folder(folder: &Path) -> Result<()> {
 }
 
 /// Its raw rows, asked for as it recommends.
-pub struct EngramDb(HashMap<u32, BadgeGather<'static>>);
+pub struct EngramDb(HashMap<LayerId, BadgeGather<'static>>);
 
 impl EngramDb {
     pub fn open(pack: &Path) -> Result<Self> {
@@ -108,7 +108,7 @@ impl EngramDb {
 }
 
 impl Contender for EngramDb {
-    fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {
+    fn gather(&mut self, layer: LayerId, rows: &[RowId], out: &mut [u8]) -> Result<()> {
         let keys: Vec<u64> = rows.iter().map(|row| row.0).collect();
         Ok(self.0[&layer].gather_pp(&keys, out, DEFAULT_GATHER_THREADS)?)
     }
@@ -131,7 +131,7 @@ pub fn rocksdb_options(memory: usize) -> rocksdb::Options {
     options
 }
 
-struct Rocks(HashMap<u32, rocksdb::DB>);
+struct Rocks(HashMap<LayerId, rocksdb::DB>);
 
 fn rocksdb(pack: &Path, memory: u64) -> Result<Box<dyn Contender>> {
     let manifest = read_manifest(pack)?;
@@ -146,7 +146,7 @@ fn rocksdb(pack: &Path, memory: u64) -> Result<Box<dyn Contender>> {
 }
 
 impl Contender for Rocks {
-    fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {
+    fn gather(&mut self, layer: LayerId, rows: &[RowId], out: &mut [u8]) -> Result<()> {
         let db = &self.0[&layer];
         let cf = db
             .cf_handle("default")
@@ -184,7 +184,7 @@ pub fn lmdb_open(path: &Path, map_size: usize) -> Result<heed::Env> {
     }
 }
 
-struct Lmdb(HashMap<u32, (heed::Env, LmdbRows)>);
+struct Lmdb(HashMap<LayerId, (heed::Env, LmdbRows)>);
 
 fn lmdb(pack: &Path, _memory: u64) -> Result<Box<dyn Contender>> {
     let manifest = read_manifest(pack)?;
@@ -202,7 +202,7 @@ fn lmdb(pack: &Path, _memory: u64) -> Result<Box<dyn Contender>> {
 }
 
 impl Contender for Lmdb {
-    fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {
+    fn gather(&mut self, layer: LayerId, rows: &[RowId], out: &mut [u8]) -> Result<()> {
         let (env, table) = &self.0[&layer];
         let txn = env.read_txn()?;
         for (row, out) in rows
@@ -217,7 +217,7 @@ impl Contender for Lmdb {
 
 /// Where the rows of each table lie in our own shards.
 struct Places<T> {
-    tables: HashMap<u32, (RecordLayout, Vec<(Column, T)>)>,
+    tables: HashMap<LayerId, (RecordLayout, Vec<(Column, T)>)>,
 }
 
 impl<T> Places<T> {
@@ -237,7 +237,7 @@ impl<T> Places<T> {
         })
     }
 
-    fn find(&self, layer: u32, row: RowId) -> (&T, u64) {
+    fn find(&self, layer: LayerId, row: RowId) -> (&T, u64) {
         let (layout, columns) = &self.tables[&layer];
         let next = columns.partition_point(|(column, _)| column.first_row <= row.0);
         let (column, file) = &columns[next - 1];
@@ -260,7 +260,7 @@ impl Plain {
 }
 
 impl Contender for Plain {
-    fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {
+    fn gather(&mut self, layer: LayerId, rows: &[RowId], out: &mut [u8]) -> Result<()> {
         for (row, out) in rows
             .iter()
             .zip(out.chunks_exact_mut(out.len() / rows.len()))
@@ -293,7 +293,7 @@ impl Pool {
 }
 
 impl Contender for Pool {
-    fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {
+    fn gather(&mut self, layer: LayerId, rows: &[RowId], out: &mut [u8]) -> Result<()> {
         let row_bytes = out.len() / rows.len();
         let places = &self.places;
         self.threads.install(|| {

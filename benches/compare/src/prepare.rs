@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use engram::{Batch, Config, Reader, RowId, Store};
+use engram::{Batch, Config, LayerId, Reader, RowId, Store};
 
 use engram_bench::mixed::{DECODED, read_trace};
 
@@ -73,7 +73,7 @@ type Copy<'a> = &'a dyn Fn(&str, &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Re
 
 fn each_row(
     store: &Store,
-    layer: u32,
+    layer: LayerId,
     count: u64,
     take: &mut dyn FnMut(u64, &[u8]) -> Result<()>,
 ) -> Result<()> {
@@ -82,7 +82,7 @@ fn each_row(
     for first in (0..count).step_by(CHUNK as usize) {
         let rows: Vec<RowId> = (first..count.min(first + CHUNK)).map(RowId).collect();
         out.resize(rows.len() * row_bytes, 0);
-        store.lookup(Batch { layer, rows: &rows }, &mut out)?;
+        store.lookup(Batch::new(layer, &rows), &mut out)?;
         for (row, bytes) in rows.iter().zip(out.chunks_exact(row_bytes)) {
             take(row.0, bytes)?;
         }
@@ -91,7 +91,7 @@ fn each_row(
 }
 
 /// Plain rows in as many files as its threads.
-fn engramdb(folder: &Path, layer: u32, rows: u64, copy: Copy<'_>) -> Result<()> {
+fn engramdb(folder: &Path, layer: LayerId, rows: u64, copy: Copy<'_>) -> Result<()> {
     let folder = folder.join(format!("engramdb-{layer}"));
     fs::create_dir(&folder)?;
     let per_shard = rows.div_ceil(ENGRAMDB_SHARDS);
@@ -117,7 +117,7 @@ fn flat(path: &Path, copy: Copy<'_>) -> Result<()> {
     Ok(file.into_inner()?.sync_all()?)
 }
 
-fn rocksdb(folder: &Path, layer: u32, copy: Copy<'_>) -> Result<()> {
+fn rocksdb(folder: &Path, layer: LayerId, copy: Copy<'_>) -> Result<()> {
     let path = folder.join(format!("rocksdb-{layer}"));
     let options = peers::rocksdb_options(64 << 20);
     let db = rocksdb::DB::open(&options, &path)?;
@@ -140,7 +140,7 @@ fn rocksdb(folder: &Path, layer: u32, copy: Copy<'_>) -> Result<()> {
     Ok(())
 }
 
-fn lmdb(folder: &Path, layer: u32, bytes: u64, copy: Copy<'_>) -> Result<()> {
+fn lmdb(folder: &Path, layer: LayerId, bytes: u64, copy: Copy<'_>) -> Result<()> {
     let path = folder.join(format!("lmdb-{layer}"));
     fs::create_dir(&path)?;
     let env = peers::lmdb_open(

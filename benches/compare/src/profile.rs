@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use engram::{Batch, Config, Hasher, Reader, RowId, RowIds, Sequence, Store};
+use engram::{Batch, Config, Hasher, LayerId, Reader, RowId, RowIds, Sequence, Store};
 use engram_bench::mixed::{self, Contender, DECODED};
 use engram_format::{MAX_PROFILE_NGRAMS, ProfileCounter};
 
@@ -126,7 +126,7 @@ impl Contender for Warmed {
         )
     }
 
-    fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {
-        Ok(self.0.lookup(Batch { layer, rows }, out)?)
+    fn gather(&mut self, layer: LayerId, rows: &[RowId], out: &mut [u8]) -> Result<()> {
+        Ok(self.0.lookup(Batch::new(layer, rows), out)?)
     }
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use engram::{RowId, read_manifest};
+use engram::{LayerId, RowId, read_manifest};
 use engram_bench::mixed::{Contender, evict};
 use memmap2::MmapMut;
 
@@ -18,7 +18,7 @@ use crate::peers::folder;
 const MOST_ROWS: usize = 1 << 16;
 
 /// One table after another, rows without anything between.
-pub fn flat_path(pack: &Path, layer: u32) -> PathBuf {
+pub fn flat_path(pack: &Path, layer: LayerId) -> PathBuf {
     folder(pack).join(format!("flat-{layer}.bin"))
 }
 
@@ -110,7 +110,7 @@ impl Contender for Take {
         "its own process, whose processor time is not counted".into()
     }
 
-    fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {
+    fn gather(&mut self, layer: LayerId, rows: &[RowId], out: &mut [u8]) -> Result<()> {
         ensure!(rows.len() <= MOST_ROWS, "a call of {} rows", rows.len());
         for (id, row) in self.ids.chunks_exact_mut(8).zip(rows) {
             id.copy_from_slice(&row.0.to_le_bytes());

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Result;
-use engram::{Batch, RowId, Store, read_manifest};
+use engram::{Batch, LayerId, RowId, Store, read_manifest};
 use engram_bench::mixed::{Contender, evict};
 use engramdb_io::{batch::DEFAULT_GATHER_THREADS, view::ViewReader};
 use xxhash_rust::xxh3::xxh3_64;
@@ -24,13 +24,13 @@ fn key(rows: &[RowId]) -> u64 {
     xxh3_64(&bytes)
 }
 
-fn view_path(pack: &Path, known: Known, layer: u32) -> PathBuf {
+fn view_path(pack: &Path, known: Known, layer: LayerId) -> PathBuf {
     folder(pack).join(format!("view-{}-{layer}.bin", known.name()))
 }
 
 /// A view that is being made.
 pub struct Writer {
-    layer: u32,
+    layer: LayerId,
     path: PathBuf,
     columns: usize,
     slot_bytes: usize,
@@ -41,7 +41,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn create(pack: &Path, known: Known, layer: u32, store: &Store) -> Result<Self> {
+    pub fn create(pack: &Path, known: Known, layer: LayerId, store: &Store) -> Result<Self> {
         let path = view_path(pack, known, layer);
         let columns = store.scheme().column_count();
         Ok(Self {
@@ -70,7 +70,7 @@ impl Writer {
             .resize(self.fresh.len() / self.columns * self.slot_bytes, 0);
         let layer = self.layer;
         let rows = &self.fresh;
-        store.lookup(Batch { layer, rows }, &mut self.out)?;
+        store.lookup(Batch::new(layer, rows), &mut self.out)?;
         Ok(self.records.write_all(&self.out)?)
     }
 
@@ -95,7 +95,7 @@ pub struct View {
     columns: usize,
     known: usize,
     asked: usize,
-    tables: HashMap<u32, (ViewReader, Vec<(u64, u32)>)>,
+    tables: HashMap<LayerId, (ViewReader, Vec<(u64, u32)>)>,
     rows: EngramDb,
     /// Places in the view, tokens there, and rows and tokens that are not.
     places: Vec<usize>,
@@ -139,7 +139,7 @@ impl Contender for View {
         format!("{} of {} contexts in the view", self.known, self.asked)
     }
 
-    fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {
+    fn gather(&mut self, layer: LayerId, rows: &[RowId], out: &mut [u8]) -> Result<()> {
         let (view, keys) = &self.tables[&layer];
         self.places.clear();
         self.missing.clear();

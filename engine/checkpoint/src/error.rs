@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use engram_format::{FormatError, SchemeError, TokenMapError};
+use engram_format::{FormatError, LayerId, SchemeError, TokenMapError};
 use engram_io::IoError;
 use thiserror::Error;
 
@@ -92,7 +92,7 @@ pub enum CheckpointError {
     )]
     RowCount {
         /// The model's layer id.
-        layer: u32,
+        layer: LayerId,
         /// Rows in the checkpoint.
         found: u64,
         /// Rows by the scheme.
@@ -136,7 +136,7 @@ pub enum CheckpointError {
     #[error("layer {layer}: {cause}")]
     Codec {
         /// The model's layer id.
-        layer: u32,
+        layer: LayerId,
         /// What is wrong.
         cause: FormatError,
     },
@@ -190,7 +190,7 @@ mod tests {
             ),
             (
                 CheckpointError::Codec {
-                    layer: 1,
+                    layer: LayerId(1),
                     cause: FormatError::Scheme(SchemeError::MissingTokenMap {
                         scheme: "gpt".into(),
                     }),

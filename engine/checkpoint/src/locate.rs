@@ -1,6 +1,6 @@
 //! The tensors of a table, checked against what the configuration says of them.
 
-use engram_format::{HashRule, Plane, RowCodec, Scheme, Segment};
+use engram_format::{HashRule, LayerId, Plane, RowCodec, Scheme, Segment};
 use safetensors::Dtype;
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceTable {
     /// The model's layer id.
-    pub layer: u32,
+    pub layer: LayerId,
     /// How rows are encoded.
     pub codec: RowCodec,
     /// Values, then scales where they have their own tensor.
@@ -30,7 +30,7 @@ pub(crate) fn locate(
     let layer = &scheme.layers[index];
     let tensors = family.table_tensors(scheme, index);
     let codec_fault = |cause| CheckpointError::Codec {
-        layer: layer.layer,
+        layer: layer.id,
         cause,
     };
     // Tensors without width could claim any number of rows.
@@ -52,7 +52,7 @@ pub(crate) fn locate(
     );
     if found != expected {
         return Err(CheckpointError::RowCount {
-            layer: layer.layer,
+            layer: layer.id,
             found,
             expected,
         });
@@ -74,7 +74,7 @@ pub(crate) fn locate(
         planes.push(plane(&[scales], scale_bytes));
     }
     Ok(SourceTable {
-        layer: layer.layer,
+        layer: layer.id,
         codec,
         planes,
     })
@@ -206,7 +206,7 @@ pub(crate) fn check_stored_constants(
             ("ngram_heads_offsets", &offsets),
         ];
         for (name, expected) in constants {
-            let name = format!("layers.{}.ple.ple_embedding.{name}", layer.layer);
+            let name = format!("layers.{}.ple.ple_embedding.{name}", layer.id);
             let Some(tensor) = files.find(&name) else {
                 continue;
             };

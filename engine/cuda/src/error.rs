@@ -1,6 +1,6 @@
 //! What can go wrong on the way to a device.
 
-use engram::LookupError;
+use engram::{LayerId, LookupError};
 use thiserror::Error;
 
 /// A device that cannot be used, or did not do what it was told.
@@ -54,7 +54,7 @@ pub enum DeviceError {
     )]
     Ended {
         /// The layer.
-        layer: u32,
+        layer: LayerId,
     },
     /// A call of the driver that failed.
     #[error("{call}: {message}")]

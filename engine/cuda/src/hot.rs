@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engram::{Batch, RowId, Store};
+use engram::{Batch, LayerId, RowId, Store};
 
 use crate::{
     device::{Device, DeviceMemory},
@@ -63,7 +63,7 @@ impl HotRows {
     pub fn load(
         device: &Device,
         store: &Arc<Store>,
-        layer: u32,
+        layer: LayerId,
         wanted: &[RowId],
         bytes: usize,
     ) -> Result<Arc<Self>, DeviceError> {
@@ -131,10 +131,7 @@ impl HotRows {
         let mut to = self.rows.address();
         for taken in taken.chunks(chunk) {
             let rows = &mut rows[..taken.len() * row_bytes];
-            let batch = Batch {
-                layer: *layer,
-                rows: taken,
-            };
+            let batch = Batch::new(*layer, taken);
             store.lookup(batch, rows)?;
             // The stream is done with it: it was waited for.
             let places = pinned.as_mut_slice().chunks_exact_mut(self.stride);
@@ -155,7 +152,7 @@ impl HotRows {
     }
 
     /// The layer whose rows these are.
-    pub fn layer(&self) -> u32 {
+    pub fn layer(&self) -> LayerId {
         self.origin.layer
     }
 

@@ -24,7 +24,7 @@
 //! store.hasher().extend(&mut sequence, &[0, 3, 15], &mut rows)?;
 //!
 //! let ring = Ring::new(&device, store.clone(), &RingConfig::new(rows.layer(0).len()))?;
-//! let layer = store.scheme().layers[0].layer;
+//! let layer = store.scheme().layers[0].id;
 //! let staged = ring.stage(layer, rows.layer(0))?.expect("nothing else is on its way");
 //!
 //! let stream = device.stream(0)?;

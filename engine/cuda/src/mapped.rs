@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engram::{Column, HEADER_BYTES, RecordLayout, RowId, Store};
+use engram::{Column, HEADER_BYTES, LayerId, RecordLayout, RowId, Store};
 
 use crate::{
     device::{Device, DeviceMemory},
@@ -56,7 +56,7 @@ impl MappedColumns {
     pub fn register(
         device: &Device,
         store: &Arc<Store>,
-        layer: u32,
+        layer: LayerId,
     ) -> Result<Arc<Self>, DeviceError> {
         let (layout, resident) = store.resident_columns(layer)?;
         let loaded = resident.len();
@@ -110,7 +110,7 @@ impl MappedColumns {
     }
 
     /// The layer whose columns these are.
-    pub fn layer(&self) -> u32 {
+    pub fn layer(&self) -> LayerId {
         self.origin.layer
     }
 

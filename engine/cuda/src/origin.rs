@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engram::{LookupError, RowId, Store};
+use engram::{LayerId, LookupError, RowId, Store};
 
 use crate::{device::Device, error::DeviceError};
 
@@ -11,11 +11,11 @@ use crate::{device::Device, error::DeviceError};
 pub(crate) struct Origin {
     pub(crate) device: Device,
     pub(crate) store: Arc<Store>,
-    pub(crate) layer: u32,
+    pub(crate) layer: LayerId,
 }
 
 impl Origin {
-    pub(crate) fn new(device: &Device, store: &Arc<Store>, layer: u32) -> Self {
+    pub(crate) fn new(device: &Device, store: &Arc<Store>, layer: LayerId) -> Self {
         Self {
             device: device.clone(),
             store: store.clone(),

@@ -26,7 +26,7 @@ mod staged;
 
 use std::sync::Arc;
 
-use engram::{RowId, Store};
+use engram::{LayerId, RowId, Store};
 
 use crate::{
     device::Device,
@@ -141,12 +141,7 @@ impl Ring {
             let expected = Origin::new(device, &store, mapped.layer());
             mapped.origin().check("mapped columns", &expected)?;
         }
-        let layers: Vec<u32> = store
-            .scheme()
-            .layers
-            .iter()
-            .map(|layer| layer.layer)
-            .collect();
+        let layers: Vec<LayerId> = store.scheme().layers.iter().map(|layer| layer.id).collect();
         let lanes = layers
             .iter()
             .enumerate()
@@ -191,7 +186,7 @@ impl Ring {
     /// # Errors
     /// A layer or row that is not there, more rows than the ring was made for, a damaged row in memory. What comes later
     /// is for [`Outcome::wait`].
-    pub fn stage(&self, layer: u32, rows: &[RowId]) -> Result<Option<Staged>, DeviceError> {
+    pub fn stage(&self, layer: LayerId, rows: &[RowId]) -> Result<Option<Staged>, DeviceError> {
         self.lane(layer)?.stage(rows)
     }
 
@@ -199,7 +194,7 @@ impl Ring {
     ///
     /// # Errors
     /// A layer without a lane.
-    pub fn ports(&self, layer: u32) -> Result<Vec<Port>, DeviceError> {
+    pub fn ports(&self, layer: LayerId) -> Result<Vec<Port>, DeviceError> {
         Ok(self.lane(layer)?.ports())
     }
 
@@ -208,7 +203,7 @@ impl Ring {
         self.lanes.iter().map(Lane::metrics).collect()
     }
 
-    fn lane(&self, layer: u32) -> Result<&Lane, DeviceError> {
+    fn lane(&self, layer: LayerId) -> Result<&Lane, DeviceError> {
         let lane = self.lanes.iter().find(|lane| lane.layer() == layer);
         lane.ok_or_else(|| {
             let layers = self.lanes.iter().map(Lane::layer).collect();

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{OUTPUTS, PACKS, devices, direct, expected, layers, open, some_rows};
-use engram::{Config, Reader, Resident, RowId};
+use engram::{Config, LayerId, Reader, Resident, RowId};
 use engram_cuda::{Device, DeviceError, Gatherer, HotRows, MappedColumns, Output};
 
 #[test]
@@ -52,11 +52,11 @@ fn a_budget_takes_the_first_rows_wanted() {
     for device in devices() {
         let store = open("demo", direct());
         let wanted: Vec<RowId> = (0..180).rev().chain(0..180).map(RowId).collect();
-        let all = HotRows::load(&device, &store, 1, &wanted, 1 << 20).unwrap();
+        let all = HotRows::load(&device, &store, LayerId(1), &wanted, 1 << 20).unwrap();
         assert_eq!(all.count(), 180);
         assert!((0..180).all(|row| all.holds(RowId(row))));
         // Rows of 64 bytes, and 8 for each of at least twice as many entries.
-        let some = HotRows::load(&device, &store, 1, &wanted, 50 * 64 + 128 * 8).unwrap();
+        let some = HotRows::load(&device, &store, LayerId(1), &wanted, 50 * 64 + 128 * 8).unwrap();
         assert_eq!(some.count(), 50);
         assert!(some.bytes() <= 50 * 64 + 128 * 8);
         assert!((0..180).all(|row| some.holds(RowId(row)) == (row >= 130)));
@@ -67,14 +67,14 @@ fn a_budget_takes_the_first_rows_wanted() {
 fn what_cannot_be_gathered_is_refused() {
     for device in devices() {
         let store = open("deepseek", direct().resident(Resident::Orders(2)));
-        let mapped = MappedColumns::register(&device, &store, 1).unwrap();
+        let mapped = MappedColumns::register(&device, &store, LayerId(1)).unwrap();
         let refused = Gatherer::new(&device, mapped, None, 10, Output::F32).unwrap_err();
         let expected = "mapped columns is 2, expected all 4 of the layer";
         assert_eq!(refused.to_string(), expected);
 
         let store = open("deepseek", Config::new().reader(Reader::Memory));
-        let mapped = MappedColumns::register(&device, &store, 1).unwrap();
-        let hot = HotRows::load(&device, &store, 3, &[RowId(0)], 1 << 12).unwrap();
+        let mapped = MappedColumns::register(&device, &store, LayerId(1)).unwrap();
+        let hot = HotRows::load(&device, &store, LayerId(3), &[RowId(0)], 1 << 12).unwrap();
         let new = |hot, rows| Gatherer::new(&device, mapped.clone(), hot, rows, Output::F32);
         let refused = new(Some(hot), 10).unwrap_err().to_string();
         assert_eq!(refused, "hot rows are not of the same layer");

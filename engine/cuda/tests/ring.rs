@@ -7,7 +7,7 @@ mod common;
 use std::{collections::HashSet, fs, sync::Arc, thread};
 
 use common::{OUTPUTS, PACKS, devices, direct, expected, layers, open, pack, some_rows};
-use engram::{Config, LookupError, Reader, Resident, RowId, Store};
+use engram::{Config, LayerId, LookupError, Reader, Resident, RowId, Store};
 use engram_cuda::{Device, DeviceError, HotRows, MappedColumns, Output, Ring, RingConfig, Staged};
 
 /// Rows of a pass.
@@ -17,7 +17,7 @@ fn ring(device: &Device, store: &Arc<Store>, config: RingConfig) -> Ring {
     Ring::new(device, store.clone(), &config).unwrap()
 }
 
-fn stage(ring: &Ring, layer: u32, rows: &[RowId]) -> Staged {
+fn stage(ring: &Ring, layer: LayerId, rows: &[RowId]) -> Staged {
     for _ in 0..100_000 {
         if let Some(staged) = ring.stage(layer, rows).unwrap() {
             return staged;
@@ -186,8 +186,8 @@ fn damage_makes_zeros_and_an_error_and_the_next_pass_is_good() {
             let ring = ring(&device, &store, RingConfig::new(ROWS).depth(1));
             let stream = device.stream(0).unwrap();
             let good: Vec<RowId> = (1..30).map(RowId).collect();
-            let found = stage(&ring, 1, &good).read_on(&stream).unwrap();
-            assert!(found == expected(&store, 1, &good, Output::Bf16));
+            let found = stage(&ring, LayerId(1), &good).read_on(&stream).unwrap();
+            assert!(found == expected(&store, LayerId(1), &good, Output::Bf16));
 
             let bad: Vec<RowId> = (0..30).map(RowId).collect();
             let is_damage = |error: &DeviceError| {
@@ -196,7 +196,7 @@ fn damage_makes_zeros_and_an_error_and_the_next_pass_is_good() {
                     DeviceError::Lookup(LookupError::Damaged { row: RowId(0), .. })
                 )
             };
-            match ring.stage(1, &bad) {
+            match ring.stage(LayerId(1), &bad) {
                 // In memory: found at once, and nothing is staged.
                 Err(error) => assert!(is_damage(&error), "{error}"),
                 Ok(staged) => {
@@ -212,12 +212,12 @@ fn damage_makes_zeros_and_an_error_and_the_next_pass_is_good() {
                     assert!(found.iter().all(|&byte| byte == 0), "no row of a bad pass");
                 }
             }
-            let found = stage(&ring, 1, &good).read_on(&stream).unwrap();
-            assert!(found == expected(&store, 1, &good, Output::Bf16));
-            if store.resident_columns(1).unwrap().1.is_empty() {
+            let found = stage(&ring, LayerId(1), &good).read_on(&stream).unwrap();
+            assert!(found == expected(&store, LayerId(1), &good, Output::Bf16));
+            if store.resident_columns(LayerId(1)).unwrap().1.is_empty() {
                 continue;
             }
-            let refused = MappedColumns::register(&device, &store, 1).unwrap_err();
+            let refused = MappedColumns::register(&device, &store, LayerId(1)).unwrap_err();
             assert!(is_damage(&refused), "{refused}");
         }
     }
@@ -292,19 +292,19 @@ fn requests_that_make_no_sense_are_refused() {
         let text = |error: DeviceError| error.to_string();
         let refused = |layer, rows: &[RowId]| text(ring.stage(layer, rows).unwrap_err());
         assert_eq!(
-            refused(1, &[RowId(0); 3]),
+            refused(LayerId(1), &[RowId(0); 3]),
             "rows of a pass is 3, expected at most 2"
         );
         assert_eq!(
-            refused(2, &[]),
+            refused(LayerId(2), &[]),
             "layer 2 has no table; the pack has layers [1, 3]"
         );
         assert_eq!(
-            refused(1, &[RowId(0), RowId(120)]),
+            refused(LayerId(1), &[RowId(0), RowId(120)]),
             "row 120 at index 1 of the batch is outside the table of layer 1, which has 120 rows"
         );
         // The slot is still free.
-        assert!(ring.stage(1, &[RowId(0)]).unwrap().is_some());
+        assert!(ring.stage(LayerId(1), &[RowId(0)]).unwrap().is_some());
         let new = |config| text(Ring::new(&device, store.clone(), &config).unwrap_err());
         assert_eq!(
             new(RingConfig::new(0)),
@@ -315,7 +315,7 @@ fn requests_that_make_no_sense_are_refused() {
             "passes at a time is 0, expected 1 or more"
         );
         let hot = |rows: &[RowId], bytes| {
-            text(HotRows::load(&device, &store, 1, rows, bytes).unwrap_err())
+            text(HotRows::load(&device, &store, LayerId(1), rows, bytes).unwrap_err())
         };
         assert_eq!(
             hot(&[RowId(1)], 80),
@@ -323,20 +323,21 @@ fn requests_that_make_no_sense_are_refused() {
         );
         assert!(hot(&[RowId(120)], 1 << 20).contains("120"));
         let other = open("long-rows", Config::new().reader(Reader::Memory));
-        let foreign = MappedColumns::register(&device, &other, 0).unwrap();
+        let foreign = MappedColumns::register(&device, &other, LayerId(0)).unwrap();
         let foreign_store = "mapped columns are not of the same open store";
         assert_eq!(new(RingConfig::new(1).mapped(foreign)), foreign_store);
         let again = open("deepseek", direct().resident(Resident::Orders(2)));
-        let hot = HotRows::load(&device, &again, 1, &[RowId(1)], 1 << 10).unwrap();
+        let hot = HotRows::load(&device, &again, LayerId(1), &[RowId(1)], 1 << 10).unwrap();
         let foreign_store = "hot rows are not of the same open store";
         assert_eq!(new(RingConfig::new(1).hot(hot)), foreign_store);
         let other_device = Device::host();
-        let hot = HotRows::load(&other_device, &store, 1, &[RowId(1)], 1 << 10).unwrap();
+        let hot = HotRows::load(&other_device, &store, LayerId(1), &[RowId(1)], 1 << 10).unwrap();
         assert_eq!(
             new(RingConfig::new(1).hot(hot)),
             "hot rows are not of the same device"
         );
-        let none = MappedColumns::register(&device, &open("demo", direct()), 1).unwrap_err();
+        let none =
+            MappedColumns::register(&device, &open("demo", direct()), LayerId(1)).unwrap_err();
         assert_eq!(
             text(none),
             "resident columns is 0, expected 1 or more: see `Config::resident`"
@@ -349,7 +350,7 @@ fn streams_of_another_device_are_refused() {
     let (device, other) = (Device::host(), Device::host());
     let store = open("demo", direct());
     let ring = ring(&device, &store, RingConfig::new(2));
-    let staged = ring.stage(1, &[RowId(0)]).unwrap().unwrap();
+    let staged = ring.stage(LayerId(1), &[RowId(0)]).unwrap().unwrap();
     assert!(staged.read_on(&other.stream(0).unwrap()).is_err());
 }
 
@@ -367,7 +368,7 @@ fn what_a_graph_cannot_repeat_is_refused_while_captured() {
                 stream.capture(|_| Ok(())),
                 Err(DeviceError::Captured)
             ));
-            let staged = ring.stage(1, &[RowId(0)])?.unwrap();
+            let staged = ring.stage(LayerId(1), &[RowId(0)])?.unwrap();
             let consumed = staged.consume_on(stream, |_| ());
             Err(consumed.map(|_| ()).unwrap_err())
         });
@@ -375,9 +376,9 @@ fn what_a_graph_cannot_repeat_is_refused_while_captured() {
         // Neither the stream nor the slot has taken harm.
         stream.synchronize().unwrap();
         for pass in 0..4 {
-            let rows = some_rows(&store, 1, 2, pass);
-            let found = stage(&ring, 1, &rows).read_on(&stream).unwrap();
-            assert!(found == expected(&store, 1, &rows, Output::Bf16));
+            let rows = some_rows(&store, LayerId(1), 2, pass);
+            let found = stage(&ring, LayerId(1), &rows).read_on(&stream).unwrap();
+            assert!(found == expected(&store, LayerId(1), &rows, Output::Bf16));
         }
     }
 }
@@ -389,13 +390,13 @@ fn a_panic_of_the_consumer_leaves_the_lane_as_it_was() {
         let ring = ring(&device, &store, RingConfig::new(ROWS).depth(1));
         let stream = device.stream(0).unwrap();
         for pass in 0..3 {
-            let rows = some_rows(&store, 1, ROWS, pass);
-            let staged = stage(&ring, 1, &rows);
+            let rows = some_rows(&store, LayerId(1), ROWS, pass);
+            let staged = stage(&ring, LayerId(1), &rows);
             let consume = || staged.consume_on(&stream, |_| panic!("as meant"));
             let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(consume));
             assert!(panicked.is_err());
-            let found = stage(&ring, 1, &rows).read_on(&stream).unwrap();
-            assert!(found == expected(&store, 1, &rows, Output::Bf16));
+            let found = stage(&ring, LayerId(1), &rows).read_on(&stream).unwrap();
+            assert!(found == expected(&store, LayerId(1), &rows, Output::Bf16));
         }
     }
 }
@@ -407,10 +408,10 @@ fn consumers_in_turn_may_use_different_streams() {
         let ring = ring(&device, &store, RingConfig::new(ROWS).depth(1));
         let streams = [0, 1, 2].map(|rank| device.stream(rank).unwrap());
         for pass in 0..60 {
-            let rows = some_rows(&store, 3, ROWS, pass);
+            let rows = some_rows(&store, LayerId(3), ROWS, pass);
             let stream = &streams[usize::try_from(pass).unwrap() % 3];
             let sink = Arc::new(device.memory(ROWS * 64 * 2).unwrap());
-            let staged = stage(&ring, 3, &rows);
+            let staged = stage(&ring, LayerId(3), &rows);
             // The next pass is staged while this one is being consumed.
             let (copied, outcome) = staged
                 .consume_on(stream, |port| port.copy_on(stream, &sink))
@@ -418,11 +419,11 @@ fn consumers_in_turn_may_use_different_streams() {
             copied.unwrap();
             outcome.wait().unwrap();
             if pass % 7 == 0 {
-                drop(stage(&ring, 3, &rows));
+                drop(stage(&ring, LayerId(3), &rows));
             }
             let found = stream.read(&sink).unwrap();
             assert!(
-                found == expected(&store, 3, &rows, Output::Bf16),
+                found == expected(&store, LayerId(3), &rows, Output::Bf16),
                 "pass {pass}"
             );
         }
@@ -433,9 +434,9 @@ fn consumers_in_turn_may_use_different_streams() {
 fn a_store_is_registered_once_at_a_time() {
     for device in devices() {
         let store = open("demo", Config::new().reader(Reader::Memory));
-        let first = MappedColumns::register(&device, &store, 1).unwrap();
-        assert!(MappedColumns::register(&device, &store, 1).is_err());
+        let first = MappedColumns::register(&device, &store, LayerId(1)).unwrap();
+        assert!(MappedColumns::register(&device, &store, LayerId(1)).is_err());
         drop(first);
-        MappedColumns::register(&device, &store, 1).unwrap();
+        MappedColumns::register(&device, &store, LayerId(1)).unwrap();
     }
 }

@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::address::LayerId;
+
 /// An addressing scheme that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -30,7 +32,7 @@ pub enum SchemeError {
     )]
     RowSum {
         /// The model's layer id.
-        layer: u32,
+        layer: LayerId,
         /// Sum of the columns' bucket counts.
         sum: u64,
         /// Rows of the table.
@@ -40,7 +42,7 @@ pub enum SchemeError {
     #[error("scheme: layer {layer} would overflow when it hashes id {largest_id} times {factor}")]
     HashOverflow {
         /// The model's layer id.
-        layer: u32,
+        layer: LayerId,
         /// The largest hashed id.
         largest_id: u64,
         /// The factor.

@@ -2,7 +2,7 @@
 
 use crate::{
     FORMAT_VERSION,
-    address::Column,
+    address::{Column, LayerId},
     codec::RowCodec,
     digest::{Digest, ShardDigests},
     error::FormatError,
@@ -34,7 +34,7 @@ pub struct ShardHeader {
     /// Number of the row codec, see [`RowCodec::id`].
     pub codec: u32,
     /// The model's layer id.
-    pub layer: u32,
+    pub layer: LayerId,
     /// The column, with its first row and row count.
     pub column: Column,
     /// Bytes of a row.
@@ -50,7 +50,7 @@ impl ShardHeader {
     ///
     /// # Panics
     /// If `codec` has not passed [`RowCodec::validate`].
-    pub fn new(layer: u32, column: Column, codec: RowCodec, digests: ShardDigests) -> Self {
+    pub fn new(layer: LayerId, column: Column, codec: RowCodec, digests: ShardDigests) -> Self {
         let layout = RecordLayout::new(codec.row_bytes());
         let small =
             |bytes| u32::try_from(bytes).expect("a valid codec has rows of a few MiB at most");
@@ -71,7 +71,7 @@ impl ShardHeader {
         put(0, &MAGIC);
         put(AT_VERSION, &FORMAT_VERSION.to_le_bytes());
         put(AT_CODEC, &self.codec.to_le_bytes());
-        put(AT_LAYER, &self.layer.to_le_bytes());
+        put(AT_LAYER, &self.layer.0.to_le_bytes());
         put(AT_COLUMN, &self.column.index.to_le_bytes());
         put(AT_ORDER, &self.column.order.to_le_bytes());
         put(AT_HEAD, &self.column.head.to_le_bytes());
@@ -118,7 +118,7 @@ impl ShardHeader {
         }
         Ok(Self {
             codec: u32_at(AT_CODEC),
-            layer: u32_at(AT_LAYER),
+            layer: LayerId(u32_at(AT_LAYER)),
             column: Column {
                 index: u32_at(AT_COLUMN),
                 order: u32_at(AT_ORDER),
@@ -203,7 +203,7 @@ mod tests {
             rows: Digest::of(b"rows"),
         };
         ShardHeader::new(
-            1,
+            LayerId(1),
             column,
             RowCodec::Fp8Ue8m0 {
                 width: 256,

@@ -1,6 +1,6 @@
 //! Where records lie in a shard (FORMAT.md, "Records and blocks").
 
-use crate::address::Divisor;
+use crate::{address::Divisor, extent::Extent};
 
 /// Bytes of a block: what a reader with direct I/O fetches.
 pub const BLOCK_BYTES: usize = 4096;
@@ -64,6 +64,16 @@ impl RecordLayout {
     pub const fn record_offset(&self, index: u64) -> u64 {
         let (group, slot) = self.by_group.div_rem(index);
         HEADER_BYTES as u64 + group * self.group_bytes as u64 + slot * self.stride as u64
+    }
+
+    /// Where record `index` of the shard that is file `file` lies: row, padding and seal.
+    #[inline]
+    pub const fn extent(&self, file: u32, index: u64) -> Extent {
+        Extent {
+            file,
+            offset: self.record_offset(index),
+            len: self.stride,
+        }
     }
 
     /// Bytes of a shard with `row_count` records, its header included.

@@ -9,6 +9,7 @@ mod address;
 mod codec;
 mod digest;
 mod error;
+mod extent;
 mod header;
 mod layout;
 mod manifest;
@@ -16,13 +17,14 @@ mod profile;
 mod seal;
 
 pub use address::{
-    Boundary, BoundaryRule, Column, DEAD, EngramParameters, HashRule, Hasher, LayerScheme,
-    LongCatParameters, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, PresetName, QwenParameters, Request,
-    RowId, RowIds, Scheme, Sequence, TokenMap,
+    Batch, Boundary, BoundaryRule, Column, DEAD, EngramParameters, HashRule, Hasher, LayerId,
+    LayerScheme, LongCatParameters, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, NGrams, PresetName,
+    QwenParameters, Request, RowId, RowIds, Scheme, Sequence, TokenMap,
 };
 pub use codec::{NanPlace, RowCodec};
 pub use digest::{Digest, Digester, ShardDigests};
 pub use error::{AddressError, FormatError, SchemeError, TokenMapError};
+pub use extent::Extent;
 pub use half::{bf16, f16};
 pub use header::ShardHeader;
 pub use layout::{BLOCK_BYTES, HEADER_BYTES, RecordLayout, SEAL_BYTES};

@@ -9,10 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     FORMAT_VERSION,
-    address::{Column, RowId, Scheme},
+    address::{Column, LayerId, RowId, Scheme},
     codec::RowCodec,
     digest::{Digest, Digester, ShardDigests},
     error::FormatError,
+    extent::Extent,
     header::ShardHeader,
     layout::RecordLayout,
 };
@@ -87,7 +88,7 @@ pub struct SourceFile {
 #[serde(deny_unknown_fields)]
 pub struct Table {
     /// The model's layer id.
-    pub layer: u32,
+    pub layer: LayerId,
     /// How its rows are encoded.
     pub codec: RowCodec,
     /// Where the parts of a row lie in the checkpoint: values, then scales where they have their own
@@ -136,10 +137,10 @@ pub struct Sample {
 }
 
 /// Path of a shard in its pack's folder.
-pub fn shard_path(layer: u32, column: &Column) -> String {
+pub fn shard_path(layer: LayerId, column: &Column) -> String {
     format!(
-        "layer-{layer:02}/order-{}-head-{}.shard",
-        column.order, column.head
+        "layer-{:02}/order-{}-head-{}.shard",
+        layer.0, column.order, column.head
     )
 }
 
@@ -153,6 +154,35 @@ impl Plane {
             .segments
             .partition_point(|segment| segment.first_row <= row.0);
         &self.segments[next - 1]
+    }
+
+    /// Where the plane's part of `row` lies; the file is an index in [`Manifest::sources`].
+    ///
+    /// # Panics
+    /// As [`Self::segment_of`].
+    #[inline]
+    pub fn extent(&self, row: RowId) -> Extent {
+        self.extent_in(self.segment_of(row), row, 1)
+    }
+
+    /// Where the parts of up to `rows` rows from `first` on lie, as far as they follow one another in one
+    /// tensor, and how many rows those are.
+    ///
+    /// # Panics
+    /// As [`Self::segment_of`]; if no row is wanted.
+    pub fn extent_of_rows(&self, first: RowId, rows: u64) -> (Extent, u64) {
+        assert!(rows > 0, "an extent of at least one row");
+        let segment = self.segment_of(first);
+        let rows = rows.min(segment.first_row + segment.row_count - first.0);
+        (self.extent_in(segment, first, rows), rows)
+    }
+
+    fn extent_in(&self, segment: &Segment, first: RowId, rows: u64) -> Extent {
+        Extent {
+            file: segment.source,
+            offset: segment.offset + (first.0 - segment.first_row) * self.row_bytes,
+            len: usize::try_from(rows * self.row_bytes).expect("memory holds the rows asked for"),
+        }
     }
 }
 

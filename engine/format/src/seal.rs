@@ -2,14 +2,14 @@
 
 mod xxh3;
 
-use crate::address::RowId;
+use crate::address::{LayerId, RowId};
 
 /// The seal of the row `bytes` at `row` of layer `layer`'s table.
 ///
 /// XXH3-64 of the bytes, exclusive-or the place they belong to: damage changes the first, and a
 /// record that was swapped or read from elsewhere always differs in the second.
 #[inline]
-pub fn seal(layer: u32, row: RowId, bytes: &[u8]) -> u64 {
+pub fn seal(layer: LayerId, row: RowId, bytes: &[u8]) -> u64 {
     xxh3::hash(bytes) ^ place(layer, row)
 }
 
@@ -18,13 +18,13 @@ pub fn seal(layer: u32, row: RowId, bytes: &[u8]) -> u64 {
 /// # Panics
 /// If `out` is of another length.
 #[inline]
-pub fn copy_and_seal(layer: u32, row: RowId, bytes: &[u8], out: &mut [u8]) -> u64 {
+pub fn copy_and_seal(layer: LayerId, row: RowId, bytes: &[u8], out: &mut [u8]) -> u64 {
     xxh3::copy_and_hash(bytes, out) ^ place(layer, row)
 }
 
 #[inline]
-fn place(layer: u32, row: RowId) -> u64 {
-    u64::from(layer) << 48 | row.0
+fn place(layer: LayerId, row: RowId) -> u64 {
+    u64::from(layer.0) << 48 | row.0
 }
 
 #[cfg(test)]
@@ -34,10 +34,13 @@ mod tests {
     #[test]
     fn equal_bytes_elsewhere_have_another_seal() {
         let bytes = [7; 264];
-        let here = seal(1, RowId(5), &bytes);
-        assert_ne!(here, seal(1, RowId(6), &bytes));
-        assert_ne!(here, seal(14, RowId(5), &bytes));
-        assert_ne!(seal(0, RowId(0), &[0; 264]), 0);
-        assert_eq!(here, copy_and_seal(1, RowId(5), &bytes, &mut [0; 264]));
+        let here = seal(LayerId(1), RowId(5), &bytes);
+        assert_ne!(here, seal(LayerId(1), RowId(6), &bytes));
+        assert_ne!(here, seal(LayerId(14), RowId(5), &bytes));
+        assert_ne!(seal(LayerId(0), RowId(0), &[0; 264]), 0);
+        assert_eq!(
+            here,
+            copy_and_seal(LayerId(1), RowId(5), &bytes, &mut [0; 264])
+        );
     }
 }

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use engram_format::{
-    Boundary, BoundaryRule, DEAD, HashRule, Hasher, LayerScheme, Profile, ProfileCounter, RowIds,
-    Scheme, Sequence, TokenMap,
+    Boundary, BoundaryRule, DEAD, HashRule, Hasher, LayerId, LayerScheme, Profile, ProfileCounter,
+    RowIds, Scheme, Sequence, TokenMap,
 };
 use proptest::prelude::*;
 
@@ -32,7 +32,7 @@ fn hasher(compressed: bool, rule: Option<BoundaryRule>, polynomial: bool) -> Has
         max_order: 3,
         heads: 2,
         layers: vec![LayerScheme {
-            layer: 0,
+            id: LayerId(0),
             hash,
             buckets: vec![11, 13, 17, 19],
             row_count: 60,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use candle_core::Tensor;
-use engram::{AddressError, LookupError};
+use engram::{AddressError, LayerId, LookupError};
 use engram_checkpoint::CheckpointError;
 
 /// A model that cannot be run.
@@ -123,7 +123,7 @@ pub enum Error {
     )]
     Rollback {
         /// The model's layer id.
-        layer: u32,
+        layer: LayerId,
         /// Index of the sequence.
         sequence: usize,
         /// Tokens to be kept.

@@ -15,21 +15,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .extend(&mut sequence, &[0, 3, 15], &mut rows)?;
 
     for (index, layer) in store.scheme().layers.iter().enumerate() {
-        let (codec, rows) = (store.codec(layer.layer)?, rows.layer(index));
+        let (codec, rows) = (store.codec(layer.id)?, rows.layer(index));
         let mut bytes = vec![0; rows.len() * codec.row_bytes()];
-        store.lookup(
-            Batch {
-                layer: layer.layer,
-                rows,
-            },
-            &mut bytes,
-        )?;
+        store.lookup(Batch::new(layer.id, rows), &mut bytes)?;
 
         let mut values = vec![0.0; rows.len() * codec.width()]; // [token][column][value]
         codec.decode_f32(&bytes, &mut values);
         println!(
             "layer {}: {} rows, first value {}",
-            layer.layer,
+            layer.id,
             rows.len(),
             values[0]
         );

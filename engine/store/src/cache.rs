@@ -10,7 +10,7 @@ mod table;
 
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use engram_format::{RowId, seal};
+use engram_format::{LayerId, RowId, seal};
 use engram_io::{IoError, Words};
 
 use admission::Admission;
@@ -29,7 +29,7 @@ const MOST_LIVES: u64 = 3;
 /// A set-associative cache of the rows of one table.
 #[derive(Debug)]
 pub(crate) struct RowCache {
-    layer: u32,
+    layer: LayerId,
     row_bytes: usize,
     /// Words of a row and its seal.
     row_words: usize,
@@ -56,7 +56,7 @@ impl RowCache {
     /// # Errors
     /// No memory.
     pub(crate) fn new(
-        layer: u32,
+        layer: LayerId,
         row_bytes: usize,
         bytes: usize,
         words: impl FnOnce(usize) -> Result<Words, IoError>,

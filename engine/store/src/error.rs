@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use engram_format::{FormatError, RowId, SchemeError};
+use engram_format::{FormatError, LayerId, RowId, SchemeError};
 use engram_io::IoError;
 use thiserror::Error;
 
@@ -38,7 +38,7 @@ pub enum OpenError {
         /// The checkpoint's file.
         path: PathBuf,
         /// The layer.
-        layer: u32,
+        layer: LayerId,
         /// The row.
         row: RowId,
         /// Seal of the row now.
@@ -59,12 +59,15 @@ pub enum OpenError {
 #[non_exhaustive]
 pub enum LookupError {
     /// A layer without a table.
-    #[error("layer {layer} has no table; the pack has layers {layers:?}")]
+    #[error(
+        "layer {layer} has no table; the pack has layers {:?}",
+        layers.iter().map(|layer| layer.0).collect::<Vec<_>>()
+    )]
     UnknownLayer {
         /// The layer asked for.
-        layer: u32,
+        layer: LayerId,
         /// The layers there are.
-        layers: Vec<u32>,
+        layers: Vec<LayerId>,
     },
     /// A row id beyond the last column.
     #[error(
@@ -72,7 +75,7 @@ pub enum LookupError {
     )]
     RowOutOfRange {
         /// The layer.
-        layer: u32,
+        layer: LayerId,
         /// Place in the batch.
         index: usize,
         /// The row asked for.
@@ -98,7 +101,7 @@ pub enum LookupError {
         /// The shard.
         path: PathBuf,
         /// The layer.
-        layer: u32,
+        layer: LayerId,
         /// The row.
         row: RowId,
         /// Offset of the record in the shard.
@@ -112,7 +115,7 @@ pub enum LookupError {
     #[error("{} rows of layer {layer}, the first {}, cannot be had: {source}", rows.len(), rows[0])]
     Unread {
         /// The layer.
-        layer: u32,
+        layer: LayerId,
         /// The rows, in order; never none.
         rows: Vec<RowId>,
         /// The first failure.

@@ -29,13 +29,13 @@ mod ticket;
 
 pub use config::{Config, Reader, Resident};
 pub use engram_format::{
-    AddressError, Column, DEAD, FormatError, HEADER_BYTES, Hasher, Manifest, OrderCounts,
-    PresetName, Profile, RecordLayout, Request, RowCodec, RowId, RowIds, Scheme, SchemeError,
-    Sequence, Storage, TokenMap, bf16, f16,
+    AddressError, Batch, Column, DEAD, FormatError, HEADER_BYTES, Hasher, LayerId, Manifest,
+    NGrams, OrderCounts, PresetName, Profile, RecordLayout, Request, RowCodec, RowId, RowIds,
+    Scheme, SchemeError, Sequence, Storage, TokenMap, bf16, f16,
 };
 pub use engram_io::{IoError, QueueKind, RowBuffer, RowMemory};
 pub use error::{LookupError, OpenError};
 pub use metrics::{ColumnMetrics, Metrics, TableMetrics};
 pub use open::{Backend, read_hasher, read_manifest, read_profile};
-pub use store::{Batch, ResidentColumn, Store};
+pub use store::{ResidentColumn, Store};
 pub use ticket::{Buffer, BufferHome, Ticket};

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use engram_format::Column;
+use engram_format::{Column, LayerId};
 
 /// Counts of one open pack. All but [`Self::in_flight`] only grow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,7 +27,7 @@ pub struct Metrics {
 #[non_exhaustive]
 pub struct TableMetrics {
     /// The model's layer id.
-    pub layer: u32,
+    pub layer: LayerId,
     /// Batches looked up or submitted.
     pub batches: u64,
     /// Rows asked for.
@@ -87,7 +87,7 @@ impl Counters {
 
     pub(crate) fn snapshot<'a>(
         &self,
-        layer: u32,
+        layer: LayerId,
         on_disk: impl Iterator<Item = &'a Column>,
     ) -> TableMetrics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

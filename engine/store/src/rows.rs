@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use engram_format::{Column, Plane, RecordLayout, RowId, SEAL_BYTES, copy_and_seal, seal};
+use engram_format::{Column, LayerId, Plane, RecordLayout, RowId, SEAL_BYTES, copy_and_seal, seal};
 use engram_io::{IoError, MemoryReader, ReadAt, prefetch};
 
 use crate::error::LookupError;
@@ -19,7 +19,7 @@ pub(crate) enum Rows {
 /// The shards of a table.
 #[derive(Debug)]
 pub(crate) struct SealedRows {
-    pub(crate) layer: u32,
+    pub(crate) layer: LayerId,
     pub(crate) layout: RecordLayout,
     pub(crate) shards: Vec<Shard>,
 }

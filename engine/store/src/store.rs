@@ -4,7 +4,7 @@ mod resident;
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use engram_format::{Column, Hasher, Manifest, Profile, RowCodec, RowId, Scheme};
+use engram_format::{Batch, Column, Hasher, LayerId, Manifest, Profile, RowCodec, Scheme};
 
 use crate::{
     config::Config,
@@ -36,15 +36,6 @@ pub struct Store {
     seeding: Option<Seeding>,
     /// Where rows are read past the page cache.
     workers: Option<Arc<Workers>>,
-}
-
-/// The row requests of one call, all from one layer.
-#[derive(Debug, Clone, Copy)]
-pub struct Batch<'a> {
-    /// The model's layer id.
-    pub layer: u32,
-    /// Row ids `[token][column]`, or any others.
-    pub rows: &'a [RowId],
 }
 
 impl Store {
@@ -157,7 +148,7 @@ impl Store {
     ///
     /// # Errors
     /// A layer without a table.
-    pub fn codec(&self, layer: u32) -> Result<RowCodec, LookupError> {
+    pub fn codec(&self, layer: LayerId) -> Result<RowCodec, LookupError> {
         Ok(self.table(layer)?.codec)
     }
 
@@ -165,7 +156,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::codec`].
-    pub fn columns(&self, layer: u32) -> Result<&[Column], LookupError> {
+    pub fn columns(&self, layer: LayerId) -> Result<&[Column], LookupError> {
         Ok(&self.table(layer)?.columns)
     }
 
@@ -178,7 +169,8 @@ impl Store {
     /// A layer or row that is not there, an `out` of another size than the rows, a failed read, or a
     /// damaged record. Then `out` is all zero.
     pub fn lookup(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {
-        let _span = tracing::trace_span!("lookup", batch.layer, rows = batch.rows.len()).entered();
+        let _span =
+            tracing::trace_span!("lookup", layer = batch.layer().0, rows = batch.len()).entered();
         // No byte of a bad row may be mistaken for a good one.
         self.look_up(batch, out).inspect_err(|_| out.fill(0))
     }
@@ -187,7 +179,7 @@ impl Store {
     ///
     /// # Errors
     /// A layer without a table, or no memory.
-    pub fn buffer(&self, layer: u32, rows: usize) -> Result<Buffer, LookupError> {
+    pub fn buffer(&self, layer: LayerId, rows: usize) -> Result<Buffer, LookupError> {
         let parts = self.table(layer)?.parts();
         Ok(Buffer::new(
             self.pool.buffer(rows, parts)?,
@@ -202,7 +194,8 @@ impl Store {
     /// A layer or row that is not there, a `destination` of another size than the rows, or a damaged record
     /// in memory; other errors come with the ticket.
     pub fn submit(&self, batch: Batch<'_>, destination: Buffer) -> Result<Ticket, LookupError> {
-        let _span = tracing::trace_span!("submit", batch.layer, rows = batch.rows.len()).entered();
+        let _span =
+            tracing::trace_span!("submit", layer = batch.layer().0, rows = batch.len()).entered();
         self.begin(batch, destination, Intake::Offer)
     }
 
@@ -213,10 +206,10 @@ impl Store {
         intake: Intake,
     ) -> Result<Ticket, LookupError> {
         let began = Instant::now();
-        let table = self.table(batch.layer)?;
-        table.check(batch.rows, destination.len())?;
+        let table = self.table(batch.layer())?;
+        table.check(batch.row_ids(), destination.len())?;
         let (mut buffer, home) = destination.into_parts();
-        buffer.reset(batch.rows.len(), table.parts());
+        buffer.reset(batch.len(), table.parts());
         let mut fetch = self.pool.fetch();
         let mine = Arc::get_mut(&mut fetch).expect("nobody else has it yet");
         (mine.buffer, mine.home) = (Some(buffer), Some(home));
@@ -227,7 +220,7 @@ impl Store {
             let Fetch { plan, buffer, .. } = mine;
             let out = buffer.as_mut().expect("just put there").bytes();
             let row_bytes = table.codec.row_bytes();
-            table.split(disk, batch.rows, plan, &mut Slice { out, row_bytes });
+            table.split(disk, batch.row_ids(), plan, &mut Slice { out, row_bytes });
             if intake == Intake::Offer {
                 disk.count(&plan.counts);
             }
@@ -235,7 +228,11 @@ impl Store {
             workers.submit(&fetch);
         }
         let ticket = Ticket::new(fetch, self.pool.clone());
-        table.gather(batch.rows, self.check_seals, &mut ticket.fetch().buffer())?;
+        table.gather(
+            batch.row_ids(),
+            self.check_seals,
+            &mut ticket.fetch().buffer(),
+        )?;
         ticket.fetch().part_ended();
         Ok(ticket)
     }
@@ -247,10 +244,10 @@ impl Store {
     /// # Errors
     /// As [`Self::lookup`].
     pub fn warm(&self, batch: Batch<'_>) -> Result<(), LookupError> {
-        let layer = batch.layer;
-        for rows in batch.rows.chunks(WARM_ROWS) {
+        let layer = batch.layer();
+        for rows in batch.row_ids().chunks(WARM_ROWS) {
             let buffer = self.buffer(layer, rows.len())?;
-            self.begin(Batch { layer, rows }, buffer, Intake::Warm)?
+            self.begin(Batch::new(layer, rows), buffer, Intake::Warm)?
                 .wait()?;
         }
         Ok(())
@@ -269,28 +266,28 @@ impl Store {
     }
 
     fn look_up(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {
-        let table = self.table(batch.layer)?;
-        table.check(batch.rows, out.len())?;
+        let table = self.table(batch.layer())?;
+        table.check(batch.row_ids(), out.len())?;
         let row_bytes = table.codec.row_bytes();
         let mut out = Slice { out, row_bytes };
         let (Some(disk), Some(workers)) = (&table.disk, &self.workers) else {
-            return table.gather(batch.rows, self.check_seals, &mut out);
+            return table.gather(batch.row_ids(), self.check_seals, &mut out);
         };
         let mut fetch = self.pool.fetch();
         let mine = Arc::get_mut(&mut fetch).expect("nobody else has it yet");
         mine.rows = Some(disk.clone());
-        table.split(disk, batch.rows, &mut mine.plan, &mut out);
+        table.split(disk, batch.row_ids(), &mut mine.plan, &mut out);
         disk.count(&mine.plan.counts);
         if mine.plan.wants.is_empty() {
             self.pool.put_fetch(fetch);
-            return table.gather(batch.rows, self.check_seals, &mut out);
+            return table.gather(batch.row_ids(), self.check_seals, &mut out);
         }
         mine.plan.make_reads(disk, workers.slot_bytes);
         // The caller's memory is only borrowed, so what the threads read goes through a buffer.
         let slots = mine.plan.share_slots();
         mine.buffer = Some(self.pool.buffer(slots, table.parts())?);
         workers.submit(&fetch);
-        let gathered = table.gather(batch.rows, self.check_seals, &mut out);
+        let gathered = table.gather(batch.row_ids(), self.check_seals, &mut out);
         let mine = Fetch::finish(&mut fetch);
         gathered?;
         let mut buffer = mine.take_result()?;
@@ -305,7 +302,7 @@ impl Store {
         Ok(())
     }
 
-    fn table(&self, layer: u32) -> Result<&Table, LookupError> {
+    fn table(&self, layer: LayerId) -> Result<&Table, LookupError> {
         let table = self.tables.iter().find(|table| table.layer == layer);
         table.ok_or_else(|| LookupError::UnknownLayer {
             layer,

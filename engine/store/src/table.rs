@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engram_format::{Column, RowCodec, RowId};
+use engram_format::{Column, LayerId, RowCodec, RowId};
 
 use crate::{
     columns::InTurn,
@@ -15,7 +15,7 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Table {
-    pub(crate) layer: u32,
+    pub(crate) layer: LayerId,
     pub(crate) codec: RowCodec,
     pub(crate) row_count: u64,
     pub(crate) columns: Vec<Column>,

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use engram::{
-    Batch, Config, Hasher, Manifest, Reader, RowId, RowIds, Sequence, Store, read_hasher,
+    Batch, Config, Hasher, LayerId, Manifest, Reader, RowId, RowIds, Sequence, Store, read_hasher,
     read_manifest,
 };
 use engram_format::Column;
@@ -51,7 +51,7 @@ pub trait Contender {
     ///
     /// # Errors
     /// Whatever keeps it from that.
-    fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()>;
+    fn gather(&mut self, layer: LayerId, rows: &[RowId], out: &mut [u8]) -> Result<()>;
 }
 
 /// How a contender of a name is opened over a pack, with bytes of memory for rows.
@@ -241,7 +241,7 @@ impl Args {
             let mut out = [(); 2].map(|()| vec![0; rows.len() * table.codec.row_bytes()]);
             let [expected, found] = &mut out;
             let layer = table.layer;
-            store.lookup(Batch { layer, rows: &rows }, expected)?;
+            store.lookup(Batch::new(layer, &rows), expected)?;
             contender.gather(layer, &rows, found)?;
             ensure!(
                 found == expected,

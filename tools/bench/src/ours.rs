@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use engram::{Backend, Batch, Config, Reader, Resident, RowId, Store};
+use engram::{Backend, Batch, Config, LayerId, Reader, Resident, RowId, Store};
 
 use crate::mixed::{Contender, Open};
 
@@ -62,7 +62,7 @@ impl Contender for Ours {
         }
     }
 
-    fn gather(&mut self, layer: u32, rows: &[RowId], out: &mut [u8]) -> Result<()> {
-        Ok(self.0.lookup(Batch { layer, rows }, out)?)
+    fn gather(&mut self, layer: LayerId, rows: &[RowId], out: &mut [u8]) -> Result<()> {
+        Ok(self.0.lookup(Batch::new(layer, rows), out)?)
     }
 }

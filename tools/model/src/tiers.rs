@@ -1,14 +1,14 @@
 //! Where rows came from.
 
 use anyhow::Result;
-use engram::{Metrics, TableMetrics};
+use engram::{LayerId, Metrics, TableMetrics};
 use engram_bench::report;
 use serde::Serialize;
 
 /// Rows of one table by the tier that served them.
 #[derive(Debug, Serialize)]
 pub(crate) struct TierReport {
-    layer: u32,
+    layer: LayerId,
     /// From resident columns, a mapping or a read through the page cache, whichever the reader has.
     memory: u64,
     cached: u64,

@@ -179,7 +179,7 @@ fn plan(family: &Family, scheme: &Scheme) -> Vec<Vec<TensorPlan>> {
                 last.push(TensorPlan::new(named(name), Dtype::BF16, vec![1]));
             }
         }
-        let others = family.other_tensors(layer.layer).into_iter();
+        let others = family.other_tensors(layer.id).into_iter();
         last.extend(others.map(|(name, dtype, shape)| TensorPlan::new(name, dtype, shape)));
     }
     files

@@ -1,6 +1,6 @@
 //! DeepSeek-V4.1: FP8 rows with a UE8M0 scale for each 32 values.
 
-use engram_format::{EngramParameters, LayerScheme, Scheme, SchemeError, TokenMap};
+use engram_format::{EngramParameters, LayerId, LayerScheme, Scheme, SchemeError, TokenMap};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
@@ -143,7 +143,7 @@ impl DeepSeekConfig {
                     found,
                     expected: format!(
                         "{}, the sum of the columns of layer {}",
-                        layer.row_count, layer.layer
+                        layer.row_count, layer.id
                     ),
                 });
             }
@@ -152,7 +152,7 @@ impl DeepSeekConfig {
     }
 
     pub(super) fn table_tensors(&self, layer: &LayerScheme) -> TableTensors {
-        let tensor = |part| format!("layers.{}.engram.embed.{part}", layer.layer);
+        let tensor = |part| format!("layers.{}.engram.embed.{part}", layer.id);
         TableTensors {
             width: self.width,
             dtype: Dtype::F8_E4M3,
@@ -167,7 +167,7 @@ impl DeepSeekConfig {
         }
     }
 
-    pub(super) fn other_tensors(&self, layer: u32) -> Vec<OtherTensor> {
+    pub(super) fn other_tensors(&self, layer: LayerId) -> Vec<OtherTensor> {
         let tensor = |part| format!("layers.{layer}.engram.{part}");
         let rows = self.hidden_size * (self.hc_mult + 1);
         let columns = u64::from((self.max_order - 1) * self.heads * self.width);

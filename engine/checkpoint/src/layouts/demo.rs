@@ -1,6 +1,6 @@
 //! The authors' demo: one float embedding for each layer.
 
-use engram_format::{EngramParameters, LayerScheme, Scheme, SchemeError, TokenMap};
+use engram_format::{EngramParameters, LayerId, LayerScheme, Scheme, SchemeError, TokenMap};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
@@ -131,7 +131,7 @@ impl DemoConfig {
             values: vec![TensorRows {
                 name: format!(
                     "layers.{}.engram.multi_head_embedding.embedding.weight",
-                    layer.layer
+                    layer.id
                 ),
                 rows: layer.row_count,
             }],
@@ -139,7 +139,7 @@ impl DemoConfig {
         }
     }
 
-    pub(super) fn other_tensors(&self, layer: u32) -> Vec<OtherTensor> {
+    pub(super) fn other_tensors(&self, layer: LayerId) -> Vec<OtherTensor> {
         let tensor = |part: &str| format!("layers.{layer}.engram.{part}");
         let (hidden, copies) = (self.hidden_size, self.hc_mult);
         let columns = u64::from(self.order_width) * self.bucket_starts.len() as u64;

@@ -10,7 +10,7 @@ mod table;
 
 use std::path::Path;
 
-use engram_format::{PresetName, Scheme, SchemeError, TokenMap};
+use engram_format::{LayerId, PresetName, Scheme, SchemeError, TokenMap};
 use serde_json::Value;
 
 use crate::{error::CheckpointError, files::read_json_up_to};
@@ -169,7 +169,7 @@ impl Family {
     }
 
     /// The other tensors of the Engram block of `layer`, as the model has them.
-    pub fn other_tensors(&self, layer: u32) -> Vec<OtherTensor> {
+    pub fn other_tensors(&self, layer: LayerId) -> Vec<OtherTensor> {
         match self {
             Self::Demo(config) => config.other_tensors(layer),
             Self::DeepSeek(config) => config.other_tensors(layer),

@@ -1,6 +1,6 @@
 //! Qwen3.8-Flash-Next: FP8 rows under one scale, or bfloat16 rows, in many tensors.
 
-use engram_format::{LayerScheme, MAX_SEGMENTS, QwenParameters, Scheme, SchemeError};
+use engram_format::{LayerId, LayerScheme, MAX_SEGMENTS, QwenParameters, Scheme, SchemeError};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
@@ -175,7 +175,7 @@ impl QwenConfig {
     }
 
     pub(super) fn table_tensors(&self, layer: &LayerScheme) -> TableTensors {
-        let embedding = format!("layers.{}.ple.ple_embedding.ngram_embedding", layer.layer);
+        let embedding = format!("layers.{}.ple.ple_embedding.ngram_embedding", layer.id);
         let parts = (0..self.parts).map(|part| TensorRows {
             name: format!("{embedding}.shard_{part}.weight"),
             rows: layer.row_count / self.parts,
@@ -190,7 +190,7 @@ impl QwenConfig {
         }
     }
 
-    pub(super) fn other_tensors(&self, layer: u32) -> Vec<OtherTensor> {
+    pub(super) fn other_tensors(&self, layer: LayerId) -> Vec<OtherTensor> {
         let tensor = |part| format!("model.language_model.layers.{layer}.ple.{part}");
         let wide = self.hidden_size * self.hc_count;
         let embed = u64::from(self.embed_width);

@@ -8,7 +8,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use engram::{Batch, Buffer, RowCodec, RowId, Store, Ticket};
+use engram::{Batch, Buffer, LayerId, RowCodec, RowId, Store, Ticket};
 
 use super::{
     RingConfig,
@@ -29,7 +29,7 @@ use crate::{
 #[non_exhaustive]
 pub struct LaneMetrics {
     /// The model's layer id.
-    pub layer: u32,
+    pub layer: LayerId,
     /// Passes staged.
     pub passes: u64,
     /// Times that no slot was free.
@@ -58,7 +58,7 @@ pub(super) struct Lane {
 /// What streams use, and so must outlive them.
 #[derive(Debug)]
 pub(super) struct Shared {
-    layer: u32,
+    layer: LayerId,
     codec: RowCodec,
     output: Output,
     step: u32,
@@ -92,7 +92,7 @@ impl Lane {
     pub(super) fn new(
         device: &Device,
         store: &Arc<Store>,
-        layer: u32,
+        layer: LayerId,
         rank: usize,
         config: &RingConfig,
     ) -> Result<Self, DeviceError> {
@@ -148,7 +148,7 @@ impl Lane {
         })
     }
 
-    pub(super) fn layer(&self) -> u32 {
+    pub(super) fn layer(&self) -> LayerId {
         self.shared.layer
     }
 
@@ -199,10 +199,7 @@ impl Lane {
         pinned.reset(unique.len(), [row_bytes, 0]);
         // From here on it goes home by itself.
         let buffer = Buffer::new(pinned, slot.home.clone());
-        let batch = Batch {
-            layer: self.shared.layer,
-            rows: unique,
-        };
+        let batch = Batch::new(self.shared.layer, unique);
         let ticket = self.origin.store.submit(batch, buffer)?;
         let count = u32::try_from(rows.len()).expect("fewer threads than 2^32");
         slot.used_by(number);

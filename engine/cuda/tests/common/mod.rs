@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use engram::{Batch, Config, Reader, RowId, Store};
+use engram::{Batch, Config, LayerId, Reader, RowId, Store};
 use engram_cuda::{Device, Output};
 
 /// The packs of the format's vectors: every codec, rows of 16 to 4,400 bytes.
@@ -40,17 +40,12 @@ pub(crate) fn devices() -> Vec<Device> {
     devices
 }
 
-pub(crate) fn layers(store: &Store) -> Vec<u32> {
-    store
-        .scheme()
-        .layers
-        .iter()
-        .map(|layer| layer.layer)
-        .collect()
+pub(crate) fn layers(store: &Store) -> Vec<LayerId> {
+    store.scheme().layers.iter().map(|layer| layer.id).collect()
 }
 
 /// Rows as batches have them, columns in turn, many of them more than once.
-pub(crate) fn some_rows(store: &Store, layer: u32, count: usize, seed: u64) -> Vec<RowId> {
+pub(crate) fn some_rows(store: &Store, layer: LayerId, count: usize, seed: u64) -> Vec<RowId> {
     let columns = store.columns(layer).unwrap();
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let rows = columns.iter().cycle().take(count).map(|column| {
@@ -63,9 +58,9 @@ pub(crate) fn some_rows(store: &Store, layer: u32, count: usize, seed: u64) -> V
 }
 
 /// What a device must make of the rows.
-pub(crate) fn expected(store: &Store, layer: u32, rows: &[RowId], output: Output) -> Vec<u8> {
+pub(crate) fn expected(store: &Store, layer: LayerId, rows: &[RowId], output: Output) -> Vec<u8> {
     let codec = store.codec(layer).unwrap();
     let mut bytes = vec![0; rows.len() * codec.row_bytes()];
-    store.lookup(Batch { layer, rows }, &mut bytes).unwrap();
+    store.lookup(Batch::new(layer, rows), &mut bytes).unwrap();
     output.decode(codec, &bytes)
 }

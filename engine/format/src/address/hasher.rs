@@ -1,7 +1,7 @@
 //! Batch hashing: all layers and columns of many tokens in one pass.
 
 use super::{
-    Divisor, HashRule, MAX_ORDER, RowId, Scheme, Sequence, TokenMap,
+    Batch, Divisor, HashRule, LayerId, MAX_ORDER, NGrams, RowId, Scheme, Sequence, TokenMap,
     sequence::{DEAD, Window},
 };
 use crate::error::{AddressError, SchemeError};
@@ -24,11 +24,28 @@ pub struct Request<'a> {
 }
 
 /// Row ids `[layer][position][column]`, in a buffer that is reused from call to call.
+///
+/// ```
+/// # use engram_format::{Hasher, LayerId, PresetName, RowIds, Sequence};
+/// # let scheme = PresetName::LongCatFlashLite.scheme();
+/// let hasher = Hasher::new(scheme, None)?;
+/// let mut row_ids = RowIds::new();
+/// hasher.extend(&mut Sequence::new(), &[5, 6, 7], &mut row_ids)?;
+/// for batch in row_ids.batches() {
+///     assert_eq!(batch.len(), 3 * hasher.scheme().column_count());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RowIds {
+    layers: Vec<LayerId>,
     ids: Vec<RowId>,
     positions: usize,
     columns: usize,
+    /// Windows `[position][max_order]`, where they are kept.
+    windows: Vec<u32>,
+    keeps_ngrams: bool,
+    max_order: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -56,6 +73,36 @@ impl RowIds {
         Self::default()
     }
 
+    /// An empty buffer that keeps the n-gram of each position beside its row ids, so that batches
+    /// carry them: four bytes a token and n-gram place more.
+    pub fn with_ngrams() -> Self {
+        Self {
+            keeps_ngrams: true,
+            ..Self::default()
+        }
+    }
+
+    /// What a lookup of `layer` takes: row ids `[position][column]`. None if the scheme has no table
+    /// for that layer, or nothing has been hashed yet.
+    pub fn batch(&self, layer: LayerId) -> Option<Batch<'_>> {
+        let index = self.layers.iter().position(|&id| id == layer)?;
+        Some(self.batch_at(index))
+    }
+
+    /// The batch of each layer, in the scheme's order.
+    pub fn batches(&self) -> impl Iterator<Item = Batch<'_>> {
+        (0..self.layers.len()).map(|index| self.batch_at(index))
+    }
+
+    fn batch_at(&self, layer_index: usize) -> Batch<'_> {
+        let batch = Batch::new(self.layers[layer_index], self.layer(layer_index));
+        if self.keeps_ngrams {
+            batch.with_ngrams(NGrams::new(&self.windows, self.max_order, self.columns))
+        } else {
+            batch
+        }
+    }
+
     /// Token positions in the buffer.
     pub fn positions(&self) -> usize {
         self.positions
@@ -78,10 +125,18 @@ impl RowIds {
         &self.layer(layer_index)[position * self.columns..][..self.columns]
     }
 
-    fn reshape(&mut self, layers: usize, positions: usize, columns: usize) {
+    fn reshape(&mut self, scheme: &Scheme, positions: usize) {
+        self.layers.clear();
+        self.layers
+            .extend(scheme.layers.iter().map(|layer| layer.id));
         self.positions = positions;
-        self.columns = columns;
-        self.ids.resize(layers * positions * columns, RowId(0));
+        self.columns = scheme.column_count();
+        self.max_order = scheme.max_order as usize;
+        let rows = self.layers.len() * positions * self.columns;
+        self.ids.resize(rows, RowId(0));
+        if self.keeps_ngrams {
+            self.windows.resize(positions * self.max_order, 0);
+        }
     }
 }
 
@@ -240,7 +295,7 @@ impl Hasher {
     }
 
     fn reshape(&self, out: &mut RowIds, positions: usize) {
-        out.reshape(self.layers.len(), positions, self.scheme.column_count());
+        out.reshape(&self.scheme, positions);
     }
 
     /// Raw token ids are below this.
@@ -277,6 +332,10 @@ impl Hasher {
     #[inline]
     fn hash(&self, window: &mut Window, id: u32, position: usize, out: &mut RowIds) {
         let window = window.push(id, &self.scheme);
+        if out.keeps_ngrams {
+            let reach = out.max_order;
+            out.windows[position * reach..][..reach].copy_from_slice(&window[..reach]);
+        }
         let columns = out.columns;
         let rows = out.positions * columns;
         let heads = self.scheme.heads as usize;

@@ -9,6 +9,7 @@
 //!                                                     per head: hash mod buckets + column offset = row id
 //! ```
 
+mod batch;
 mod derive;
 mod divisor;
 mod hasher;
@@ -20,6 +21,7 @@ mod sequence;
 mod splitmix64;
 mod token_map;
 
+pub use batch::{Batch, NGrams};
 pub use derive::{EngramParameters, LongCatParameters, QwenParameters};
 pub(crate) use divisor::Divisor;
 pub use hasher::{Hasher, Request, RowIds};
@@ -54,5 +56,28 @@ pub struct RowId(pub u64);
 impl std::fmt::Display for RowId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// The model's 0-based id of a layer that has a table. Not an index: a model whose layers 1 and 14 have
+/// tables has the ids 1 and 14.
+#[derive(
+    Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[repr(transparent)]
+#[serde(transparent)]
+pub struct LayerId(pub u32);
+
+impl std::fmt::Display for LayerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::str::FromStr for LayerId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
     }
 }

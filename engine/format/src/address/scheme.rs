@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
+use super::LayerId;
 use crate::error::SchemeError;
 
 /// The largest n-gram order that a scheme may use.
@@ -95,8 +96,9 @@ pub enum BoundaryRule {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LayerScheme {
-    /// The model's 0-based layer id.
-    pub layer: u32,
+    /// The model's id of the layer.
+    #[serde(rename = "layer")]
+    pub id: LayerId,
     /// How a window becomes a 64-bit hash.
     pub hash: HashRule,
     /// Rows of each column, in column order.
@@ -145,8 +147,8 @@ impl Scheme {
     }
 
     /// The place of `layer` in [`Self::layers`].
-    pub fn layer_index(&self, layer: u32) -> Option<usize> {
-        self.layers.iter().position(|l| l.layer == layer)
+    pub fn layer_index(&self, layer: LayerId) -> Option<usize> {
+        self.layers.iter().position(|l| l.id == layer)
     }
 
     /// The columns of the layer at `layer_index`, in table order.
@@ -199,11 +201,11 @@ impl Scheme {
             return field("boundary token", token.into(), below_vocab);
         }
         for (index, layer) in self.layers.iter().enumerate() {
-            if layer.layer >= LAYER_LIMIT {
-                return field("layer", layer.layer.into(), format!("below {LAYER_LIMIT}"));
+            if layer.id.0 >= LAYER_LIMIT {
+                return field("layer", layer.id.0.into(), format!("below {LAYER_LIMIT}"));
             }
-            if self.layer_index(layer.layer) != Some(index) {
-                return field("layer", layer.layer.into(), "layers that differ".into());
+            if self.layer_index(layer.id) != Some(index) {
+                return field("layer", layer.id.0.into(), "layers that differ".into());
             }
             self.validate_layer(layer)?;
         }
@@ -239,7 +241,7 @@ impl Scheme {
         }
         if sum > layer.row_count {
             return Err(SchemeError::RowSum {
-                layer: layer.layer,
+                layer: layer.id,
                 sum,
                 row_count: layer.row_count,
             });
@@ -263,7 +265,7 @@ impl Scheme {
                         .is_none_or(|p| p > i64::MAX as u64)
                     {
                         return Err(SchemeError::HashOverflow {
-                            layer: layer.layer,
+                            layer: layer.id,
                             largest_id,
                             factor: multiplier,
                         });
@@ -281,7 +283,7 @@ impl Scheme {
                     .and_then(|p| p.checked_mul(terms));
                 if sum.is_none() {
                     return Err(SchemeError::HashOverflow {
-                        layer: layer.layer,
+                        layer: layer.id,
                         largest_id,
                         factor,
                     });

@@ -49,8 +49,8 @@ impl Manifest {
     fn check_table(&self, table: &Table, layer: &LayerScheme) -> Result<(), FormatError> {
         ensure(
             "tables.layer",
-            table.layer,
-            table.layer == layer.layer,
+            table.layer.0,
+            table.layer == layer.id,
             "the layers of the scheme, in its order",
         )?;
         table.codec.validate()?;

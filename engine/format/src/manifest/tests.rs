@@ -19,7 +19,7 @@ fn manifest() -> Manifest {
         group: 32,
     };
     let tables = scheme.layers.iter().map(|layer| Table {
-        layer: layer.layer,
+        layer: layer.id,
         codec,
         planes: [64, 2]
             .map(|row_bytes| Plane {
@@ -163,7 +163,7 @@ fn contradictions_under_a_valid_checksum_are_named() {
         (|m| m.scheme.heads = 0, "columns is 0"),
         (|m| m.scheme.max_order = 99, "max_order is 99"),
         (|m| m.scheme.fill = 99_092, "fill is 99092"),
-        (|m| m.scheme.layers[1].layer = 1, "layer is 1"),
+        (|m| m.scheme.layers[1].id = LayerId(1), "layer is 1"),
         (
             |m| m.scheme.layers[0].buckets[0] = 0,
             "buckets of a column is 0",
@@ -175,7 +175,7 @@ fn contradictions_under_a_valid_checksum_are_named() {
             "sources.name is ../secret",
         ),
         (|m| m.tables.truncate(1), "tables is 1"),
-        (|m| m.tables[0].layer = 9, "tables.layer is 9"),
+        (|m| m.tables[0].layer = LayerId(9), "tables.layer is 9"),
         (
             |m| m.tables[0].codec = RowCodec::F32 { width: 0 },
             "width is 0",

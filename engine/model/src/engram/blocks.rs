@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use candle_core::{Device, Tensor};
-use engram::Scheme;
+use engram::{LayerId, Scheme};
 use engram_checkpoint::{CONFIG_FILE, Family};
 
 use super::{
@@ -26,7 +26,7 @@ pub struct Blocks {
 /// The block ahead of one decoder layer.
 #[derive(Debug, Clone)]
 pub(super) struct LayerBlock {
-    pub(super) layer: u32,
+    pub(super) layer: LayerId,
     pub(super) block: Block,
 }
 
@@ -77,7 +77,7 @@ impl Blocks {
 
     /// The decoder layers that blocks are ahead of, in order.
     pub fn layers(&self) -> impl Iterator<Item = usize> + '_ {
-        self.blocks.iter().map(|block| block.layer as usize)
+        self.blocks.iter().map(|block| block.layer.0 as usize)
     }
 
     /// What so many sequences need to be remembered by, before their first tokens: one state for each block.

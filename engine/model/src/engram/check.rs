@@ -34,9 +34,9 @@ pub(super) fn check(
     pack.check_scheme(&scheme)?;
     for (index, layer) in scheme.layers.iter().enumerate() {
         let width = family.table_tensors(&scheme, index).width as usize;
-        let in_pack = store.codec(layer.layer)?.width();
+        let in_pack = store.codec(layer.id)?.width();
         pack.expect(
-            &format!("the width of layer {}", layer.layer),
+            &format!("the width of layer {}", layer.id),
             &width,
             &in_pack,
         )?;
@@ -106,7 +106,7 @@ impl Pack<'_> {
 
     fn check_scheme(&self, scheme: &Scheme) -> Result<(), Error> {
         let pack = self.store.scheme();
-        let ids = |scheme: &Scheme| -> Vec<u32> { scheme.layers.iter().map(|l| l.layer).collect() };
+        let ids = |scheme: &Scheme| -> Vec<u32> { scheme.layers.iter().map(|l| l.id.0).collect() };
         self.expect("the layers with a table", &ids(scheme), &ids(pack))?;
         self.expect(
             "the largest n-gram order",
@@ -119,7 +119,7 @@ impl Pack<'_> {
         self.expect("the fill id", &scheme.fill, &pack.fill)?;
         self.expect("what ends a history", &scheme.boundary, &pack.boundary)?;
         for (layer, in_pack) in scheme.layers.iter().zip(&pack.layers) {
-            let field = |what: &str| format!("{what} of layer {}", layer.layer);
+            let field = |what: &str| format!("{what} of layer {}", layer.id);
             self.expect(
                 &field("rows of each column"),
                 &layer.buckets,

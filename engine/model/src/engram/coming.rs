@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use candle_core::Tensor;
-use engram::{Batch, Buffer, RowId, Ticket};
+use engram::{Batch, Buffer, LayerId, RowId, Ticket};
 
 use super::{Engram, pass::Pass};
 use crate::Error;
@@ -40,13 +40,13 @@ impl Engram {
         }
         let buffer = self.store.buffer(layer, rows.len())?;
         Ok(Coming::Store(
-            self.store.submit(Batch { layer, rows }, buffer)?,
+            self.store.submit(Batch::new(layer, rows), buffer)?,
         ))
     }
 
     /// The layer id of the block at `index`.
-    fn layer(&self, index: usize) -> u32 {
-        self.store.scheme().layers[index].layer
+    fn layer(&self, index: usize) -> LayerId {
+        self.store.scheme().layers[index].id
     }
 
     /// The rows of the block at `index` as its tensor; zero where a place of `pass` has none.

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use candle_core::{Device, Tensor};
 use candle_nn::Linear;
-use engram::{Scheme, Store};
+use engram::{LayerId, Scheme, Store};
 use engram_checkpoint::{CONFIG_FILE, DemoConfig, Family, QwenConfig};
 
 use super::{
@@ -62,10 +62,10 @@ pub(super) fn build(
     config: &Config,
     family: &Family,
     scheme: &Scheme,
-    prefix: impl Fn(&Weights, u32) -> String,
+    prefix: impl Fn(&Weights, LayerId) -> String,
 ) -> Result<Blocks, Error> {
     let blocks = scheme.layers.iter().enumerate().map(|(index, layer)| {
-        let layer = layer.layer;
+        let layer = layer.id;
         let sizes = Sizes {
             copies: config.copies(),
             dim: config.hidden_size(),
@@ -81,7 +81,7 @@ pub(super) fn build(
 }
 
 /// What the names of a block's tensors begin with, after whatever the checkpoint puts before layers.
-pub(super) fn block_name(family: &Family, layer: u32) -> String {
+pub(super) fn block_name(family: &Family, layer: LayerId) -> String {
     let block = match family {
         Family::Qwen(_) => "ple",
         _ => "engram",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
-use engram::RowId;
+use engram::{LayerId, RowId};
 use engram_cuda::{Output, Ring, Staged, Stream};
 
 use super::Engram;
@@ -57,7 +57,7 @@ impl Engram {
 
 impl Through {
     /// None, if the ring is full, or too small.
-    pub(super) fn ask(&self, layer: u32, rows: &[RowId]) -> Result<Option<Staged>, Error> {
+    pub(super) fn ask(&self, layer: LayerId, rows: &[RowId]) -> Result<Option<Staged>, Error> {
         if rows.len() > self.ring.rows() {
             return Ok(None);
         }

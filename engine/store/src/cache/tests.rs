@@ -6,7 +6,7 @@ const ROW_BYTES: usize = 35;
 
 fn cache(rows: usize) -> RowCache {
     let bytes = rows * (ROW_BYTES.div_ceil(8) + 2) * 8;
-    RowCache::new(1, ROW_BYTES, bytes, Words::new)
+    RowCache::new(LayerId(1), ROW_BYTES, bytes, Words::new)
         .unwrap()
         .unwrap()
 }
@@ -17,7 +17,7 @@ fn bytes(row: RowId) -> [u8; ROW_BYTES] {
 
 fn insert(cache: &RowCache, row: RowId, lives: u64) {
     let bytes = bytes(row);
-    cache.insert(row, lives, &bytes, seal(1, row, &bytes));
+    cache.insert(row, lives, &bytes, seal(LayerId(1), row, &bytes));
 }
 
 fn get(cache: &RowCache, row: RowId) -> Option<[u8; ROW_BYTES]> {
@@ -63,7 +63,7 @@ fn four_fifths_are_full_before_rows_are_lost() {
 #[test]
 fn memory_is_what_was_granted() {
     for bytes in [0, 100, 1_000, 12_345, 1 << 20] {
-        let made = RowCache::new(1, 264, bytes, Words::new).unwrap();
+        let made = RowCache::new(LayerId(1), 264, bytes, Words::new).unwrap();
         let used = made.as_ref().map_or(0, |cache| cache.words.len() * 8);
         // Mappings end at a word, and a set of eight rows has 2,240 bytes.
         assert!(used <= bytes && bytes - used < 2_240, "{used} of {bytes}");
@@ -103,7 +103,7 @@ fn rows_that_come_only_where_there_is_room_drive_none_out() {
     let first: Vec<RowId> = (0..1_000).map(RowId).collect();
     let put = |row: RowId| {
         let bytes = bytes(row);
-        cache.insert_if_room(row, 1, &bytes, seal(1, row, &bytes));
+        cache.insert_if_room(row, 1, &bytes, seal(LayerId(1), row, &bytes));
     };
     first.iter().for_each(|&row| put(row));
     let held: Vec<RowId> = first
@@ -162,7 +162,7 @@ fn a_shared_cache_is_one() {
     let path = folder.path().join("cache");
     let open = || {
         let words = |count| Words::shared(&path, count);
-        RowCache::new(1, ROW_BYTES, 64 * 56, words)
+        RowCache::new(LayerId(1), ROW_BYTES, 64 * 56, words)
             .unwrap()
             .unwrap()
     };

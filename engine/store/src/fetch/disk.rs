@@ -1,6 +1,6 @@
 //! Where the parts of a table's rows lie on the drive, and how they are checked on arrival.
 
-use engram_format::{Column, Plane, RecordLayout, RowId, SEAL_BYTES, seal};
+use engram_format::{Column, LayerId, Plane, RecordLayout, RowId, SEAL_BYTES, seal};
 use engram_io::DirectFile;
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(crate) const WARM_LIVES: u64 = 1;
 /// The rows of one table in files that are read past the page cache.
 #[derive(Debug)]
 pub(crate) struct DiskRows {
-    pub(crate) layer: u32,
+    pub(crate) layer: LayerId,
     pub(crate) check_seals: bool,
     pub(crate) source: DiskSource,
     /// All files of the pack.

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use engram_format::{Column, RecordLayout, RowId};
+use engram_format::{Column, LayerId, RecordLayout, RowId};
 use engram_io::ReadAt;
 
 use super::Store;
@@ -44,7 +44,7 @@ impl Store {
     /// A layer without a table.
     pub fn resident_columns(
         &self,
-        layer: u32,
+        layer: LayerId,
     ) -> Result<(RecordLayout, Vec<ResidentColumn>), LookupError> {
         let table = self.table(layer)?;
         let Rows::Sealed(rows) = &table.rows else {
@@ -72,7 +72,7 @@ impl Store {
     ///
     /// # Errors
     /// A layer without a table, or the first damaged record that was found.
-    pub fn check_resident(&self, layer: u32) -> Result<(), LookupError> {
+    pub fn check_resident(&self, layer: LayerId) -> Result<(), LookupError> {
         let table = self.table(layer)?;
         let columns = self.resident_columns(layer)?.1;
         let chunks: Vec<(u64, u64)> = columns

@@ -3,7 +3,7 @@ mod bare;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use engram::{Batch, Config, Reader, RowId, Store, read_manifest};
+use engram::{Batch, Config, LayerId, Reader, RowId, Store, read_manifest};
 use engram_format::Column;
 use serde::Serialize;
 
@@ -149,7 +149,13 @@ impl Args {
 
 impl Copier {
     /// Times of calls of `call` rows each.
-    fn time(&self, layer: u32, rows: &[RowId], call: usize, out: &mut [u8]) -> Result<Latencies> {
+    fn time(
+        &self,
+        layer: LayerId,
+        rows: &[RowId],
+        call: usize,
+        out: &mut [u8],
+    ) -> Result<Latencies> {
         let store = match self {
             Self::Bare(bare) => return Ok(bare.time(rows, call, out)),
             Self::Store(store) => store,
@@ -158,7 +164,7 @@ impl Copier {
         let mut latencies = Latencies::default();
         for rows in rows.chunks(call) {
             let out = &mut out[..rows.len() * row_bytes];
-            latencies.time(|| store.lookup(Batch { layer, rows }, out))?;
+            latencies.time(|| store.lookup(Batch::new(layer, rows), out))?;
         }
         Ok(latencies)
     }

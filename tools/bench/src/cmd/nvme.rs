@@ -4,7 +4,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use engram::{Batch, Config, Reader, RowId, Store, read_manifest};
+use engram::{Batch, Config, LayerId, Reader, RowId, Store, read_manifest};
 use engram_format::Column;
 use serde::Serialize;
 
@@ -168,7 +168,7 @@ impl Args {
         name: &str,
         reader: Reader,
         paths: &[PathBuf],
-        layer: u32,
+        layer: LayerId,
         columns: &[Column],
         random: &mut Random,
     ) -> Result<Figures> {
@@ -198,7 +198,7 @@ impl Args {
     fn draw(
         &self,
         files: &std::sync::Arc<[engram_io::DirectFile]>,
-        layer: u32,
+        layer: LayerId,
         columns: &[Column],
         random: &mut Random,
     ) -> Result<()> {
@@ -240,7 +240,7 @@ fn direct(reader: Reader) -> Config {
 }
 
 /// Time to read `rows` with several batches in flight.
-fn stream(store: &Store, layer: u32, rows: &[RowId]) -> Result<Elapsed> {
+fn stream(store: &Store, layer: LayerId, rows: &[RowId]) -> Result<Elapsed> {
     let mut tickets = std::collections::VecDeque::new();
     let watch = Stopwatch::start();
     for rows in rows.chunks(STREAM_ROWS) {
@@ -249,7 +249,7 @@ fn stream(store: &Store, layer: u32, rows: &[RowId]) -> Result<Elapsed> {
             oldest.wait()?;
         }
         let buffer = store.buffer(layer, rows.len())?;
-        tickets.push_back(store.submit(Batch { layer, rows }, buffer)?);
+        tickets.push_back(store.submit(Batch::new(layer, rows), buffer)?);
     }
     for ticket in tickets {
         ticket.wait()?;
@@ -258,13 +258,13 @@ fn stream(store: &Store, layer: u32, rows: &[RowId]) -> Result<Elapsed> {
 }
 
 /// Time to look `rows` up, one batch after another.
-fn in_batches(store: &Store, layer: u32, rows: &[RowId]) -> Result<Elapsed> {
+fn in_batches(store: &Store, layer: LayerId, rows: &[RowId]) -> Result<Elapsed> {
     let mut out = Vec::new();
     let row_bytes = store.codec(layer)?.row_bytes();
     let watch = Stopwatch::start();
     for rows in rows.chunks(STREAM_ROWS) {
         out.resize(rows.len() * row_bytes, 0);
-        store.lookup(Batch { layer, rows }, &mut out)?;
+        store.lookup(Batch::new(layer, rows), &mut out)?;
     }
     Ok(watch.stop())
 }
@@ -272,7 +272,7 @@ fn in_batches(store: &Store, layer: u32, rows: &[RowId]) -> Result<Elapsed> {
 /// Median and 99th percentile of lookups of `count` rows that nobody has read yet.
 fn latency(
     store: &Store,
-    layer: u32,
+    layer: LayerId,
     count: usize,
     columns: &[Column],
     random: &mut Random,
@@ -281,7 +281,7 @@ fn latency(
     let mut out = vec![0; count * store.codec(layer)?.row_bytes()];
     for _ in 0..SMALL_CALLS {
         let rows = random::rows(columns, count, random);
-        latencies.time(|| store.lookup(Batch { layer, rows: &rows }, &mut out))?;
+        latencies.time(|| store.lookup(Batch::new(layer, &rows), &mut out))?;
     }
     Ok((count, latencies.percentile(50), latencies.percentile(99)))
 }

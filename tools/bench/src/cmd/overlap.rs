@@ -5,7 +5,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use engram::{Config, Reader, Request, RowIds, Sequence, Store};
+use engram::{Config, LayerId, Reader, Request, RowIds, Sequence, Store};
 use engram_cuda::{Device, DeviceMemory, Output, Ring, RingConfig, Staged, Stream};
 use serde::Serialize;
 
@@ -77,7 +77,7 @@ struct Model<'a> {
     ring: Ring,
     stream: Stream,
     /// The layers with a table, and where their blocks take the values of a step.
-    inputs: Vec<(u32, Arc<DeviceMemory>)>,
+    inputs: Vec<(LayerId, Arc<DeviceMemory>)>,
     sequences: Vec<Sequence>,
     rows: RowIds,
     hash: Duration,
@@ -96,12 +96,12 @@ impl Args {
             Reader::Memory
         };
         let store = Arc::new(Store::open(&self.pack, Config::new().reader(reader))?);
-        let last = store.scheme().layers.iter().map(|layer| layer.layer).max();
+        let last = store.scheme().layers.iter().map(|layer| layer.id).max();
         ensure!(
-            last.is_none_or(|last| last < self.layers),
+            last.is_none_or(|last| last.0 < self.layers),
             "--layers is {}, the pack has a table ahead of layer {}",
             self.layers,
-            last.unwrap_or(0)
+            last.unwrap_or_default()
         );
         let device = self.device.open()?;
         let tokens = self.tokens(&store)?;
@@ -196,8 +196,8 @@ impl<'a> Model<'a> {
         let rows = args.sequences * store.scheme().column_count();
         let config = RingConfig::new(rows).depth(2).output(Output::Bf16);
         let inputs = store.scheme().layers.iter().map(|layer| {
-            let bytes = rows * store.codec(layer.layer)?.width() * Output::Bf16.bytes();
-            Ok((layer.layer, Arc::new(device.memory(bytes)?)))
+            let bytes = rows * store.codec(layer.id)?.width() * Output::Bf16.bytes();
+            Ok((layer.id, Arc::new(device.memory(bytes)?)))
         });
         Ok(Self {
             args,
@@ -235,14 +235,14 @@ impl<'a> Model<'a> {
         let first = self
             .inputs
             .iter()
-            .map(|(layer, _)| *layer)
+            .map(|(layer, _)| layer.0)
             .min()
             .unwrap_or(0);
         self.spin(0..first)?;
         let mut staged = self.stage(tokens)?;
         let mut outcomes = Vec::with_capacity(staged.len());
         for layer in first..self.args.layers {
-            let index = self.inputs.iter().position(|(of, _)| *of == layer);
+            let index = self.inputs.iter().position(|(of, _)| of.0 == layer);
             if let Some(index) = index {
                 let input = &self.inputs[index].1;
                 let staged = staged[index].take().expect("each block comes once");

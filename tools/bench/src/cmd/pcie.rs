@@ -5,7 +5,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use engram::{Config, Reader, RowId, Store};
+use engram::{Config, LayerId, Reader, RowId, Store};
 use engram_cuda::{
     Device, Gatherer, HotRows, MappedColumns, Output, Ring, RingConfig, Stream, Transfer,
 };
@@ -211,7 +211,7 @@ impl Args {
 
 /// Everything that brings so many rows to the device.
 struct Pass {
-    layer: u32,
+    layer: LayerId,
     bytes: usize,
     /// Different ones for each pass.
     batches: Vec<Vec<RowId>>,

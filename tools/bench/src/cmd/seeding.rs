@@ -184,7 +184,7 @@ fn look_up(store: &Store, tokens: &[u32]) -> Result<(Latencies, BTreeMap<u32, f6
         for (index, table) in store.manifest().tables.iter().enumerate() {
             let (layer, rows) = (table.layer, rows.layer(index));
             out.resize(rows.len() * table.codec.row_bytes(), 0);
-            let batch = Batch { layer, rows };
+            let batch = Batch::new(layer, rows);
             if chunk.len() == 1 {
                 singles.time(|| store.lookup(batch, &mut out))?;
             } else {

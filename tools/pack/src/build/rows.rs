@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use engram_checkpoint::{Checkpoint, SourceTable};
-use engram_format::Plane;
+use engram_format::{Plane, RowId};
 use engram_io::{PreadReader, ReadAt};
 
 /// Reads consecutive rows of one table, a buffer at a time.
@@ -76,22 +76,12 @@ fn read_plane(
     mut row: u64,
     mut out: &mut [u8],
 ) -> Result<()> {
-    let first = plane
-        .segments
-        .partition_point(|segment| segment.first_row + segment.row_count <= row);
-    for segment in &plane.segments[first..] {
-        if out.is_empty() {
-            break;
-        }
-        let skipped = row - segment.first_row;
-        let wanted = out.len() as u64 / plane.row_bytes;
-        let rows = wanted.min(segment.row_count - skipped);
-        let (now, rest) = out.split_at_mut(usize::try_from(rows * plane.row_bytes)?);
-        let file = &files[segment.source as usize];
-        file.read_at(segment.offset + skipped * plane.row_bytes, now)?;
+    while !out.is_empty() {
+        let (extent, rows) = plane.extent_of_rows(RowId(row), out.len() as u64 / plane.row_bytes);
+        let (now, rest) = out.split_at_mut(extent.len);
+        files[extent.file as usize].read_at(extent.offset, now)?;
         out = rest;
         row += rows;
     }
-    assert!(out.is_empty(), "the segments cover every row of the table");
     Ok(())
 }

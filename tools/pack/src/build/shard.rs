@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use engram_checkpoint::{Checkpoint, SourceTable};
 use engram_format::{
-    Column, Digester, FormatError, HEADER_BYTES, NanPlace, RecordLayout, RowCodec, RowId,
+    Column, Digester, FormatError, HEADER_BYTES, LayerId, NanPlace, RecordLayout, RowCodec, RowId,
     SEAL_BYTES, ShardDigests, ShardHeader, seal, shard_path,
 };
 use engram_io::{NewFile, PreadReader, ReadAt};
@@ -131,7 +131,13 @@ impl ShardJob<'_> {
 }
 
 /// Lays `rows` out as records in whole groups.
-fn lay_out(layout: &RecordLayout, layer: u32, first: RowId, rows: &[u8], records: &mut Vec<u8>) {
+fn lay_out(
+    layout: &RecordLayout,
+    layer: LayerId,
+    first: RowId,
+    rows: &[u8],
+    records: &mut Vec<u8>,
+) {
     let row_bytes = layout.row_bytes();
     let groups = (rows.len() / row_bytes).div_ceil(layout.group_records());
     records.clear();

@@ -1,7 +1,7 @@
 use std::{fs::File, os::unix::fs::FileExt, path::Path, process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result, ensure};
-use engram::{Batch, Config, PresetName, Reader, RowId, RowIds, Sequence, Store};
+use engram::{Batch, Config, LayerId, PresetName, Reader, RowId, RowIds, Sequence, Store};
 use engram_checkpoint::{Checkpoint, TensorFiles};
 use engram_pack::{BuildOptions, SynthOptions, VerifyOptions, build, synth, verify};
 
@@ -100,15 +100,12 @@ fn look_up(checkpoint: &Path, pack: &Path) -> Result<usize> {
         let mut reading = 0.0;
         for (index, layer) in store.scheme().layers.iter().enumerate() {
             let ids = rows.layer(index);
-            let mut found = vec![0; ids.len() * store.codec(layer.layer)?.row_bytes()];
-            let batch = Batch {
-                layer: layer.layer,
-                rows: ids,
-            };
+            let mut found = vec![0; ids.len() * store.codec(layer.id)?.row_bytes()];
+            let batch = Batch::new(layer.id, ids);
             let start = Instant::now();
             store.lookup(batch, &mut found)?;
             reading += start.elapsed().as_secs_f64();
-            compare(checkpoint, layer.layer, ids, &found)?;
+            compare(checkpoint, layer.id, ids, &found)?;
             looked_up += ids.len();
         }
         say!(
@@ -124,7 +121,7 @@ fn look_up(checkpoint: &Path, pack: &Path) -> Result<usize> {
 }
 
 /// Compares rows with the checkpoint's tensors, read here without any of the pack's machinery.
-fn compare(checkpoint: &Path, layer: u32, ids: &[RowId], found: &[u8]) -> Result<()> {
+fn compare(checkpoint: &Path, layer: LayerId, ids: &[RowId], found: &[u8]) -> Result<()> {
     let files = TensorFiles::open(checkpoint)?;
     let values = files.get(&format!("layers.{layer}.engram.embed.weight"))?;
     let scales = files.get(&format!("layers.{layer}.engram.embed.scale"))?;

@@ -2,7 +2,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use clap::ValueEnum;
-use engram::{Batch, Config, Reader, RowId, Store};
+use engram::{Batch, Config, LayerId, Reader, RowId, Store};
 
 /// Print one row
 #[derive(clap::Args)]
@@ -11,7 +11,7 @@ pub(crate) struct Args {
     pack: PathBuf,
     /// The model's layer id
     #[arg(long, value_name = "L")]
-    layer: u32,
+    layer: LayerId,
     /// Row id in the layer's table
     #[arg(long, value_name = "R")]
     row: u64,
@@ -31,10 +31,8 @@ impl Args {
         let store = Store::open(&self.pack, Config::new().reader(Reader::Pread))?;
         let codec = store.codec(self.layer)?;
         let mut row = vec![0; codec.row_bytes()];
-        let batch = Batch {
-            layer: self.layer,
-            rows: &[RowId(self.row)],
-        };
+        let rows = [RowId(self.row)];
+        let batch = Batch::new(self.layer, &rows);
         store.lookup(batch, &mut row)?;
         match self.form {
             Form::Hex => say!(

@@ -1,7 +1,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, ensure};
-use engram::{DEAD, Hasher, PresetName, RowId, RowIds, Sequence, read_hasher};
+use engram::{DEAD, Hasher, LayerId, PresetName, RowId, RowIds, Sequence, read_hasher};
 use engram_checkpoint::builtin_token_map;
 use serde_json::json;
 
@@ -49,11 +49,11 @@ impl Args {
         let mut rows = RowIds::new();
         hasher.extend(&mut Sequence::new(), &tokens, &mut rows)?;
 
-        let layers: Vec<u32> = hasher
+        let layers: Vec<LayerId> = hasher
             .scheme()
             .layers
             .iter()
-            .map(|layer| layer.layer)
+            .map(|layer| layer.id)
             .collect();
         let rows: Vec<Vec<&[RowId]>> = (0..rows.positions())
             .map(|position| {

@@ -42,11 +42,8 @@ pub(super) fn verify_samples(
 fn verify_sample(store: &Store, table: &Table, sample: Sample, findings: &mut Findings) {
     let row = RowId(sample.row);
     let mut bytes = vec![0; table.codec.row_bytes()];
-    let batch = Batch {
-        layer: table.layer,
-        rows: &[row],
-    };
-    let what = match store.lookup(batch, &mut bytes) {
+    let rows = [row];
+    let what = match store.lookup(Batch::new(table.layer, &rows), &mut bytes) {
         Ok(()) if seal(table.layer, row, &bytes) == sample.seal => None,
         Ok(()) => Some("the row differs from when the checkpoint was attached".into()),
         Err(error) => Some(error.to_string()),
@@ -54,14 +51,13 @@ fn verify_sample(store: &Store, table: &Table, sample: Sample, findings: &mut Fi
     findings.records += 1;
     findings.bytes += bytes.len() as u64;
     if let Some(what) = what {
-        let plane = &table.planes[0];
-        let segment = plane.segment_of(row);
+        let extent = table.planes[0].extent(row);
         let sources = &store.manifest().sources;
         findings.damage.push(Damage {
-            file: sources[segment.source as usize].name.clone(),
+            file: sources[extent.file as usize].name.clone(),
             row: Some(row.0),
             records: 1,
-            offset: segment.offset + (row.0 - segment.first_row) * plane.row_bytes,
+            offset: extent.offset,
             what,
         });
     }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 use engram_format::{
-    Column, Digester, HEADER_BYTES, RecordLayout, RowId, SEAL_BYTES, Table, seal, shard_path,
+    Column, Digester, HEADER_BYTES, LayerId, RecordLayout, RowId, SEAL_BYTES, Table, seal,
+    shard_path,
 };
 use engram_io::{PreadReader, ReadAt};
 
@@ -219,7 +220,12 @@ impl Scan<'_> {
     }
 }
 
-fn check_record(layout: &RecordLayout, layer: u32, row: RowId, record: &[u8]) -> Option<String> {
+fn check_record(
+    layout: &RecordLayout,
+    layer: LayerId,
+    row: RowId,
+    record: &[u8],
+) -> Option<String> {
     let (bytes, rest) = record.split_at(layout.row_bytes());
     let (padding, stored) = rest.split_at(rest.len() - SEAL_BYTES);
     if seal(layer, row, bytes).to_le_bytes() != stored {

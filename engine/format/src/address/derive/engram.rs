@@ -3,6 +3,7 @@
 use super::common::{LAYER_SEED_STEP, half_range, validated};
 use crate::{
     address::{
+        LayerId,
         pcg64::Pcg64,
         primes::PrimePool,
         scheme::{BUCKET_LIMIT, HashRule, LayerScheme, Scheme, check_dimensions, check_range},
@@ -64,7 +65,7 @@ impl EngramParameters {
                 .flat_map(|&start| pool.take(start, self.heads as usize))
                 .collect();
             LayerScheme {
-                layer,
+                id: LayerId(layer),
                 hash: HashRule::XorMultiply { multipliers },
                 row_count: buckets.iter().sum(),
                 buckets,

@@ -2,9 +2,12 @@
 
 use super::common::validated;
 use crate::{
-    address::scheme::{
-        BUCKET_LIMIT, Boundary, BoundaryRule, HashRule, LayerScheme, Scheme, check_dimensions,
-        check_range,
+    address::{
+        LayerId,
+        scheme::{
+            BUCKET_LIMIT, Boundary, BoundaryRule, HashRule, LayerScheme, Scheme, check_dimensions,
+            check_range,
+        },
     },
     error::SchemeError,
 };
@@ -49,7 +52,7 @@ impl LongCatParameters {
             max_order: self.max_order,
             heads: self.heads,
             layers: vec![LayerScheme {
-                layer: 0,
+                id: LayerId(0),
                 hash: HashRule::Polynomial {
                     base: self.vocab_size.into(),
                 },

@@ -3,6 +3,7 @@
 use super::common::{LAYER_SEED_STEP, half_range, validated};
 use crate::{
     address::{
+        LayerId,
         primes::PrimePool,
         scheme::{
             BUCKET_LIMIT, Boundary, BoundaryRule, HashRule, LayerScheme, Scheme, check_dimensions,
@@ -56,7 +57,7 @@ impl QwenParameters {
             let multipliers = draws.map(|draw| 2 * (draw % half) + 1);
             let buckets = pool.take(self.bucket_start, columns);
             LayerScheme {
-                layer,
+                id: LayerId(layer),
                 hash: HashRule::XorMultiply {
                     multipliers: multipliers.take(self.max_order as usize).collect(),
                 },
