@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::address::LayerId;
+use crate::ids::LayerId;
 
 /// An addressing scheme that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

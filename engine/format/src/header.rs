@@ -2,10 +2,11 @@
 
 use crate::{
     FORMAT_VERSION,
-    address::{Column, LayerId},
+    address::Column,
     codec::RowCodec,
     digest::{Digest, ShardDigests},
     error::FormatError,
+    ids::LayerId,
     layout::{HEADER_BYTES, RecordLayout},
 };
 use xxhash_rust::xxh3::xxh3_64;

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     FORMAT_VERSION,
-    address::{Column, LayerId, RowId, Scheme},
+    address::{Column, Scheme},
     codec::RowCodec,
     digest::{Digest, Digester, ShardDigests},
     error::FormatError,
     extent::Extent,
     header::ShardHeader,
+    ids::{LayerId, RowId},
     layout::RecordLayout,
 };
 pub(crate) use canonical::canonical;
@@ -33,12 +34,12 @@ pub const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 
 const FORMAT: &str = "engram-pack";
 
-/// Everything there is to know of a pack but the rows.
+/// Everything that a pack says of itself, apart from the rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// How tokens address rows.
     pub scheme: Scheme,
-    /// The token map file, where the scheme hashes compressed ids.
+    /// The token map file, if the scheme hashes compressed ids.
     pub token_map: Option<TokenMapFile>,
     /// Where the rows lie.
     pub storage: Storage,
@@ -100,7 +101,7 @@ pub struct Table {
     pub samples: Vec<Sample>,
 }
 
-/// The bytes that one kind of tensor contributes to each row.
+/// The part of each row that comes from one kind of tensor: the values, or the scales.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plane {

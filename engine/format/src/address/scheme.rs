@@ -4,8 +4,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use super::LayerId;
-use crate::error::SchemeError;
+use crate::{error::SchemeError, ids::LayerId};
 
 /// The largest n-gram order that a scheme may use.
 pub const MAX_ORDER: usize = 8;

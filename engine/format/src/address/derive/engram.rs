@@ -3,12 +3,12 @@
 use super::common::{LAYER_SEED_STEP, half_range, validated};
 use crate::{
     address::{
-        LayerId,
         pcg64::Pcg64,
         primes::PrimePool,
         scheme::{BUCKET_LIMIT, HashRule, LayerScheme, Scheme, check_dimensions, check_range},
     },
     error::SchemeError,
+    ids::LayerId,
 };
 
 /// Engram as its authors define it: the demo of January 2026 and DeepSeek-V4.1-Flash.

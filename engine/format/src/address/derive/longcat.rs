@@ -2,14 +2,12 @@
 
 use super::common::validated;
 use crate::{
-    address::{
-        LayerId,
-        scheme::{
-            BUCKET_LIMIT, Boundary, BoundaryRule, HashRule, LayerScheme, Scheme, check_dimensions,
-            check_range,
-        },
+    address::scheme::{
+        BUCKET_LIMIT, Boundary, BoundaryRule, HashRule, LayerScheme, Scheme, check_dimensions,
+        check_range,
     },
     error::SchemeError,
+    ids::LayerId,
 };
 
 /// The n-gram input embedding of LongCat-Flash-Lite: polynomial hashes modulo consecutive odd sizes.

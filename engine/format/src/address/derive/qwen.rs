@@ -3,7 +3,6 @@
 use super::common::{LAYER_SEED_STEP, half_range, validated};
 use crate::{
     address::{
-        LayerId,
         primes::PrimePool,
         scheme::{
             BUCKET_LIMIT, Boundary, BoundaryRule, HashRule, LayerScheme, Scheme, check_dimensions,
@@ -12,6 +11,7 @@ use crate::{
         splitmix64,
     },
     error::SchemeError,
+    ids::LayerId,
 };
 
 /// The n-gram embedding of Qwen3.8-Flash-Next (`qwen4_exp`): raw ids, splitmix64, one bucket start.
