@@ -31,8 +31,8 @@ impl fmt::Display for RowId {
     }
 }
 
-/// The model's 0-based id of a layer that has a table. It is not an index: a model whose layers 1 and 14 have tables has
-/// the ids 1 and 14.
+/// The model's 0-based id of a layer that has a table. It is not an index: a model whose layers 1 and 14 have tables
+/// has the ids 1 and 14.
 #[derive(
     Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -37,7 +37,7 @@ pub struct DemoConfig {
 
 impl DemoConfig {
     pub(super) fn published() -> Self {
-        let scheme = EngramParameters::demo_v1();
+        let scheme = EngramParameters::engram_demo_v1();
         Self {
             layers: scheme.layers,
             bucket_starts: scheme.bucket_starts,

@@ -29,7 +29,7 @@ pub struct LongCatConfig {
 
 impl LongCatConfig {
     pub(super) fn published() -> Self {
-        let scheme = LongCatParameters::flash_lite();
+        let scheme = LongCatParameters::longcat_flash_lite();
         Self {
             max_order: scheme.max_order,
             heads: scheme.heads,

@@ -44,7 +44,7 @@ pub struct QwenConfig {
 
 impl QwenConfig {
     pub(super) fn published() -> Self {
-        let scheme = QwenParameters::flash_next_38();
+        let scheme = QwenParameters::qwen38_flash_next();
         Self {
             one_based_layers: scheme.layers.iter().map(|layer| layer + 1).collect(),
             embed_width: 2_560,

@@ -1,4 +1,4 @@
-//! The published models: their names, and the parameters that follow from no file. Nothing else tells them.
+//! The published models: their names and the parameters of their schemes, which stand here alone.
 
 use super::{
     derive::{EngramParameters, LongCatParameters, QwenParameters},
@@ -42,18 +42,18 @@ impl PresetName {
     #[expect(clippy::missing_panics_doc, reason = "a test derives all of them")]
     pub fn scheme(self) -> Scheme {
         let scheme = match self {
-            Self::EngramDemoV1 => EngramParameters::demo_v1().scheme(),
+            Self::EngramDemoV1 => EngramParameters::engram_demo_v1().scheme(),
             Self::DeepSeekV41Flash => EngramParameters::deepseek_v41_flash().scheme(),
-            Self::Qwen38FlashNext => QwenParameters::flash_next_38().scheme(),
-            Self::LongCatFlashLite => LongCatParameters::flash_lite().scheme(),
+            Self::Qwen38FlashNext => QwenParameters::qwen38_flash_next().scheme(),
+            Self::LongCatFlashLite => LongCatParameters::longcat_flash_lite().scheme(),
         };
         scheme.expect("published parameters are valid")
     }
 }
 
 impl EngramParameters {
-    /// Those of `engram_demo_v1`.
-    pub fn demo_v1() -> Self {
+    /// The parameters of `engram_demo_v1`.
+    pub fn engram_demo_v1() -> Self {
         Self {
             name: PresetName::EngramDemoV1.as_str().into(),
             layers: vec![1, 15],
@@ -65,7 +65,7 @@ impl EngramParameters {
         }
     }
 
-    /// Those of DeepSeek-V4.1-Flash.
+    /// The parameters of DeepSeek-V4.1-Flash.
     pub fn deepseek_v41_flash() -> Self {
         Self {
             name: PresetName::DeepSeekV41Flash.as_str().into(),
@@ -80,8 +80,8 @@ impl EngramParameters {
 }
 
 impl QwenParameters {
-    /// Those of Qwen3.8-Flash-Next.
-    pub fn flash_next_38() -> Self {
+    /// The parameters of Qwen3.8-Flash-Next.
+    pub fn qwen38_flash_next() -> Self {
         Self {
             name: PresetName::Qwen38FlashNext.as_str().into(),
             layers: vec![1],
@@ -97,8 +97,8 @@ impl QwenParameters {
 }
 
 impl LongCatParameters {
-    /// Those of LongCat-Flash-Lite.
-    pub fn flash_lite() -> Self {
+    /// The parameters of LongCat-Flash-Lite.
+    pub fn longcat_flash_lite() -> Self {
         Self {
             name: PresetName::LongCatFlashLite.as_str().into(),
             max_order: 4,
