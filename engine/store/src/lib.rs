@@ -30,8 +30,8 @@ mod ticket;
 pub use config::{Config, Reader, Resident};
 pub use engram_format::{
     AddressError, Batch, Column, DEAD, FormatError, HEADER_BYTES, Hasher, LayerId, Manifest,
-    NGrams, OrderCounts, PresetName, Profile, RecordLayout, Request, RowCodec, RowId, RowIds,
-    Scheme, SchemeError, Sequence, Storage, TokenMap, bf16, f16,
+    NGrams, OrderCounts, Profile, RecordLayout, Request, RowCodec, RowId, RowIds, Scheme,
+    SchemeError, SchemeName, Sequence, Storage, TokenMap, bf16, f16,
 };
 pub use engram_io::{IoError, QueueKind, RowBuffer, RowMemory};
 pub use error::{LookupError, OpenError};

@@ -4,7 +4,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use engram::{PresetName, Sequence, read_hasher};
+use engram::{SchemeName, Sequence, read_hasher};
 use engram_checkpoint::Checkpoint;
 use engram_format::ProfileCounter;
 use engram_pack::{BuildOptions, SynthOptions, build, read_trace, synth};
@@ -39,7 +39,7 @@ fn prepared() -> tempfile::TempDir {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();
     let options = SynthOptions {
-        preset: PresetName::DeepSeekV41Flash,
+        scheme: SchemeName::DeepSeekV41Flash,
         scale: 100_000,
         seed: 1,
         tokenizer: None,

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{Tensor, safetensors};
-use engram::PresetName;
+use engram::SchemeName;
 use engram_checkpoint::{CONFIG_FILE, Family, TOKENIZER_FILE, read_json, read_token_map};
 use engram_model::{Config, Model};
 use engram_pack::write_checkpoint;
@@ -59,7 +59,7 @@ pub(crate) fn synth(tokenizer: &Path, sizes: &Sizes, seed: u64, out: &Path) -> R
     let map = read_token_map(out, Some(tokenizer))?;
     let vocab_size = map.ids().len();
     let classes = map.ids().iter().max().map_or(0, |&id| id + 1);
-    let mut family = Family::preset(PresetName::DeepSeekV41Flash).scaled_down(sizes.scale);
+    let mut family = Family::published(SchemeName::DeepSeekV41Flash).scaled_down(sizes.scale);
     if let Family::DeepSeek(config) = &mut family {
         config.hidden_size = sizes.hidden;
         config.layers = vec![1, u32::try_from(sizes.layers / 3)?];

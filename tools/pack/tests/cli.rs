@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use engram::PresetName;
+use engram::SchemeName;
 use engram_checkpoint::builtin_token_map;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -380,7 +380,7 @@ fn a_real_tokenizer_gives_the_rows_of_the_builtin_map() {
 fn synth_keeps_a_plain_token_map_under_its_own_name() {
     let folder = tempfile::tempdir().unwrap();
     let map = folder.path().join("my_map.u32le");
-    let builtin = builtin_token_map(PresetName::DeepSeekV41Flash).unwrap();
+    let builtin = builtin_token_map(SchemeName::DeepSeekV41Flash).unwrap();
     fs::write(&map, builtin.to_bytes()).unwrap();
     let [checkpoint, pack] = ["checkpoint", "pack"].map(|name| folder.path().join(name));
     let [checkpoint, pack, map] = [&checkpoint, &pack, &map].map(|path| path.to_str().unwrap());

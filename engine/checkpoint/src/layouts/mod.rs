@@ -10,7 +10,7 @@ mod table;
 
 use std::path::Path;
 
-use engram_format::{LayerId, PresetName, Scheme, SchemeError, TokenMap};
+use engram_format::{LayerId, Scheme, SchemeError, SchemeName, TokenMap};
 use serde_json::Value;
 
 use crate::{error::CheckpointError, files::read_json_up_to};
@@ -76,12 +76,12 @@ impl Family {
     }
 
     /// The published configuration of a known model.
-    pub fn preset(name: PresetName) -> Self {
+    pub fn published(name: SchemeName) -> Self {
         match name {
-            PresetName::EngramDemoV1 => Self::Demo(DemoConfig::published()),
-            PresetName::DeepSeekV41Flash => Self::DeepSeek(DeepSeekConfig::published()),
-            PresetName::Qwen38FlashNext => Self::Qwen(QwenConfig::published()),
-            PresetName::LongCatFlashLite => Self::LongCat(LongCatConfig::published()),
+            SchemeName::EngramDemoV1 => Self::Demo(DemoConfig::published()),
+            SchemeName::DeepSeekV41Flash => Self::DeepSeek(DeepSeekConfig::published()),
+            SchemeName::Qwen38FlashNext => Self::Qwen(QwenConfig::published()),
+            SchemeName::LongCatFlashLite => Self::LongCat(LongCatConfig::published()),
         }
     }
 
@@ -111,13 +111,13 @@ impl Family {
 
     /// Name of the scheme, after the first model of the family.
     pub fn name(&self) -> &'static str {
-        let preset = match self {
-            Self::Demo(_) => PresetName::EngramDemoV1,
-            Self::DeepSeek(_) => PresetName::DeepSeekV41Flash,
-            Self::Qwen(_) => PresetName::Qwen38FlashNext,
-            Self::LongCat(_) => PresetName::LongCatFlashLite,
+        let name = match self {
+            Self::Demo(_) => SchemeName::EngramDemoV1,
+            Self::DeepSeek(_) => SchemeName::DeepSeekV41Flash,
+            Self::Qwen(_) => SchemeName::Qwen38FlashNext,
+            Self::LongCat(_) => SchemeName::LongCatFlashLite,
         };
-        preset.as_str()
+        name.as_str()
     }
 
     fn required<'a>(&self, token_map: Option<&'a TokenMap>) -> Result<&'a TokenMap, SchemeError> {
@@ -186,12 +186,12 @@ mod tests {
 
     #[test]
     fn a_published_configuration_gives_the_published_scheme() {
-        for preset in PresetName::ALL {
-            let family = Family::preset(preset);
-            let scheme = family.scheme(builtin_token_map(preset).as_ref()).unwrap();
-            assert_eq!(scheme, preset.scheme());
+        for name in SchemeName::ALL {
+            let family = Family::published(name);
+            let scheme = family.scheme(builtin_token_map(name).as_ref()).unwrap();
+            assert_eq!(scheme, name.scheme());
             let read = Family::from_json(Path::new(CONFIG_FILE), &family.to_json(&scheme)).unwrap();
-            assert_eq!(read.scheme(builtin_token_map(preset).as_ref()), Ok(scheme));
+            assert_eq!(read.scheme(builtin_token_map(name).as_ref()), Ok(scheme));
         }
     }
 }

@@ -15,9 +15,9 @@ use crate::{
 /// A scheme made ready to hash. It never changes and can be shared between threads.
 ///
 /// ```
-/// use engram_format::{Hasher, PresetName, RowIds, Sequence};
+/// use engram_format::{Hasher, SchemeName, RowIds, Sequence};
 ///
-/// let hasher = Hasher::new(PresetName::LongCatFlashLite.scheme(), None)?;
+/// let hasher = Hasher::new(SchemeName::LongCatFlashLite.scheme(), None)?;
 /// let mut sequence = Sequence::new();
 /// let mut row_ids = RowIds::new();
 ///
@@ -56,8 +56,8 @@ pub struct Request<'a> {
 /// Row ids `[layer][position][column]`, in a buffer that is reused from call to call.
 ///
 /// ```
-/// # use engram_format::{Hasher, PresetName, RowIds, Sequence};
-/// # let scheme = PresetName::LongCatFlashLite.scheme();
+/// # use engram_format::{Hasher, SchemeName, RowIds, Sequence};
+/// # let scheme = SchemeName::LongCatFlashLite.scheme();
 /// let hasher = Hasher::new(scheme, None)?;
 /// let mut row_ids = RowIds::new();
 /// hasher.extend(&mut Sequence::new(), &[5, 6, 7], &mut row_ids)?;

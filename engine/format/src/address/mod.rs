@@ -25,7 +25,7 @@ pub use batch::{Batch, NGrams};
 pub use derive::{EngramParameters, LongCatParameters, QwenParameters};
 pub(crate) use divisor::Divisor;
 pub use hasher::{Hasher, Request, RowIds};
-pub use published::PresetName;
+pub use published::SchemeName;
 pub use scheme::{Boundary, BoundaryRule, Column, HashRule, LayerScheme, MAX_ORDER, Scheme};
 pub use sequence::{DEAD, Sequence};
 pub use token_map::{MAX_TOKEN_MAP_ENTRIES, TokenMap};

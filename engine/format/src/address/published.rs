@@ -8,7 +8,7 @@ use crate::error::SchemeError;
 
 /// The models whose scheme is known by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PresetName {
+pub enum SchemeName {
     /// `engram_demo_v1`, the authors' demo.
     EngramDemoV1,
     /// DeepSeek-V4.1-Flash.
@@ -19,7 +19,7 @@ pub enum PresetName {
     LongCatFlashLite,
 }
 
-impl PresetName {
+impl SchemeName {
     /// All of them.
     pub const ALL: [Self; 4] = [
         Self::EngramDemoV1,
@@ -55,7 +55,7 @@ impl EngramParameters {
     /// The parameters of `engram_demo_v1`.
     pub fn engram_demo_v1() -> Self {
         Self {
-            name: PresetName::EngramDemoV1.as_str().into(),
+            name: SchemeName::EngramDemoV1.as_str().into(),
             layers: vec![1, 15],
             heads: 8,
             bucket_starts: vec![646_400; 2],
@@ -68,7 +68,7 @@ impl EngramParameters {
     /// The parameters of DeepSeek-V4.1-Flash.
     pub fn deepseek_v41_flash() -> Self {
         Self {
-            name: PresetName::DeepSeekV41Flash.as_str().into(),
+            name: SchemeName::DeepSeekV41Flash.as_str().into(),
             layers: vec![1, 14],
             heads: 8,
             bucket_starts: vec![16_000_000; 3],
@@ -83,7 +83,7 @@ impl QwenParameters {
     /// The parameters of Qwen3.8-Flash-Next.
     pub fn qwen38_flash_next() -> Self {
         Self {
-            name: PresetName::Qwen38FlashNext.as_str().into(),
+            name: SchemeName::Qwen38FlashNext.as_str().into(),
             layers: vec![1],
             max_order: 3,
             heads: 8,
@@ -100,7 +100,7 @@ impl LongCatParameters {
     /// The parameters of LongCat-Flash-Lite.
     pub fn longcat_flash_lite() -> Self {
         Self {
-            name: PresetName::LongCatFlashLite.as_str().into(),
+            name: SchemeName::LongCatFlashLite.as_str().into(),
             max_order: 4,
             heads: 4,
             bucket_base: 78 * 131_072,
@@ -110,13 +110,13 @@ impl LongCatParameters {
     }
 }
 
-impl std::str::FromStr for PresetName {
+impl std::str::FromStr for SchemeName {
     type Err = SchemeError;
 
     fn from_str(name: &str) -> Result<Self, SchemeError> {
         Self::ALL
             .into_iter()
-            .find(|preset| preset.as_str() == name)
+            .find(|known| known.as_str() == name)
             .ok_or_else(|| SchemeError::UnknownName {
                 name: name.into(),
                 known: Self::ALL.map(Self::as_str).join(", "),

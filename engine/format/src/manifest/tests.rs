@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::address::{EngramParameters, PresetName};
+use crate::address::{EngramParameters, SchemeName};
 
 fn manifest() -> Manifest {
     let scheme = EngramParameters {
@@ -75,11 +75,11 @@ fn refusal(text: &str) -> String {
 fn a_manifest_survives_its_text() {
     let text = manifest().to_text();
     assert_eq!(Manifest::from_text(text.as_bytes()).unwrap(), manifest());
-    for preset in PresetName::ALL {
-        let scheme = serde_json::to_string(&preset.scheme()).unwrap();
+    for name in SchemeName::ALL {
+        let scheme = serde_json::to_string(&name.scheme()).unwrap();
         assert_eq!(
             serde_json::from_str::<Scheme>(&scheme).unwrap(),
-            preset.scheme()
+            name.scheme()
         );
     }
 }

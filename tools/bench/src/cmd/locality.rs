@@ -10,7 +10,7 @@ use crate::{
     report, trace,
 };
 use anyhow::{Context, Result};
-use engram::{Hasher, PresetName, RowId, RowIds, Sequence, read_hasher, read_profile};
+use engram::{Hasher, RowId, RowIds, SchemeName, Sequence, read_hasher, read_profile};
 use engram_checkpoint::builtin_token_map;
 use engram_format::WindowRules;
 use engram_pack::Texts;
@@ -34,7 +34,7 @@ pub(crate) struct Args {
         default_value = "deepseek-v4.1-flash",
         conflicts_with = "pack"
     )]
-    scheme: PresetName,
+    scheme: SchemeName,
     /// Addressing of a pack
     #[arg(long)]
     pack: Option<PathBuf>,

@@ -1,7 +1,7 @@
 use std::{fs::File, os::unix::fs::FileExt, path::Path, process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result, ensure};
-use engram::{Batch, Config, LayerId, PresetName, Reader, RowId, RowIds, Sequence, Store};
+use engram::{Batch, Config, LayerId, Reader, RowId, RowIds, SchemeName, Sequence, Store};
 use engram_checkpoint::{Checkpoint, TensorFiles};
 use engram_pack::{BuildOptions, SynthOptions, VerifyOptions, build, synth, verify};
 
@@ -37,7 +37,7 @@ impl Args {
 
 fn make(checkpoint: &Path, pack: &Path) -> Result<()> {
     let options = SynthOptions {
-        preset: PresetName::DeepSeekV41Flash,
+        scheme: SchemeName::DeepSeekV41Flash,
         scale: SCALE,
         seed: 1,
         tokenizer: None,

@@ -1,7 +1,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use engram::PresetName;
+use engram::SchemeName;
 use engram_pack::{SynthOptions, synth};
 
 use crate::console::{print_json, progress_bar, rate, size};
@@ -11,7 +11,7 @@ use crate::console::{print_json, progress_bar, rate, size};
 pub(crate) struct Args {
     /// engram-demo-v1, deepseek-v4.1-flash, qwen3.8-flash-next or longcat-flash-lite
     #[arg(long, value_name = "NAME")]
-    scheme: PresetName,
+    scheme: SchemeName,
     /// How many times smaller the tables are
     #[arg(long, value_name = "N")]
     scale: u64,
@@ -32,7 +32,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let options = SynthOptions {
-            preset: self.scheme,
+            scheme: self.scheme,
             scale: self.scale,
             seed: self.seed,
             tokenizer: self.tokenizer,
