@@ -25,6 +25,7 @@ pub(super) fn check_dimensions(
     layers: usize,
 ) -> Result<(), SchemeError> {
     check_range("max_order", max_order, 2..=MAX_ORDER as u64)?;
+    check_range("heads", heads, 1..=MAX_COLUMNS)?;
     let columns = u64::from(heads) * u64::from(max_order - 1);
     check_range("columns", columns, 1..=MAX_COLUMNS)?;
     check_range("layers", layers as u64, 1..=MAX_LAYERS)

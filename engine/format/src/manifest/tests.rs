@@ -160,7 +160,7 @@ fn a_newer_version_is_refused_before_anything_else() {
 fn contradictions_under_a_valid_checksum_are_named() {
     type Edit = fn(&mut Manifest);
     let cases: [(Edit, &str); 16] = [
-        (|m| m.scheme.heads = 0, "columns is 0"),
+        (|m| m.scheme.heads = 0, "heads is 0"),
         (|m| m.scheme.max_order = 99, "max_order is 99"),
         (|m| m.scheme.fill = 99_092, "fill is 99092"),
         (|m| m.scheme.layers[1].id = LayerId(1), "layer is 1"),
