@@ -27,7 +27,7 @@ impl Device {
     /// too. The driver's library is loaded now; nothing else of CUDA is needed.
     ///
     /// # Errors
-    /// No driver, no such device, one that cannot read host memory, or a driver older than R570 (CUDA 12.8).
+    /// No driver, no such device, one that cannot read host memory, or a driver older than R525 (CUDA 12.0).
     pub fn cuda(ordinal: u32) -> Result<Self, DeviceError> {
         Ok(Self(Arc::new(Cuda::open(ordinal)?)))
     }

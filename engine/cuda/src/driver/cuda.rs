@@ -25,8 +25,8 @@ const LIBRARY: &str = if cfg!(windows) {
     "libcuda.so.1"
 };
 
-/// The oldest driver that has every function called here: `cuEventElapsedTime_v2` came with CUDA 12.8 (R570).
-const OLDEST: i32 = 12_080;
+/// The oldest driver that takes the kernels, whose PTX is of CUDA 12.0 (R525). It has every function called here.
+const OLDEST: i32 = 12_000;
 
 /// Threads of a block.
 const THREADS: u32 = 256;
@@ -85,10 +85,7 @@ impl Cuda {
         // SAFETY: the pointer is to a place for the result.
         let known = unsafe { sys::cuDriverGetVersion(&raw mut found) };
         known.result().map_err(failed("cuDriverGetVersion"))?;
-        if found < OLDEST {
-            let expected = OLDEST;
-            return Err(DeviceError::OldDriver { found, expected });
-        }
+        check_version(found)?;
         let count = result::device::get_count().map_err(failed("cuDeviceGetCount"))?;
         let count = u32::try_from(count).unwrap_or(0);
         if ordinal >= count {
@@ -180,6 +177,15 @@ impl Drop for Cuda {
             let _ = result::primary_ctx::release(self.device);
         }
     }
+}
+
+/// Refuses a driver that is too old, by the CUDA version that it reports.
+fn check_version(found: i32) -> Result<(), DeviceError> {
+    if found < OLDEST {
+        let expected = OLDEST;
+        return Err(DeviceError::OldDriver { found, expected });
+    }
+    Ok(())
 }
 
 fn stream_of(handle: Handle) -> sys::CUstream {
@@ -419,5 +425,18 @@ unsafe impl Driver for Cuda {
         let _here = self.enter();
         // SAFETY: the caller's promise.
         let _ = unsafe { result::graph::exec_destroy(graph as sys::CUgraphExec) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_from_r525_on_are_taken() {
+        assert!(check_version(11_080).is_err());
+        for taken in [12_000, 12_040, 12_080, 13_000] {
+            check_version(taken).unwrap();
+        }
     }
 }
