@@ -14,7 +14,7 @@ use std::{
 use candle_core::{DType, Device, Tensor};
 use engram::{Config, Reader, Resident, Store};
 use engram_checkpoint::Checkpoint;
-use engram_cuda::{Output, Ring, RingConfig};
+use engram_cuda::{Ring, RingConfig, ValueType};
 use engram_model::{Cache, Engram, Error, Generator, Memory, Model, Options, Sampling};
 use engram_pack::attach;
 use engram_tests::{READERS, make_pack};
@@ -174,9 +174,9 @@ fn logits_are_golden_and_bit_identical_from_every_tier() {
 }
 
 /// A ring for passes of all golden tokens, on the stand-in for a GPU.
-fn ring(store: &Arc<Store>, depth: usize, output: Output) -> Arc<Ring> {
+fn ring(store: &Arc<Store>, depth: usize, value_type: ValueType) -> Arc<Ring> {
     let rows = 3 * TOKENS * store.scheme().column_count();
-    let config = RingConfig::new(rows).depth(depth).output(output);
+    let config = RingConfig::new(rows).depth(depth).value_type(value_type);
     Arc::new(Ring::new(&engram_cuda::Device::host(), store.clone(), &config).unwrap())
 }
 
@@ -188,7 +188,7 @@ fn a_ring_brings_the_same_values() {
         let expected = bits(&golden.whole(&mut memory.session(golden.sequences())));
         for depth in [1, 2] {
             let store = Arc::new(Store::open(golden.pack(), direct()).unwrap());
-            let ring = ring(&store, depth, Output::F32);
+            let ring = ring(&store, depth, ValueType::F32);
             let engram = Engram::load(&golden.folder, store, &Device::Cpu).unwrap();
             let engram = engram.through(ring.clone()).unwrap();
             let logits = golden.whole(&mut engram.session(golden.sequences()));
@@ -206,8 +206,8 @@ fn a_ring_brings_the_same_values() {
             golden.pass(&[2, 3, 4], &mut cache, &mut session);
             cache.truncate(0, 6);
             golden.pass(&[3, 0, 1], &mut cache, &mut session);
-            let passes: u64 = ring.metrics().iter().map(|lane| lane.passes).sum();
-            let refused: u64 = ring.metrics().iter().map(|lane| lane.refused).sum();
+            let passes: u64 = ring.metrics().iter().map(|layer| layer.passes).sum();
+            let refused: u64 = ring.metrics().iter().map(|layer| layer.refused).sum();
             assert!(passes >= 4, "{name}: {passes} passes by way of the ring");
             assert_eq!(refused > 0, depth == 1, "{name}: {refused} refused");
         }
@@ -221,16 +221,16 @@ fn a_ring_of_another_kind_is_refused() {
     let load =
         |store: &Arc<Store>| Engram::load(&golden.folder, store.clone(), &Device::Cpu).unwrap();
     let refused = load(&store)
-        .through(ring(&store, 1, Output::Bf16))
+        .through(ring(&store, 1, ValueType::Bf16))
         .unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the ring: the output is Bf16, expected F32"
+        "the ring: the value type is Bf16, expected F32"
     );
     // Even over the same pack: another open store could be of anything.
     let other = Arc::new(Store::open(golden.pack(), direct()).unwrap());
     let refused = load(&store)
-        .through(ring(&other, 1, Output::F32))
+        .through(ring(&other, 1, ValueType::F32))
         .unwrap_err();
     assert_eq!(
         refused.to_string(),

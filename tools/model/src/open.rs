@@ -91,7 +91,7 @@ impl ModelArgs {
             let gpu = engram_cuda::Device::cuda(u32::try_from(number)?)?;
             let rows = RING_TOKENS * store.scheme().column_count();
             // Two passes of a prompt are on their way, the one that is computed and the next.
-            let config = engram_cuda::RingConfig::new(rows).output(engram_cuda::Output::F32);
+            let config = engram_cuda::RingConfig::new(rows).value_type(engram_cuda::ValueType::F32);
             let ring = engram_cuda::Ring::new(&gpu, store, &config)?;
             return Ok(engram.through(Arc::new(ring))?);
         }

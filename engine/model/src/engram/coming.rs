@@ -79,7 +79,7 @@ impl Coming {
         match self {
             Self::Store(ticket) => ticket.is_done(),
             #[cfg(feature = "ring")]
-            Self::Ring(staged) => staged.is_there(),
+            Self::Ring(staged) => staged.is_fetched(),
         }
     }
 

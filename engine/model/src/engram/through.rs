@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use engram::RowId;
-use engram_cuda::{Output, Ring, Staged, Stream};
+use engram_cuda::{Ring, Staged, Stream, ValueType};
 
 use super::Engram;
 use crate::Error;
@@ -19,8 +19,8 @@ pub(super) struct Through {
 
 impl Engram {
     /// Takes rows by way of `ring` from now on, which decodes them on its device: on the GPU that the blocks are on, or,
-    /// where they are on the processor, on any. While it is full, since passes are announced before they are computed, and
-    /// where a pass has more rows than it has room for, rows come from the store and the processor decodes them.
+    /// where they are on the processor, on any. Rows come from the store, and the processor decodes them, while the ring
+    /// is full, since passes are announced before they are computed, and where a pass has more rows than it has room for.
     ///
     /// How long rows of a ring took to come is not measured: they do not count in
     /// [`RowTimes::fetched`](super::RowTimes::fetched).
@@ -38,12 +38,12 @@ impl Engram {
         if !Arc::ptr_eq(ring.store(), &self.store) {
             return fault("the store", "another".into(), "the blocks' own");
         }
-        if ring.output() != Output::F32 {
-            return fault("the output", format!("{:?}", ring.output()), "F32");
+        if ring.value_type() != ValueType::F32 {
+            return fault("the value type", format!("{:?}", ring.value_type()), "F32");
         }
         let stream = match &self.device {
             #[cfg(feature = "cuda")]
-            Device::Cuda(cuda) => Stream::of_cudarc(ring.device(), cuda.cuda_stream())?,
+            Device::Cuda(cuda) => Stream::from_cudarc(ring.device(), cuda.cuda_stream())?,
             _ => ring.device().stream(0)?,
         };
         self.through = Some(Through {
@@ -58,7 +58,7 @@ impl Engram {
 impl Through {
     /// None, if the ring is full, or too small.
     pub(super) fn ask(&self, layer: u32, rows: &[RowId]) -> Result<Option<Staged>, Error> {
-        if rows.len() > self.ring.rows() {
+        if rows.len() > self.ring.max_rows() {
             return Ok(None);
         }
         Ok(self.ring.stage(layer, rows)?)
@@ -85,10 +85,10 @@ impl Through {
     fn on_gpu(&self, staged: Staged, cuda: &candle_core::CudaDevice) -> Result<Tensor, Error> {
         use candle_core::{CudaStorage, Storage, op::BackpropOp};
 
-        let count = staged.rows() * staged.port().codec().width();
+        let count = staged.row_count() * staged.output_slot().codec().width();
         let mut values = cuda.alloc_zeros::<f32>(count)?;
-        let consumed = staged.consume_on(&self.stream, |port| {
-            port.copy_to_slice_on(&self.stream, &mut values)
+        let consumed = staged.consume_on(&self.stream, |slot| {
+            slot.copy_to_slice_on(&self.stream, &mut values)
         });
         let (copied, outcome) = consumed?;
         copied?;

@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use engram::{Config, Reader, Request, RowIds, Sequence, Store};
-use engram_cuda::{Device, DeviceMemory, Output, Ring, RingConfig, Staged, Stream};
+use engram_cuda::{Device, DeviceMemory, Ring, RingConfig, Staged, Stream, ValueType};
 use serde::Serialize;
 
 use crate::{
@@ -194,9 +194,9 @@ impl Args {
 impl<'a> Model<'a> {
     fn new(args: &'a Args, device: &Device, store: &'a Arc<Store>) -> Result<Self> {
         let rows = args.sequences * store.scheme().column_count();
-        let config = RingConfig::new(rows).depth(2).output(Output::Bf16);
+        let config = RingConfig::new(rows).depth(2).value_type(ValueType::Bf16);
         let inputs = store.scheme().layers.iter().map(|layer| {
-            let bytes = rows * store.codec(layer.layer)?.width() * Output::Bf16.bytes();
+            let bytes = rows * store.codec(layer.layer)?.width() * ValueType::Bf16.bytes();
             Ok((layer.layer, Arc::new(device.memory(bytes)?)))
         });
         Ok(Self {
@@ -247,7 +247,7 @@ impl<'a> Model<'a> {
                 let input = &self.inputs[index].1;
                 let staged = staged[index].take().expect("each block comes once");
                 let (copied, outcome) =
-                    staged.consume_on(&self.stream, |port| port.copy_on(&self.stream, input))?;
+                    staged.consume_on(&self.stream, |slot| slot.copy_on(&self.stream, input))?;
                 copied?;
                 outcomes.push(outcome);
             }

@@ -4,10 +4,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use engram::{Config, Reader, RowId, Store};
 use engram_cuda::{
-    Device, Gatherer, HotRows, MappedColumns, Output, Ring, RingConfig, Stream, Transfer,
+    Device, Gatherer, HotRows, MappedColumns, OutputSlot, Ring, RingConfig, Stopwatch, Stream,
+    Transfer, ValueType,
 };
 use serde::Serialize;
 
@@ -244,19 +245,20 @@ impl Pass {
             let room = wanted.len() * 2 * (row_bytes + 32);
             let hot = HotRows::load(device, store, layer, &wanted, room)?;
             ensure!(
-                wanted.iter().all(|&row| hot.holds(row)),
+                wanted.iter().all(|&row| hot.contains(row)),
                 "not all rows are hot"
             );
-            let new = |hot| Gatherer::new(device, mapped.clone(), hot, rows, Output::Bf16);
+            let new = |hot| Gatherer::new(device, mapped.clone(), hot, rows, ValueType::Bf16);
             Ok([new(None)?, new(Some(hot))?])
         });
+        let config = RingConfig::new(rows).depth(DEPTH).timed();
         Ok(Self {
             layer,
             bytes: rows * row_bytes,
             batches,
             stream: device.stream(0)?,
             transfer: Transfer::new(device, rows * row_bytes)?,
-            ring: Ring::new(device, store.clone(), &RingConfig::new(rows).depth(DEPTH))?,
+            ring: Ring::new(device, store.clone(), &config)?,
             gatherers: gatherers.transpose()?,
         })
     }
@@ -286,17 +288,16 @@ impl Pass {
         took.map(Some)
     }
 
-    /// Between marks before and after all passes.
+    /// From the first pass to the last, by the device's clock.
     fn on_device(
         &mut self,
         mut put: impl FnMut(&mut Self, usize) -> Result<()>,
     ) -> Result<Duration> {
-        let start = self.stream.mark()?;
+        let stopwatch = Stopwatch::start(&self.stream)?;
         for at in 0..self.batches.len() {
             put(self, at)?;
         }
-        let end = self.stream.mark()?;
-        Ok(start.until(&end)?)
+        Ok(stopwatch.stop(&self.stream)?)
     }
 
     /// From the first request until the last pass is consumed, and what the device took of it.
@@ -311,22 +312,27 @@ impl Pass {
                     None => std::thread::yield_now(),
                 }
             };
-            let (port, outcome) = staged.consume_on(&self.stream, Clone::clone)?;
-            outcomes.push((port, outcome));
+            let (slot, outcome) = staged.consume_on(&self.stream, Clone::clone)?;
+            outcomes.push((slot, outcome));
             // The oldest pass is done before its slot is used again, so its time can still be had.
             if outcomes.len() == DEPTH {
-                let (port, outcome) = outcomes.remove(0);
+                let (slot, outcome) = outcomes.remove(0);
                 outcome.wait()?;
-                on_device += port.device_time()?;
+                on_device += device_time(&slot)?;
             }
         }
-        for (port, outcome) in outcomes {
+        for (slot, outcome) in outcomes {
             outcome.wait()?;
-            on_device += port.device_time()?;
+            on_device += device_time(&slot)?;
         }
         self.stream.synchronize()?;
         Ok((start.elapsed(), on_device))
     }
+}
+
+fn device_time(slot: &OutputSlot) -> Result<Duration> {
+    let time = slot.device_time()?;
+    time.context("the ring is not timed")
 }
 
 fn gather(gatherer: &mut Gatherer, stream: &Stream, rows: &[RowId]) -> Result<()> {
