@@ -19,8 +19,8 @@ pub(crate) enum Timing {
     Untimed,
 }
 
-/// The work of a device is put in streams. A stream does its work in order, and different streams at once. Addresses are
-/// those of a unified address space: pinned host memory has one address for host and device.
+/// The work of a device is put in streams. A stream does its work in order, and different streams at once. Addresses
+/// are those of a unified address space: pinned host memory has one address for host and device.
 ///
 /// # Safety
 /// Allocated memory stays where it is until it is freed, and pinned memory is zeroed.

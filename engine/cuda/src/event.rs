@@ -36,8 +36,8 @@ impl Event {
         unsafe { self.device.driver().is_passed(self.handle) }
     }
 
-    /// Waits until both events have passed, and gives the time from this one to `end`, which is of the same device. Both
-    /// were made to be timed.
+    /// Waits until both events have passed, and gives the time from this one to `end`, which is of the same device.
+    /// Both were made to be timed.
     #[cfg(feature = "bench")]
     pub(crate) fn elapsed(&self, end: &Self) -> Result<std::time::Duration, DeviceError> {
         // SAFETY: both events are there until they are dropped.

@@ -133,8 +133,9 @@ impl Gatherer {
         let call = self.call(row_ids.len(), codec);
         let (from, to) = (pinned_ids.address(), memory.device_row_ids.address());
         let (number, bytes) = (self.passes + 1, size_of_val(row_ids));
-        // SAFETY: the stream keeps all memory. Nobody writes the ids until `copied` has this pass's number, and never if
-        // a call fails; the rest is used by streams alone, whose order is the caller's, and only bytes can come out wrong.
+        // SAFETY: the stream keeps all memory. Nobody writes the ids until `copied` has this pass's number, and never
+        // if a call fails; the rest is used by streams alone, whose order is the caller's, and only bytes can come out
+        // wrong.
         let put = stream.put([memory.clone() as Used], || unsafe {
             stream.copy(from, to, bytes)?;
             stream.write(&memory.copied, 0, number)?;

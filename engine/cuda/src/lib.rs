@@ -1,14 +1,14 @@
 //! Rows of Engram tables in the memory of a GPU.
 //!
 //! ```text
-//! Store --ticket--> pinned staging buffer --copy--> device rows --decode kernel--> values --> consumer's stream   Ring
-//! resident columns, registered <-----------read over the bus------ gather kernel                       MappedColumns
-//! hottest rows in device memory <---------------found by---------- either kernel                             HotRows
+//! Ring:          Store --ticket--> pinned buffer --copy--> device rows --decode kernel--> values --> consumer's stream
+//! MappedColumns: resident columns, registered <--read over the bus-- gather kernel
+//! HotRows:       hottest rows in device memory <--found by-- either kernel
 //! ```
 //!
-//! A [`Device`] is an NVIDIA GPU, whose driver is loaded when one is asked for, or a stand-in on the host that gives the
-//! same results to the bit. No CUDA toolkit is needed: the kernels are kept compiled as PTX (`kernels/rows.ptx`), which
-//! the driver finishes for the GPU at hand.
+//! A [`Device`] is an NVIDIA GPU, whose driver is loaded when one is asked for, or a stand-in on the host that gives
+//! the same results to the bit. No CUDA toolkit is needed: the kernels are kept compiled as PTX (`kernels/rows.ptx`),
+//! which the driver finishes for the GPU at hand.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -51,9 +51,9 @@ impl MappedColumns {
     /// stay in memory.
     ///
     /// # Errors
-    /// A layer without a table or without a resident column, a damaged record, columns of 2^32 rows or more, or a driver
-    /// that refuses: for want of memory that may be locked, because they are registered already, or, on some machines,
-    /// because they are shared and therefore mapped read-only.
+    /// A layer without a table or without a resident column, a damaged record, columns of 2^32 rows or more, or a
+    /// driver that refuses: for want of memory that may be locked, because they are registered already, or, on some
+    /// machines, because they are shared and therefore mapped read-only.
     pub fn register(
         device: &Device,
         store: &Arc<Store>,

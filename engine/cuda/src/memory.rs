@@ -106,8 +106,8 @@ impl PinnedMemory {
 
     /// The bytes, while no device uses them.
     pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
-        // SAFETY: so many initialised bytes, borrowed as long as this value. That no device uses them is for the callers
-        // in this crate to know, as their comments say.
+        // SAFETY: so many initialised bytes, borrowed as long as this value. That no device uses them is for the
+        // callers in this crate to know, as their comments say.
         unsafe { std::slice::from_raw_parts_mut(self.address.as_ptr().cast(), self.bytes) }
     }
 

@@ -4,20 +4,21 @@
 //!              hot, mapped: the device reads them in place
 //! row ids --stage--> addresses --------------------------+
 //!        |                                               v
-//!        +--unique--> Store::submit --> pinned buffer --copy--> device rows --decode--> values --> consumer's stream
-//!                     (ticket)          of the slot       in the layer's stream         of the slot
+//!        +--unique--> Store::submit --> pinned buffer --copy--> device rows --decode--> values --> consumer
+//!                     (ticket)          of the slot     in the layer's stream           of the slot
 //! ```
 //!
-//! Whoever stages a pass puts all its work in the layer's stream, which waits for rows by itself. When they have come, the
-//! host writes a word and calls nothing of the driver.
+//! Whoever stages a pass puts all its work in the layer's stream, which waits for rows by itself. When they have come,
+//! the host writes a word and calls nothing of the driver.
 //!
-//! Each layer has a stream, a thread that waits for tickets, and slots that passes use in turn, all with fixed addresses.
-//! The values of a slot belong to the layer's stream while a word is zero, and to the consumer's while it is one. Either
-//! stream waits for that by itself, so nobody waits on the host, and a captured graph can do it again and again.
+//! Each layer has a stream, a thread that waits for tickets, and slots that passes use in turn, all with fixed
+//! addresses. The values of a slot belong to the layer's stream while a word is zero, and to the consumer's while it
+//! is one. Either stream waits for that by itself, so nobody waits on the host, and a captured graph can do it again
+//! and again.
 //!
-//! A graph may be launched before the passes that it waits for are staged. Until they are, no thread may allocate or free
-//! memory of the same device, load kernels, or wait for the whole device: the driver may let that wait for the graph, and
-//! `stage` for that. A stream frees memory that was dropped while it used it; see [`Stream`](crate::Stream).
+//! A graph may be launched before the passes that it waits for are staged. Until they are, no thread may allocate or
+//! free memory of the same device, load kernels, or wait for the whole device: the driver may let that wait for the
+//! graph, and `stage` for that. A stream frees memory that was dropped while it used it; see [`Stream`](crate::Stream).
 
 mod config;
 mod fetcher;
@@ -53,8 +54,8 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// A ring between `store` and `device`. A slot takes, for each of `max_rows` rows, the bytes of a row and 8 of pinned
-    /// memory, and the same and the bytes of its values of device memory.
+    /// A ring between `store` and `device`. A slot takes, for each of `max_rows` rows, the bytes of a row and 8 of
+    /// pinned memory, and the same and the bytes of its values of device memory.
     ///
     /// # Errors
     /// A configuration without rows or passes or with more rows than a kernel can take, hot rows or columns of another
@@ -116,9 +117,9 @@ impl Ring {
         self.max_rows
     }
 
-    /// Begins to bring rows of `layer` to the device, in the order of `row_ids`, for the next pass: copies those in memory
-    /// to the staging buffer and asks the store for the others. Stage the layer that is needed first before others: its
-    /// reads are asked for first, and its kernels go before those of later layers.
+    /// Begins to bring rows of `layer` to the device, in the order of `row_ids`, for the next pass: copies those in
+    /// memory to the staging buffer and asks the store for the others. Stage the layer that is needed first before
+    /// others: its reads are asked for first, and its kernels go before those of later layers.
     ///
     /// Never waits. None if the next slot is in use; try again once the pass that has it has been consumed or dropped.
     /// After the first passes it allocates nothing but handles.

@@ -38,8 +38,8 @@ impl Device {
 
 /// Work of a device, done in order. Dropping a stream waits for its work.
 ///
-/// A stream keeps memory that its work uses. It lets go of it in [`Self::synchronize`], and, when it is given more work,
-/// of what events show to be done with.
+/// A stream keeps memory that its work uses. It lets go of it in [`Self::synchronize`], and, when it is given more
+/// work, of what events show to be done with.
 pub struct Stream {
     handle: Handle,
     device: Device,
@@ -61,8 +61,8 @@ impl Stream {
     /// A stream of somebody else, by the driver's handle (`CUstream`), such as PyTorch's current one.
     ///
     /// # Safety
-    /// `handle` is a stream in the primary context of `device`, and lives as long as this value, which waits for its work
-    /// when dropped. Whoever captures it does so by [`Self::capture`].
+    /// `handle` is a stream in the primary context of `device`, and lives as long as this value, which waits for its
+    /// work when dropped. Whoever captures it does so by [`Self::capture`].
     pub unsafe fn from_handle(device: &Device, handle: u64) -> Self {
         Self {
             handle,
@@ -146,8 +146,8 @@ impl Stream {
         Ok(unsafe { pinned.as_slice() }[..bytes].to_vec())
     }
 
-    /// Copies the first `bytes` bytes of `from` to `to`, `offset` bytes from its start, and waits for that. Where waiting
-    /// fails the stream keeps both, and leaks them if they may still be in use when it is dropped.
+    /// Copies the first `bytes` bytes of `from` to `to`, `offset` bytes from its start, and waits for that. Where
+    /// waiting fails the stream keeps both, and leaks them if they may still be in use when it is dropped.
     ///
     /// # Panics
     /// If `from` or `to` is too short.

@@ -16,8 +16,8 @@ pub struct RingConfig {
     pub value_type: ValueType,
     /// Rows in device memory, at most one set for a layer.
     pub hot: Vec<Arc<HotRows>>,
-    /// Columns that the device reads in host memory, at most one set for a layer. Their rows cross the bus each time they
-    /// come up; all others once a pass.
+    /// Columns that the device reads in host memory, at most one set for a layer. Their rows cross the bus each time
+    /// they come up; all others once a pass.
     pub mapped: Vec<Arc<MappedColumns>>,
     pub(crate) is_timed: bool,
 }

@@ -50,9 +50,9 @@ impl OutputSlot {
 
     /// Lets `stream` wait until the values of the next pass are there. May be captured.
     ///
-    /// All passes of the slot must then be consumed in this one stream, each by this method and [`Self::release_on`], and
-    /// none by [`Staged::consume_on`](crate::Staged::consume_on). A wait for a pass that is never staged does not end, nor
-    /// does dropping the stream.
+    /// All passes of the slot must then be consumed in this one stream, each by this method and [`Self::release_on`],
+    /// and none by [`Staged::consume_on`](crate::Staged::consume_on). A wait for a pass that is never staged does not
+    /// end, nor does dropping the stream.
     ///
     /// # Errors
     /// A stream of another device, or a driver that refuses.
@@ -118,7 +118,8 @@ impl OutputSlot {
         stream.check(self.pipeline.device())?;
         stream.check(to.device())?;
         let used = [self.pipeline.clone() as Used, to.clone()];
-        // SAFETY: the stream keeps both. Other work that uses them is ordered by streams, and only bytes can come out wrong.
+        // SAFETY: the stream keeps both. Other work that uses them is ordered by streams, and only bytes can come out
+        // wrong.
         stream.put(used, || unsafe {
             stream.copy(self.address(), to.address(), to.bytes())
         })

@@ -18,8 +18,8 @@ use crate::{
 /// Index of the word that tells who owns the output: zero for the layer's stream, one for the consumer. Graphs wait for
 /// this word, because the values that they wait for are fixed.
 pub(super) const OWNER: usize = 0;
-/// Index of the word that has the number of the last pass whose output was made. Consumers without a graph wait for this
-/// word, because they may use different streams.
+/// Index of the word that has the number of the last pass whose output was made. Consumers without a graph wait for
+/// this word, because they may use different streams.
 pub(super) const MADE: usize = 1;
 /// Index of the word that has the number of the last pass whose pinned memory the device has read. Where that pass was
 /// dropped and its output has been released since, it has the complement of the number.

@@ -129,8 +129,8 @@ impl LayerPipeline {
         DeviceError::Ended { layer: self.layer }
     }
 
-    /// Puts a pass of `row_count` rows in the stream, `staged_bytes` bytes of them through the staging buffer. The stream
-    /// waits by itself until they are there.
+    /// Puts a pass of `row_count` rows in the stream, `staged_bytes` bytes of them through the staging buffer. The
+    /// stream waits by itself until they are there.
     pub(super) fn enqueue(
         &self,
         slot_index: usize,
@@ -153,9 +153,9 @@ impl LayerPipeline {
             Some(times) => stream.record(&times[which]),
             None => Ok(()),
         };
-        // SAFETY: the slot lives until the stream has done its work. Nobody writes pinned memory from FETCHED until COPIED
-        // has this pass's number; the device's rows and addresses are used by this stream alone, in order; the values are
-        // the stream's while OWNER is zero. The sources are dropped after the stream.
+        // SAFETY: the slot lives until the stream has done its work. Nobody writes pinned memory from FETCHED until
+        // COPIED has this pass's number; the device's rows and addresses are used by this stream alone, in order; the
+        // values are the stream's while OWNER is zero. The sources are dropped after the stream.
         unsafe {
             stream.wait_for(&slot.words, FETCHED, number)?;
             time(0)?;
@@ -171,8 +171,8 @@ impl LayerPipeline {
         }
     }
 
-    /// Frees the slot of the pass `number`, which is in the stream and which nobody consumes: the stream decodes it all the
-    /// same, and releases the output after that.
+    /// Frees the slot of the pass `number`, which is in the stream and which nobody consumes: the stream decodes it
+    /// all the same, and releases the output after that.
     pub(super) fn drop_pass(&self, slot_index: usize, number: u64) {
         let slot = &self.slots[slot_index];
         // SAFETY: the slot lives until the stream has done its work.
@@ -187,8 +187,9 @@ impl LayerPipeline {
         slot.end_pass();
     }
 
-    /// Waits for all passes. Nobody can release an output any more; so those that were not released, for want of a graph
-    /// that was never launched or of a call that failed, are released here, or the passes behind them would wait for ever.
+    /// Waits for all passes. Nobody can release an output any more; so those that were not released, for want of a
+    /// graph that was never launched or of a call that failed, are released here, or the passes behind them would wait
+    /// for ever.
     fn drain(&self) -> Result<(), DeviceError> {
         let end = self.stream.event(Timing::Untimed)?;
         while !end.is_passed()? {

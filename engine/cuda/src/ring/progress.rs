@@ -52,8 +52,8 @@ impl Outcome {
     /// Waits until all rows have come from the store. The device goes on by itself.
     ///
     /// # Errors
-    /// Rows that could not be read or are damaged, or a thread of the ring that has panicked. The values of the pass are
-    /// all zero then.
+    /// Rows that could not be read or are damaged, or a thread of the ring that has panicked. The values of the pass
+    /// are all zero then.
     pub fn wait(self) -> Result<(), DeviceError> {
         self.0.wait()
     }

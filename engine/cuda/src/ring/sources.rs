@@ -33,8 +33,8 @@ impl Sources {
     }
 
     /// Writes the device address of each of `row_ids`, which are rows of the table, to `addresses`: in device memory if
-    /// the row is hot, in host memory if its column is mapped, else where it will be among the slot's device rows, which
-    /// begin at `staged_address` and have `row_bytes` bytes each. Those last ones are then in `unique`.
+    /// the row is hot, in host memory if its column is mapped, else where it will be among the slot's device rows,
+    /// which begin at `staged_address` and have `row_bytes` bytes each. Those last ones are then in `unique`.
     pub(super) fn resolve(
         &self,
         row_ids: &[RowId],

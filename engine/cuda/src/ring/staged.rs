@@ -50,8 +50,8 @@ impl Staged {
             .is_none_or(|progress| progress.is_finished())
     }
 
-    /// Lets `stream` wait until the values are there, has `consume` put work in the stream that reads them, and frees the
-    /// slot once the stream comes that far. What that work computes counts only if the outcome is good.
+    /// Lets `stream` wait until the values are there, has `consume` put work in the stream that reads them, and frees
+    /// the slot once the stream comes that far. What that work computes counts only if the outcome is good.
     ///
     /// # Errors
     /// As [`OutputSlot::wait_on`], or a stream that is being captured.
