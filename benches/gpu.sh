@@ -17,7 +17,7 @@ build() {
     fi
     rm -rf "$folder"
     mkdir -p "$folder/vectors"
-    cargo build --release --locked --bin engram-pack --bin engram-bench
+    cargo build --release --locked -p engram-pack -p engram-bench
     cp "$release/engram-pack" "$release/engram-bench" benches/gpu.sh "$folder"
     # Tests find the packs by the path they were built with, or by a variable.
     cp -r format-spec/vectors/{deepseek,demo,qwen,longcat,long-rows} "$folder/vectors"

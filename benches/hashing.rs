@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use engram_benches::{hasher, tokens};
+use engram_criterion::{hasher, tokens};
 use engram_format::{PresetName, Request, RowIds, Sequence};
 
 const PREFILL_TOKENS: usize = 4_096;

@@ -28,7 +28,7 @@ struct Golden {
 
 impl Golden {
     fn new(name: &str) -> Self {
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/model/tests/golden");
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/reference/model/tests/golden");
         let (folder, packs) = (golden.join(name), tempfile::tempdir().unwrap());
         let pack = packs.path().join("pack");
         make_pack(&folder, &pack);

@@ -1,6 +1,6 @@
 //! Whole models with rows from packs give the golden logits, bit for bit the same from every tier.
 //!
-//! The golden values are of `engine/model/tests/golden/engram_models.py`.
+//! The golden values are of `tools/reference/model/tests/golden/engram_models.py`.
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
@@ -39,7 +39,7 @@ struct Golden {
 
 impl Golden {
     fn new(name: &str) -> Self {
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/model/tests/golden");
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/reference/model/tests/golden");
         let folder = golden.join(name);
         let packs = tempfile::tempdir().unwrap();
         make_pack(&folder, &packs.path().join("pack"));
@@ -463,7 +463,7 @@ fn refuses(folder: &Path, pack: &Path, texts: &[&str]) {
 /// A copy of a golden model, to be spoilt.
 fn copy(name: &str) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/model/tests/golden");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/reference/model/tests/golden");
     for entry in fs::read_dir(golden.join(name)).unwrap() {
         let entry = entry.unwrap();
         fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();

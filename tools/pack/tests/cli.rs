@@ -477,7 +477,7 @@ fn a_text_is_counted_by_its_tokenizer() {
     fs::write(&text, "The sea, the sea, and the sea again.").unwrap();
     let tokenizer = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../engine/model/tests/golden/engram_v41/tokenizer.json"
+        "/../reference/model/tests/golden/engram_v41/tokenizer.json"
     );
     let scheme = ["profile", "--scheme", "longcat-flash-lite", "-o", out];
     let text = ["--text", text.to_str().unwrap()];

@@ -1,8 +1,8 @@
 //! Other storages of rows under the traffic of `engram-bench mixed`.
 //!
 //! ```text
-//! engram-compare prepare --pack PACK --trace FILE --tokens 6144   # each storage's files, in PACK.peers
-//! engram-compare run --pack PACK --trace FILE --tokens 6144 --memory 256
+//! engram-peers prepare --pack PACK --trace FILE --tokens 6144   # each storage's files, in PACK.peers
+//! engram-peers run --pack PACK --trace FILE --tokens 6144 --memory 256
 //! ```
 
 mod peers;

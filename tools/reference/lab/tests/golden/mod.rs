@@ -9,7 +9,7 @@ use tempfile::TempDir;
 /// The folder of the model called `name`.
 pub(crate) fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../engine/model/tests/golden")
+        .join("../model/tests/golden")
         .join(name)
 }
 

@@ -49,7 +49,7 @@ impl Take {
         let row_bytes = manifest.tables[0].codec.row_bytes();
         let shared = |name: &str, bytes: usize| {
             let path = PathBuf::from(format!(
-                "/dev/shm/engram-compare-{}-{name}",
+                "/dev/shm/engram-peers-{}-{name}",
                 std::process::id()
             ));
             let mut options = File::options();
