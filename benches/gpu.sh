@@ -40,6 +40,14 @@ step() {
     timeout 600 "$@" 2>&1 | tee "$out/$name.txt" || failed+=("$name")
 }
 
+# As step, for a command that reports as JSON, into a file, and prints its tables to standard error.
+report() {
+    local name=$1
+    shift
+    echo "== $*"
+    timeout 600 "$@" --json 2>&1 >"$out/$name.json" | tee "$out/$name.txt" || failed+=("$name")
+}
+
 run() {
     cd "$(dirname "$0")"
     local scale=${1:-20} gpu=${3:-0}
@@ -63,12 +71,12 @@ run() {
 
     data=$(mktemp -d "${TMPDIR:-/var/tmp}/engram-gpu-XXXXXX")
     trap 'rm -rf "$data"' EXIT
-    step synth ./engram-pack synth --scheme deepseek-v4.1-flash --scale "$scale" --out "$data/checkpoint"
+    step synth ./engram-pack synth --scheme deepseek-v4.1-flash --scale "$scale" --output "$data/checkpoint"
     step build ./engram-pack build "$data/checkpoint" -o "$data/pack"
     rm -rf "$data/checkpoint"
-    step pcie ./engram-bench pcie --pack "$data/pack" --json "$out/pcie.json" --plot "$out/pcie.svg"
-    step overlap ./engram-bench overlap --pack "$data/pack" --json "$out/overlap.json"
-    step overlap-drive ./engram-bench overlap --pack "$data/pack" --drive --json "$out/overlap-drive.json"
+    report pcie ./engram-bench pcie --pack "$data/pack" --plot "$out/pcie.svg"
+    report overlap ./engram-bench overlap --pack "$data/pack"
+    report overlap-drive ./engram-bench overlap --pack "$data/pack" --drive
     if [ ${#failed[@]} -gt 0 ]; then
         echo "failed: ${failed[*]}" | tee "$out/failed.txt"
         exit 1

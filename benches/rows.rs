@@ -4,8 +4,8 @@ use std::{hint::black_box, path::Path};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use engram::{Batch, Config, Reader, RowIds, Sequence, Store, bf16};
-use engram_criterion::tokens;
 use engram_checkpoint::Checkpoint;
+use engram_criterion::tokens;
 use engram_format::{PresetName, RowCodec, RowId, seal};
 use engram_pack::{BuildOptions, SynthOptions, build, synth};
 

@@ -9,7 +9,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use engram::{Manifest, RowId, read_manifest};
-use engram_bench::mixed::{Contender, Open, evict};
+use engram_bench::{
+    cold::evict,
+    mixed::{Contender, Open},
+};
 use engram_format::{Column, RecordLayout, shard_path};
 use engramdb_core::layout::Layout;
 use engramdb_io::batch::{BadgeGather, DEFAULT_GATHER_THREADS};

@@ -8,8 +8,8 @@ use std::{
 
 use anyhow::{Result, ensure};
 use engram::{Batch, Config, Reader, RowId, Store};
-
-use engram_bench::mixed::{DECODED, read_trace};
+use engram_bench::mixed::DECODED;
+use engram_kit::{say, texts::read_trace};
 
 use crate::{
     peers::{self, ENGRAMDB_SHARDS},
@@ -52,7 +52,7 @@ impl Args {
             let layer = &store.scheme().layers[index];
             let rows: u64 = layer.buckets.iter().sum();
             let copy = |name: &str, take: &mut dyn FnMut(u64, &[u8]) -> Result<()>| {
-                println!("layer {} to {name}", table.layer);
+                say!("layer {} to {name}", table.layer);
                 each_row(&store, table.layer, rows, take)
             };
             engramdb(&folder, table.layer, rows, &copy)?;
@@ -135,7 +135,7 @@ fn rocksdb(folder: &Path, layer: u32, copy: Copy<'_>) -> Result<()> {
     ingest.set_move_files(true);
     db.ingest_external_file_opts(&ingest, vec![&sst])?;
     db.flush()?;
-    println!("  {written} rows");
+    say!("  {written} rows");
     let _ = fs::remove_file(sst);
     Ok(())
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use engram::{RowId, read_manifest};
-use engram_bench::mixed::{Contender, evict};
+use engram_bench::{cold::evict, mixed::Contender};
 use memmap2::MmapMut;
 
 use crate::peers::folder;

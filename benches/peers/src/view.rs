@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Result;
 use engram::{Batch, RowId, Store, read_manifest};
-use engram_bench::mixed::{Contender, evict};
+use engram_bench::{cold::evict, mixed::Contender};
 use engramdb_io::{batch::DEFAULT_GATHER_THREADS, view::ViewReader};
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -12,9 +12,10 @@ use std::{
 use anyhow::Result;
 use engram::read_manifest;
 use engram_format::{Digest, Manifest, Storage, TOKEN_MAP_FILE};
+use engram_kit::parallel;
 use serde::Serialize;
 
-use crate::{Progress, parallel};
+use crate::Progress;
 use samples::verify_samples;
 use shard::ShardCheck;
 use spread::check_percent;

@@ -53,7 +53,7 @@ fn synth(folder: &Path, scheme: &str, scale: &str) -> String {
         scale,
         "--seed",
         "3",
-        "--out",
+        "--output",
         &checkpoint,
         "--json",
     ]);
@@ -332,7 +332,7 @@ fn synth_refuses_a_folder_in_use_and_impossible_scales() {
         "longcat-flash-lite",
         "--scale",
         "9",
-        "--out",
+        "--output",
         &checkpoint,
     ];
     assert!(fails(1, &again).contains("is not empty"));
@@ -342,7 +342,7 @@ fn synth_refuses_a_folder_in_use_and_impossible_scales() {
         "longcat-flash-lite",
         "--scale",
         "0",
-        "--out",
+        "--output",
         "unused",
     ];
     assert!(fails(1, &none).contains("--scale is 0"));
@@ -366,7 +366,7 @@ fn a_real_tokenizer_gives_the_rows_of_the_builtin_map() {
         "--tokenizer",
         &tokenizer,
     ];
-    ok(&[&scheme[..], &["--out", &checkpoint]].concat());
+    ok(&[&scheme[..], &["--output", &checkpoint]].concat());
     ok(&["build", &checkpoint, "-o", &pack]);
     let map = fs::read(folder.path().join("pack/token_map.u32le")).unwrap();
     let builtin = concat!(
@@ -391,7 +391,7 @@ fn synth_keeps_a_plain_token_map_under_its_own_name() {
         scheme,
         "--scale",
         "500000",
-        "--out",
+        "--output",
         checkpoint,
         "--tokenizer",
         map,

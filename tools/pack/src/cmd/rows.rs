@@ -3,9 +3,8 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::{Context, Result, ensure};
 use engram::{DEAD, Hasher, PresetName, RowId, RowIds, Sequence, read_hasher};
 use engram_checkpoint::builtin_token_map;
+use engram_kit::{console::print_json, say};
 use serde_json::json;
-
-use crate::console::print_json;
 
 /// Print the row ids that tokens read, as [position][layer][column]
 #[derive(clap::Args)]

@@ -6,18 +6,18 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
-use engram_bench::report;
 use engram_checkpoint::Family;
+use engram_kit::console::JsonReport;
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
 use crate::{
+    model_under_study::ModelUnderStudy,
     open::{ModelArgs, encode, tokenizer},
-    subject::Subject,
     text::{Text, TextArgs},
 };
 
-/// What is looked at, and where to.
+/// What is compared, and where the results go.
 #[derive(clap::Args)]
 pub(crate) struct CompareArgs {
     #[command(flatten)]
@@ -30,9 +30,8 @@ pub(crate) struct CompareArgs {
     against_pack: Option<PathBuf>,
     #[command(flatten)]
     text: TextArgs,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
     /// Draw them to this SVG file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -42,14 +41,15 @@ pub(crate) struct CompareArgs {
 pub(crate) struct Compared {
     pub(crate) tokenizer: Tokenizer,
     pub(crate) text: Text,
-    pub(crate) subject: Subject,
-    pub(crate) against: Option<Subject>,
+    pub(crate) studied: ModelUnderStudy,
+    pub(crate) against: Option<ModelUnderStudy>,
     /// Of both; the same where there is one.
     pub(crate) names: [String; 2],
 }
 
 impl CompareArgs {
     pub(crate) fn open(&self) -> Result<Compared> {
+        self.json.begin();
         let tokenizer = self.model.tokenizer()?;
         let text = self.text.encode(&tokenizer)?;
         let ours = self.model.model.as_path();
@@ -60,19 +60,19 @@ impl CompareArgs {
         Ok(Compared {
             names: names([ours, theirs.unwrap_or(ours)]),
             against: theirs.map(|dir| self.open_against(dir)).transpose()?,
-            subject: Subject::open(&self.model)?,
+            studied: ModelUnderStudy::open(&self.model)?,
             tokenizer,
             text,
         })
     }
 
     /// The second model, opened in the same way as the first.
-    fn open_against(&self, folder: &Path) -> Result<Subject> {
+    fn open_against(&self, folder: &Path) -> Result<ModelUnderStudy> {
         let mut args = self.model.clone();
         args.model = folder.into();
         if let Some(pack) = &self.against_pack {
             args.pack.clone_from(pack);
-            return Subject::open(&args);
+            return ModelUnderStudy::open(&args);
         }
         if let Ok(family) = Family::read(folder) {
             bail!(
@@ -81,7 +81,7 @@ impl CompareArgs {
                 family.name()
             );
         }
-        Subject::open_plain(&args)
+        ModelUnderStudy::open_plain(&args)
     }
 
     /// Whether both models have the same tokens, and find the same ones in the text.
@@ -119,7 +119,7 @@ impl CompareArgs {
 
     /// Writes `report` where it is wanted.
     pub(crate) fn write(&self, report: &impl Serialize) -> Result<()> {
-        report::json(self.json.as_deref(), report)
+        self.json.print(report)
     }
 
     /// Where the picture goes.

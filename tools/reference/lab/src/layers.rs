@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use engram_bench::report;
+use engram_kit::report;
 use engram_model::RowTimes;
 use serde::Serialize;
 

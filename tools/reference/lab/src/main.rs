@@ -4,20 +4,21 @@
 
 mod cmd;
 mod compare;
-mod groups;
-mod kind;
 mod layers;
+mod model_under_study;
 mod open;
 mod study;
-mod subject;
 mod synth;
 mod text;
 mod tiers;
+mod token_classes;
+mod token_kind;
 mod training;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use engram_kit::console;
 
 /// Runs models that take their Engram rows from a pack.
 #[derive(Parser)]
@@ -56,11 +57,5 @@ fn main() -> ExitCode {
         Command::Similarity(args) => args.run(),
         Command::Classes(args) => args.run(),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    console::exit(result.map(|()| ExitCode::SUCCESS))
 }

@@ -10,7 +10,7 @@ use candle_core::Device;
 use clap::ValueEnum;
 use engram::{Config, Reader, Resident, Store};
 use engram_checkpoint::TOKENIZER_FILE;
-use engram_model::{Engram, Model};
+use engram_model::{EngramBlocks, Model};
 use tokenizers::Tokenizer;
 
 /// Tokens of a pass whose rows a GPU decodes; longer passes are decoded by the processor.
@@ -83,9 +83,9 @@ impl ModelArgs {
     }
 
     /// The blocks, with rows from the pack opened by `config`.
-    pub(crate) fn engram_with(&self, config: Config) -> Result<Engram> {
+    pub(crate) fn engram_with(&self, config: Config) -> Result<EngramBlocks> {
         let store = Arc::new(Store::open(&self.pack, config)?);
-        let engram = Engram::load(&self.model, store.clone(), &device(self.cuda)?)?;
+        let engram = EngramBlocks::load(&self.model, store.clone(), &device(self.cuda)?)?;
         #[cfg(feature = "cuda")]
         if let Some(number) = self.cuda {
             let gpu = engram_cuda::Device::cuda(u32::try_from(number)?)?;
@@ -93,7 +93,7 @@ impl ModelArgs {
             // Two passes of a prompt are on their way, the one that is computed and the next.
             let config = engram_cuda::RingConfig::new(rows).output(engram_cuda::Output::F32);
             let ring = engram_cuda::Ring::new(&gpu, store, &config)?;
-            return Ok(engram.through(Arc::new(ring))?);
+            return Ok(engram.with_ring(Arc::new(ring))?);
         }
         Ok(engram)
     }

@@ -6,11 +6,14 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use candle_core::Device;
-use engram_bench::plot::{Curve, Labels, Point, curves};
 use engram_checkpoint::read_json;
 use engram_io::publish_bytes;
+use engram_kit::{
+    plot::{Curve, Labels, Point, curves},
+    say,
+};
 use engram_train::{Corpus, Measured, Parameters, Preset, Recipe, StepReport, Trainer};
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +33,7 @@ pub(crate) struct StudyArgs {
     text: Vec<PathBuf>,
     /// Folder for finished trainings, which are not made again
     #[arg(short, long, value_name = "DIR")]
-    out: PathBuf,
+    output: PathBuf,
     /// Steps of each training
     #[arg(long, value_name = "COUNT")]
     steps: Option<usize>,
@@ -69,7 +72,7 @@ pub(crate) struct Run {
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Spread {
     pub(crate) mean: f64,
-    /// Of single trainings, by the sample; none of one alone.
+    /// The sample standard deviation over the trainings; none for a single one.
     pub(crate) deviation: Option<f64>,
 }
 
@@ -83,11 +86,11 @@ impl StudyArgs {
         }
         let texts = training::texts(&self.text)?;
         let corpus = Corpus::new(&texts, base.vocabulary)?;
-        training::print_corpus(&texts, &corpus);
+        training::print_corpus(&texts, &corpus)?;
         Ok(Study {
             base,
             corpus,
-            folder: self.out,
+            folder: self.output,
             seeds: self.seeds,
             device: device(self.cuda)?,
         })
@@ -131,7 +134,7 @@ impl Study {
             steps: trainer.steps().to_vec(),
             recipe: trainer.recipe().clone(),
         };
-        println!(
+        say!(
             "{name}: {} parameters, {} for a token; held out {:.4} bits a byte, a loss of {:.4}; {:.0} s",
             run.parameters.total(),
             run.parameters.active(),
@@ -144,7 +147,7 @@ impl Study {
     }
 }
 
-/// By what trainings of a study differ.
+/// The name of a training, which says what it does not share with others of the study.
 fn name(recipe: &Recipe) -> String {
     let layers = recipe.engram.iter().flat_map(|engram| &engram.layers);
     let blocks: String = layers.map(|layer| format!("-engram-{layer}")).collect();
@@ -153,7 +156,7 @@ fn name(recipe: &Recipe) -> String {
 
 fn write(path: &Path, run: &Run) -> Result<()> {
     let text = serde_json::to_string(run)? + "\n";
-    publish_bytes(path, text.as_bytes()).with_context(|| path.display().to_string())
+    Ok(publish_bytes(path, text.as_bytes())?)
 }
 
 /// The held-out loss of `runs`, of which there is one at least.

@@ -1,17 +1,15 @@
 //! A checkpoint of a decoder with Engram layers that has learned nothing.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fs,
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use candle_core::{Tensor, safetensors};
+use candle_core::Tensor;
 use engram::PresetName;
 use engram_checkpoint::{CONFIG_FILE, Family, TOKENIZER_FILE, read_json, read_token_map};
+use engram_io::publish_bytes;
 use engram_model::{Config, Model};
 use engram_pack::write_checkpoint;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 const DECODER_FILE: &str = "model-decoder.safetensors";
@@ -27,11 +25,11 @@ pub(crate) struct Sizes {
     pub(crate) experts: usize,
 }
 
-/// What was made.
+/// The checkpoint that was made.
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) parameters: usize,
-    /// Of each table.
+    /// Rows of each table.
     pub(crate) rows: Vec<u64>,
 }
 
@@ -71,7 +69,7 @@ pub(crate) fn synth(tokenizer: &Path, sizes: &Sizes, seed: u64, out: &Path) -> R
         "{} is not empty",
         out.display()
     );
-    fs::copy(tokenizer, out.join(TOKENIZER_FILE))?;
+    publish_bytes(&out.join(TOKENIZER_FILE), &fs::read(tokenizer)?)?;
     let tables = write_checkpoint(&family, Some(&map), seed, out, &|_| ())?;
     join_config(out, sizes, vocab_size)?;
     let config = Config::from_file(out.join(CONFIG_FILE))?;
@@ -126,8 +124,7 @@ fn join_config(out: &Path, sizes: &Sizes, vocab_size: usize) -> Result<()> {
     if let Value::Object(decoder) = decoder {
         fields.extend(decoder);
     }
-    fs::write(path, serde_json::to_string_pretty(&fields)? + "\n")?;
-    Ok(())
+    write_json(&path, &fields)
 }
 
 /// Writes the decoder's tensors to a file of their own and names them in the index.
@@ -137,8 +134,15 @@ fn write_decoder(out: &Path, tensors: BTreeMap<String, Tensor>) -> Result<()> {
     for name in tensors.keys() {
         index["weight_map"][name] = DECODER_FILE.into();
     }
-    let tensors: HashMap<String, Tensor> = tensors.into_iter().collect();
-    safetensors::save(&tensors, out.join(DECODER_FILE))?;
-    fs::write(path, serde_json::to_string_pretty(&index)? + "\n")?;
-    Ok(())
+    publish_bytes(
+        &out.join(DECODER_FILE),
+        &safetensors::serialize(&tensors, None)?,
+    )?;
+    write_json(&path, &index)
+}
+
+/// Replaces the file at `path` by `value`, whole or not at all.
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value)? + "\n";
+    Ok(publish_bytes(path, text.as_bytes())?)
 }

@@ -3,6 +3,7 @@
 use std::{fs, num::NonZeroUsize, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use engram_kit::say;
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
@@ -100,10 +101,13 @@ impl Extent {
         self.tokens
     }
 
-    pub(crate) fn print(&self) {
-        println!(
+    pub(crate) fn print(&self) -> Result<()> {
+        say!(
             "{} tokens in {} windows of {} at most, each computed by itself\n",
-            self.tokens, self.windows, self.window
+            self.tokens,
+            self.windows,
+            self.window
         );
+        Ok(())
     }
 }

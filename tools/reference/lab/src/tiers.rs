@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use engram::{Metrics, TableMetrics};
-use engram_bench::report;
+use engram_kit::report;
 use serde::Serialize;
 
 /// Rows of one table by the tier that served them.
@@ -40,7 +40,7 @@ impl TierReport {
     }
 }
 
-/// The rows of `metrics` that are not in `before`, which is of the same store earlier.
+/// The rows of `metrics` that are not in `before`, earlier metrics of the same store.
 pub(crate) fn of(metrics: &Metrics, before: Option<&Metrics>) -> Vec<TierReport> {
     let tables = metrics.tables.iter().enumerate();
     let tiers = tables.map(|(index, table)| match before {

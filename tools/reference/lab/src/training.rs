@@ -6,11 +6,12 @@ use std::{
 };
 
 use anyhow::Result;
-use engram_bench::{
+use engram_io::{create_folder, publish_bytes};
+use engram_kit::{
     plot::{Curve, Labels, Point, curves},
     report::figure,
+    say,
 };
-use engram_io::{create_folder, publish_bytes};
 use engram_train::{
     Corpus, Measured, Parameters, SAMPLE, StepReport, Texts, Trainer, read_documents,
 };
@@ -23,11 +24,11 @@ pub(crate) const CHECKPOINT_FOLDER: &str = "checkpoint";
 const HELD_OUT: f64 = 0.05;
 /// The same text is held out whatever the seed of a training.
 const SPLIT_SEED: u64 = 0;
-/// A stopped training loses no more than this.
+/// A training that is stopped loses no more than this.
 const SAVE_EVERY: Duration = Duration::from_mins(2);
 const PRINT_EVERY: Duration = Duration::from_secs(10);
 
-/// What a training says meanwhile.
+/// What is printed during a training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
     Lines,
@@ -56,13 +57,13 @@ pub(crate) fn write_texts(texts: &Texts, out: &Path) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn print_corpus(texts: &Texts, corpus: &Corpus) {
+pub(crate) fn print_corpus(texts: &Texts, corpus: &Corpus) -> Result<()> {
     let of = if texts.by_document {
         "documents"
     } else {
         "parts"
     };
-    println!(
+    say!(
         "text: {} tokens of {} {of} to learn from, {} of {} held out, a vocabulary of {}",
         corpus.training().len(),
         texts.training.len(),
@@ -70,12 +71,13 @@ pub(crate) fn print_corpus(texts: &Texts, corpus: &Corpus) {
         texts.held_out.len(),
         corpus.vocabulary().size()
     );
+    Ok(())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts for people")]
-pub(crate) fn print_parameters(parameters: &Parameters) {
+pub(crate) fn print_parameters(parameters: &Parameters) -> Result<()> {
     let of = |count: u64| figure(count as f64);
-    println!(
+    say!(
         "parameters: {}, {} of them for a token; {} in experts, {} in rows, {} in embedding and head",
         of(parameters.total()),
         of(parameters.active()),
@@ -83,13 +85,17 @@ pub(crate) fn print_parameters(parameters: &Parameters) {
         of(parameters.rows),
         of(parameters.vocabulary)
     );
+    Ok(())
 }
 
-pub(crate) fn print_held_out(held_out: &Measured) {
-    println!(
+pub(crate) fn print_held_out(held_out: &Measured) -> Result<()> {
+    say!(
         "held out: {:.4} bits a byte, a loss of {:.4} over {} tokens",
-        held_out.bits_per_byte, held_out.loss, held_out.tokens
+        held_out.bits_per_byte,
+        held_out.loss,
+        held_out.tokens
     );
+    Ok(())
 }
 
 /// Makes the steps that are left. The state goes to `state`, where one is named, now and then and at the end.
@@ -109,7 +115,7 @@ pub(crate) fn run(
             printed = Instant::now();
             let recipe = trainer.recipe();
             let tokens = (done - first) * recipe.sequences * recipe.window;
-            println!(
+            say!(
                 "step {done} of {}: loss {:.3}, rate {:.5}, busiest expert {:.2} times the mean, {} tokens a second",
                 recipe.steps,
                 step.loss,

@@ -5,7 +5,7 @@
 mod command;
 mod golden;
 
-use std::fs;
+use std::{fs, io, process::Command};
 
 use serde_json::{Value, json};
 
@@ -17,10 +17,9 @@ fn prompts_become_tokens_and_a_table() {
     let folder = tempfile::tempdir().unwrap();
     let model = golden("engram_v41");
     let pack = pack(&model, &folder);
-    let json = folder.path().join("out.json");
     let mut seen = Vec::new();
     for reader in ["direct", "memory", "mmap"] {
-        let out = succeeds(&[
+        let (out, report) = succeeds(&[
             "generate",
             "--model",
             text(&model),
@@ -37,7 +36,6 @@ fn prompts_become_tokens_and_a_table() {
             "--reader",
             reader,
             "--json",
-            text(&json),
         ]);
         for part in [
             "The cat sat",
@@ -48,7 +46,6 @@ fn prompts_become_tokens_and_a_table() {
         ] {
             assert!(out.contains(part), "{part} is not in: {out}");
         }
-        let report: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
         let tokens = |prompt: usize| report["prompts"][prompt]["tokens"].clone();
         assert_eq!(tokens(0).as_array().unwrap().len(), 6);
         seen.push([tokens(0), tokens(1)]);
@@ -78,14 +75,34 @@ fn prompts_become_tokens_and_a_table() {
 }
 
 #[test]
+fn a_reader_that_leaves_early_is_no_error_to_tell() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = golden("engram_demo");
+    let pack = pack(&model, &folder);
+    let models = ["--model", text(&model), "--pack", text(&pack)];
+    let prompt = ["--prompt", "The cat sat"];
+    for command in ["generate", "gates", "lens", "similarity", "classes"] {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let ended = Command::new(env!("CARGO_BIN_EXE_engram-model"))
+            .arg(command)
+            .args([&models[..], &prompt].concat())
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{command}: {ended:?}");
+        assert!(ended.stderr.is_empty(), "{command}: {ended:?}");
+    }
+}
+
+#[test]
 fn drawn_texts_repeat_with_their_seed() {
     let folder = tempfile::tempdir().unwrap();
     let model = golden("engram_demo");
     let pack = pack(&model, &folder);
     let made = |seed: &str| {
-        let json = folder.path().join("out.json");
         let (model, pack) = (text(&model), text(&pack));
-        succeeds(&[
+        let (_, report) = succeeds(&[
             "generate",
             "--model",
             model,
@@ -102,9 +119,7 @@ fn drawn_texts_repeat_with_their_seed() {
             "--seed",
             seed,
             "--json",
-            text(&json),
         ]);
-        let report: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
         report["prompts"][0]["tokens"].clone()
     };
     assert_eq!(made("1"), made("1"));
@@ -120,7 +135,7 @@ fn a_made_up_model_is_packed_run_and_measured() {
         "synth",
         "--tokenizer",
         text(&tokenizer),
-        "--out",
+        "--output",
         text(&model),
         "--scale",
         "100000",
@@ -131,7 +146,7 @@ fn a_made_up_model_is_packed_run_and_measured() {
         "--experts",
         "4",
     ];
-    let out = succeeds(&synth);
+    let (out, _) = succeeds(&synth);
     assert!(out.contains("parameters in the decoder"), "{out}");
     fails(&synth, "is not empty");
     let pack = pack(&model, &folder);
@@ -152,7 +167,6 @@ fn a_made_up_model_is_packed_run_and_measured() {
         .flat_map(|id| (id * 5 % 320).to_le_bytes())
         .collect();
     fs::write(&trace, tokens).unwrap();
-    let json = folder.path().join("bench.json");
     let bench = [
         "bench",
         "--model",
@@ -170,14 +184,12 @@ fn a_made_up_model_is_packed_run_and_measured() {
         "--rounds",
         "3",
         "--json",
-        text(&json),
     ];
-    let out = succeeds(&bench);
+    let (out, report) = succeeds(&bench);
     assert!(
         out.contains("overhead") && out.contains("drive alone"),
         "{out}"
     );
-    let report: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     let lines = report.as_array().unwrap();
     assert_eq!(lines.len(), 4);
     assert!(

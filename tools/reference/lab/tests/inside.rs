@@ -67,13 +67,12 @@ impl Models {
 
     /// Runs a command on [`PROMPT`]: what it prints, its JSON, and the texts in its picture.
     fn look(&self, command: &str, args: &[&str]) -> (String, Value, Vec<String>) {
-        let (json, plot) = (self.path("out.json"), self.path("out.svg"));
-        let files = ["--json", text(&json), "--plot", text(&plot)];
+        let plot = self.path("out.svg");
+        let outputs = ["--json", "--plot", text(&plot)];
         let models = ["--model", text(&self.model), "--pack", text(&self.pack)];
         let prompt = ["--prompt", PROMPT];
-        let args = [&[command], &models[..], &prompt, &files, args].concat();
-        let out = succeeds(&args);
-        let report = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+        let args = [&[command], &models[..], &prompt, &outputs, args].concat();
+        let (out, report) = succeeds(&args);
         let picture = fs::read_to_string(&plot).unwrap();
         let picture = Document::parse(&picture).unwrap();
         let texts = picture

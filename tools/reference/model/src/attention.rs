@@ -1,4 +1,4 @@
-//! Multi-head latent attention: keys and values of all heads are made of one small vector for each token.
+//! Multi-head latent attention: the keys and values of all heads are computed from one small latent for each token.
 
 use candle_core::{D, Device, Tensor};
 use candle_nn::{Linear, Module};
@@ -11,20 +11,20 @@ use crate::{
     weights::Scope,
 };
 
-/// The norms of latents do not take the configuration's, neither in DeepSeek's code nor in transformers.
+/// Epsilon of the norms of latents. Neither DeepSeek's code nor transformers takes the configuration's here.
 const LATENT_EPS: f64 = 1e-6;
 
 /// What all layers share in a pass.
 #[derive(Debug)]
 pub(crate) struct Context {
     rotation: Rotation,
-    /// `[sequences, 1, tokens, slots]`: zero where a token may look, negative infinity elsewhere. `None` where all
-    /// may look everywhere.
+    /// `[sequences, 1, tokens, slots]`: zero where a token may look, negative infinity elsewhere; `None` if every
+    /// token may look everywhere.
     mask: Option<Tensor>,
 }
 
 impl Context {
-    /// For so many `tokens` of each sequence, which follow those of `cache`.
+    /// The context of a pass with `tokens` new tokens for each sequence, which follow those of `cache`.
     pub(crate) fn new(
         rotary: &Rotary,
         cache: &Cache,
@@ -44,8 +44,8 @@ impl Context {
     }
 }
 
-/// A token sees the slots of its sequence that have a position up to its own. Where a sequence has fewer tokens than
-/// another, what stands in for one sees all, for its values must be numbers.
+/// A token sees the slots of its sequence with positions up to its own. Padding sees everything: a softmax over
+/// nothing would not be a number.
 fn mask(
     positions: &[Vec<usize>],
     tokens: &[usize],
@@ -77,10 +77,10 @@ fn mask(
 pub(crate) struct Attention {
     layer: usize,
     query: Query,
-    /// To the latent and the part of keys that is rotated.
+    /// Projects to the latent and to the rotated part of keys.
     compress: Linear,
     latent_norm: Norm,
-    /// From the latent to keys and values.
+    /// Projects the latent to keys and values.
     expand: Linear,
     out: Linear,
     heads: usize,
@@ -124,7 +124,7 @@ impl Query {
 }
 
 impl Attention {
-    /// Of the layer at index `layer`.
+    /// The attention of the layer at index `layer`.
     pub(crate) fn load(
         mut weights: Scope<'_>,
         config: &Config,

@@ -1,8 +1,8 @@
-//! What attention keeps of the tokens before.
+//! The key and value cache of attention.
 
 use candle_core::{Result, Tensor};
 
-/// What a layer keeps: not keys and values but what both are made of, the same for all heads.
+/// What a layer caches: not keys and values, but the latents that both are computed from, the same for all heads.
 #[derive(Debug, Clone)]
 pub(crate) struct Latents {
     /// `[sequences, slots, kv_lora_rank]`, normed.
@@ -11,10 +11,10 @@ pub(crate) struct Latents {
     pub(crate) rotated: Tensor,
 }
 
-/// The tokens that some sequences have had so far, for a [`Model`](crate::Model) to go on from.
+/// The key and value cache of some sequences, from which a [`Model`](crate::Model) goes on.
 ///
 /// All sequences of a pass take as many slots as the one with the most tokens; a slot without a token, or whose
-/// token has been taken back, is a hole that no token sees. Memory is
+/// token has been taken back, is a hole that no token sees. It takes
 /// `slots * (kv_lora_rank + qk_rope_head_dim) * 4` bytes for each sequence and layer. Every call of the model copies
 /// it once, to grow it.
 #[derive(Debug, Clone)]
@@ -55,12 +55,12 @@ impl Cache {
         }
     }
 
-    /// How many sequences there are.
+    /// The number of sequences.
     pub fn sequences(&self) -> usize {
         self.sequences.len()
     }
 
-    /// Tokens of the sequence at index `sequence`.
+    /// The number of tokens of the sequence at index `sequence`.
     ///
     /// # Panics
     /// If there are not so many sequences.
@@ -68,7 +68,7 @@ impl Cache {
         self.sequences[sequence].len
     }
 
-    /// Tokens of each sequence.
+    /// The number of tokens of each sequence.
     pub fn lens(&self) -> Vec<usize> {
         self.sequences.iter().map(|slots| slots.len).collect()
     }
@@ -78,8 +78,8 @@ impl Cache {
         self.sequences.iter().all(|slots| slots.len == 0)
     }
 
-    /// Forgets all tokens of one sequence but the first `len`, such as rejected speculative ones; nothing where
-    /// there are fewer. Memory is freed by the next call of the model.
+    /// Drops all tokens of one sequence after the first `len`, such as rejected speculative ones. Does nothing if
+    /// there are no more than `len`. Their memory is freed by the next call of the model.
     ///
     /// # Panics
     /// If there are not so many sequences.
@@ -136,7 +136,7 @@ impl Cache {
         Ok(self.layers[layer].insert(all))
     }
 
-    /// Counts what has been appended: so many tokens of each sequence.
+    /// Makes what has been appended count: `tokens` for each sequence.
     pub(crate) fn advance(&mut self, tokens: &[usize]) {
         append(&mut self.sequences, tokens);
     }

@@ -1,4 +1,4 @@
-//! What `config.json` says, checked.
+//! The model configuration, read from `config.json` and checked.
 
 mod raw;
 
@@ -16,10 +16,10 @@ use crate::{
 
 use raw::{OneOrMore, Raw, RawRope};
 
-/// The most a size can be: no product of sizes overflows.
+/// The largest size that is accepted, so that no product of sizes overflows.
 const MOST: usize = 1 << 20;
 
-/// The most copies of the residual stream there can be.
+/// The most copies of the residual stream that are accepted.
 const MOST_COPIES: usize = 64;
 
 /// The least positive number.
@@ -30,11 +30,11 @@ const LEAST: f64 = f32::MIN_POSITIVE as f64;
 pub struct Config {
     pub(crate) vocab_size: usize,
     pub(crate) hidden_size: usize,
-    /// Of dense layers.
+    /// Inner size of dense layers.
     pub(crate) inner: usize,
     pub(crate) layers: usize,
     pub(crate) heads: usize,
-    /// `None` where queries are made in one step.
+    /// Rank of the latent of queries; `None` if queries are projected in one step.
     pub(crate) query_rank: Option<usize>,
     pub(crate) latent_rank: usize,
     /// Values of a head's queries and keys that are not rotated.
@@ -44,14 +44,14 @@ pub struct Config {
     pub(crate) value_dim: usize,
     pub(crate) attention_bias: bool,
     pub(crate) norm_eps: f64,
-    /// Whether the head is the embedding.
+    /// Whether the output head shares the weights of the embedding.
     pub(crate) tied: bool,
     pub(crate) rope: RopeConfig,
-    /// `None` where all layers are dense.
+    /// `None` if all layers are dense.
     pub(crate) moe: Option<MoeConfig>,
-    /// `None` where the residual stream has one copy.
+    /// `None` if the residual stream has one copy.
     pub(crate) hyper: Option<HyperConfig>,
-    /// Stands for a part of an image.
+    /// The token that stands for a part of an image.
     pub(crate) image_token: Option<u32>,
     pub(crate) eos_tokens: Vec<u32>,
 }
@@ -60,7 +60,7 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct HyperConfig {
     pub(crate) copies: usize,
-    /// Steps towards a doubly stochastic matrix, at least one.
+    /// Sinkhorn iterations towards a doubly stochastic matrix, at least one.
     pub(crate) steps: usize,
     pub(crate) eps: f64,
 }
@@ -70,9 +70,9 @@ pub(crate) struct HyperConfig {
 pub(crate) struct MoeConfig {
     pub(crate) first_layer: usize,
     pub(crate) experts: usize,
-    /// Of an expert.
+    /// Inner size of an expert.
     pub(crate) inner: usize,
-    /// How many experts' size the shared one has; none for zero.
+    /// Number of shared experts, which are computed as one of their joint size; may be zero.
     pub(crate) shared: usize,
     pub(crate) routing: Routing,
 }
@@ -95,7 +95,7 @@ impl Config {
     /// As [`Self::from_file`], of the configuration `json`, which is or will be at `path`.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Self::from_file`].
     pub fn from_json(path: &Path, json: &Value) -> Result<Self, Error> {
         let raw = Raw::deserialize(json).map_err(|source| CheckpointError::Json {
             path: path.into(),
@@ -109,7 +109,7 @@ impl Config {
         self.vocab_size
     }
 
-    /// Values of a token in the residual stream.
+    /// Width of the residual stream.
     pub fn hidden_size(&self) -> usize {
         self.hidden_size
     }
@@ -129,7 +129,7 @@ impl Config {
         &self.eos_tokens
     }
 
-    /// What the products of queries and keys are multiplied by.
+    /// The factor that attention scores are scaled by.
     #[expect(clippy::cast_precision_loss, reason = "sizes are below 2^24")]
     pub(crate) fn attention_scale(&self) -> f64 {
         let yarn = self.rope.yarn.as_ref().map_or(1.0, Yarn::score_scale);
@@ -137,7 +137,7 @@ impl Config {
     }
 }
 
-/// What is wrong with a field of the configuration at `path`.
+/// The error for a field of the configuration at `path`.
 pub(crate) fn config_fault(path: &Path, field: &str, found: String, expected: String) -> Error {
     let fault = CheckpointError::Config {
         path: path.into(),
@@ -202,7 +202,7 @@ impl Checked<'_> {
         Ok(config)
     }
 
-    /// Whether anything asks for a computation that is not known here.
+    /// Refuses settings that ask for a computation which is not implemented.
     fn known_model(&self) -> Result<(), Error> {
         let raw = self.raw;
         let known = matches!(raw.model_type.as_str(), "deepseek_v2" | "deepseek_v3");
@@ -296,7 +296,7 @@ impl Checked<'_> {
                 self.given("topk_group", raw.topk_group)?,
             ),
         };
-        // Of DeepSeek-V3 a group counts by two experts.
+        // DeepSeek-V3 ranks a group by its two best experts.
         let least = if method == Method::Corrected { 2 } else { 1 };
         let fits = experts.is_multiple_of(groups) && experts / groups >= least;
         let expected =
@@ -382,7 +382,7 @@ impl Checked<'_> {
             other => return Err(self.fault("rope_type", other, "default or yarn")),
         };
         Ok(RopeConfig {
-            // One would make every pair turn alike, and bounds between them infinite.
+            // A base of one would give all pairs the same frequency, and infinite bounds between them.
             theta: self.number("rope_theta", theta, 1.0 + f64::EPSILON)?,
             interleave: raw.rope_interleave.unwrap_or(true),
             yarn,
@@ -418,7 +418,7 @@ impl Checked<'_> {
         })
     }
 
-    /// A size that this model cannot do without.
+    /// A size that must be there.
     fn given(&self, field: &'static str, value: Option<usize>) -> Result<usize, Error> {
         let value = value.ok_or_else(|| self.fault(field, "absent", "a number"))?;
         self.size(field, value)

@@ -97,7 +97,7 @@ pub enum Error {
         /// Tokens in the vocabulary.
         vocabulary: usize,
     },
-    /// A cache of another model, or of another number of sequences, or a session that does not belong to the cache.
+    /// A cache of another model, or of another number of sequences.
     #[error("the cache: {field} is {found}, expected {expected}")]
     Cache {
         /// What differs.
@@ -107,11 +107,29 @@ pub enum Error {
         /// Of the model, or of the tokens.
         expected: usize,
     },
+    /// A session of another number of sequences than a pass has.
+    #[error("the session has {expected} sequences, but the pass has {found}")]
+    SessionSequences {
+        /// Sequences of the pass.
+        found: usize,
+        /// Sequences of the session.
+        expected: usize,
+    },
+    /// A session that has seen other tokens than the cache.
+    #[error("sequence {sequence} has {found} tokens in the session, but {expected} in the cache")]
+    History {
+        /// Index of the sequence.
+        sequence: usize,
+        /// Tokens that the session knows.
+        found: usize,
+        /// Tokens that the cache holds.
+        expected: usize,
+    },
     /// A tensor of another shape than the others, or the rows, ask for.
-    #[error("tensor {name} has the shape {found:?}, expected {expected:?}")]
+    #[error("{what} has the shape {found:?}, expected {expected:?}")]
     Shape {
-        /// The tensor.
-        name: String,
+        /// The tensor, as the subject of a sentence.
+        what: String,
         /// Its shape.
         found: Vec<usize>,
         /// The shape it must have.
@@ -119,7 +137,8 @@ pub enum Error {
     },
     /// A convolution that cannot be taken back so far.
     #[error(
-        "sequence {sequence} cannot be cut back to {len} tokens: the convolution of layer {layer} has forgotten what is before {least}"
+        "sequence {sequence} cannot be cut back to {len} tokens: the convolution of layer {layer} has \
+         forgotten what is before token {least}"
     )]
     Rollback {
         /// The model's layer id.
@@ -143,16 +162,16 @@ pub enum Error {
     /// Rows that cannot be had.
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    /// A ring that belongs to another pack, or gives other values.
+    /// A ring over another store than the blocks have.
     #[cfg(feature = "ring")]
-    #[error("the ring: {field} is {found}, expected {expected}")]
-    Ring {
-        /// What differs.
-        field: &'static str,
-        /// Its value in the ring.
-        found: String,
-        /// In the model.
-        expected: String,
+    #[error("the ring takes its rows from another store than the blocks")]
+    RingStore,
+    /// A ring whose values are not f32.
+    #[cfg(feature = "ring")]
+    #[error("the ring decodes rows to {found:?}, expected F32")]
+    RingOutput {
+        /// What it decodes to.
+        found: engram_cuda::Output,
     },
     /// A device that did not bring rows.
     #[cfg(feature = "ring")]
@@ -163,13 +182,13 @@ pub enum Error {
     Compute(#[from] candle_core::Error),
 }
 
-/// Checks the shape of the tensor called `name`.
-pub(crate) fn expect_shape(name: &str, tensor: &Tensor, expected: &[usize]) -> Result<(), Error> {
+/// Checks the shape of `tensor`, which errors call `what`.
+pub(crate) fn expect_shape(what: &str, tensor: &Tensor, expected: &[usize]) -> Result<(), Error> {
     if tensor.dims() == expected {
         return Ok(());
     }
     Err(Error::Shape {
-        name: name.into(),
+        what: what.into(),
         found: tensor.dims().to_vec(),
         expected: expected.to_vec(),
     })

@@ -1,30 +1,30 @@
-//! From prompts to texts, token by token.
+//! Generation: continues prompts token by token.
 
 use std::{num::NonZeroUsize, slice};
 
 use candle_core::Tensor;
 
 use crate::{
-    Cache, Error, Memory, Model,
+    Cache, Error, LayerHook, Model,
     sampling::{Sampler, Sampling},
 };
 
-/// How texts are made.
+/// How texts are generated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// Tokens of a prompt that are computed at a time.
+    /// The most tokens of a prompt to compute at a time.
     pub chunk: NonZeroUsize,
-    /// Tokens made of each sequence, at most.
+    /// The most tokens to generate for each sequence.
     pub max_tokens: usize,
-    /// Tokens that end a sequence; they are its last.
+    /// Tokens that end a sequence. They are kept as its last token.
     pub stop: Vec<u32>,
-    /// Only tokens below this are chosen, such as those that a tokenizer knows.
+    /// Only tokens below this are chosen. A model may have logits for more tokens than its tokenizer knows.
     pub vocabulary: NonZeroUsize,
-    /// How.
+    /// How a token is chosen by the logits.
     pub sampling: Sampling,
 }
 
-/// Some sequences that are being continued.
+/// Sequences that are being continued.
 #[derive(Debug)]
 pub struct Generator<'a> {
     model: &'a Model,
@@ -36,7 +36,7 @@ pub struct Generator<'a> {
 #[derive(Debug)]
 struct Continued {
     sampler: Sampler,
-    /// Of the next token.
+    /// Logits for the next token.
     logits: Vec<f32>,
     made: Vec<u32>,
     /// The last of [`Self::made`], until it is computed.
@@ -45,8 +45,8 @@ struct Continued {
 }
 
 impl Model {
-    /// Computes `prompts` some `chunk` tokens at a time, each chunk announced to `memory` before the one ahead of it
-    /// is computed, and returns the logits after the last token of each, `[sequences, vocab_size]`.
+    /// Computes `prompts` in chunks of `chunk` tokens and returns the logits after the last token of each,
+    /// `[sequences, vocab_size]`. Each chunk is announced to `hook` before the previous one is computed.
     ///
     /// # Errors
     /// A prompt without tokens, and those of [`Self::forward`]; `cache` then has the chunks that went well.
@@ -55,12 +55,12 @@ impl Model {
         prompts: &[&[u32]],
         chunk: NonZeroUsize,
         cache: &mut Cache,
-        memory: &mut dyn Memory,
+        hook: &mut dyn LayerHook,
     ) -> Result<Tensor, Error> {
         if let Some(sequence) = prompts.iter().position(|prompt| prompt.is_empty()) {
             return Err(Error::Prompt { sequence });
         }
-        // Before anything is announced.
+        // Refuse bad input before anything is announced.
         self.check(prompts, cache)?;
         let chunk = chunk.get();
         let longest = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
@@ -72,13 +72,13 @@ impl Model {
             prompts.iter().map(|prompt| &prompt[part(prompt)]).collect()
         };
         let mut last: Vec<Option<Tensor>> = vec![None; prompts.len()];
-        memory.announce(&part(0))?;
+        hook.announce(&part(0))?;
         for start in (0..longest).step_by(chunk) {
             if start + chunk < longest {
-                memory.announce(&part(start + chunk))?;
+                hook.announce(&part(start + chunk))?;
             }
             let tokens = part(start);
-            let logits = self.forward_last(&tokens, cache, memory)?;
+            let logits = self.forward_last(&tokens, cache, hook)?;
             for (sequence, tokens) in tokens.iter().enumerate() {
                 if !tokens.is_empty() {
                     last[sequence] = Some(logits.get(sequence)?);
@@ -91,13 +91,13 @@ impl Model {
 }
 
 impl<'a> Generator<'a> {
-    /// Computes `prompts`.
+    /// Computes `prompts`; the first tokens can then be chosen.
     ///
     /// # Errors
     /// Those of [`Model::prefill`], a choice that [`Sampling::check`] refuses, and logits that are not numbers.
     pub fn new(
         model: &'a Model,
-        memory: &mut dyn Memory,
+        hook: &mut dyn LayerHook,
         prompts: &[&[u32]],
         options: Options,
     ) -> Result<Self, Error> {
@@ -116,7 +116,7 @@ impl<'a> Generator<'a> {
             options,
         };
         let chunk = generator.options.chunk;
-        let logits = model.prefill(prompts, chunk, &mut generator.cache, memory)?;
+        let logits = model.prefill(prompts, chunk, &mut generator.cache, hook)?;
         generator.take(&vec![true; prompts.len()], &logits)?;
         Ok(generator)
     }
@@ -136,12 +136,12 @@ impl<'a> Generator<'a> {
         Ok(())
     }
 
-    /// The next token of each sequence, or none where it has ended. The tokens of the step before are computed
+    /// Chooses the next token of each sequence, none if it has ended. The tokens of the step before are computed
     /// first, so after a pass that failed the step can be tried again.
     ///
     /// # Errors
     /// Those of [`Model::forward`].
-    pub fn step(&mut self, memory: &mut dyn Memory) -> Result<Vec<Option<u32>>, Error> {
+    pub fn step(&mut self, hook: &mut dyn LayerHook) -> Result<Vec<Option<u32>>, Error> {
         if self.is_done() {
             return Ok(vec![None; self.sequences.len()]);
         }
@@ -154,7 +154,7 @@ impl<'a> Generator<'a> {
             });
         let tokens: Vec<&[u32]> = running.collect();
         if tokens.iter().any(|tokens| !tokens.is_empty()) {
-            let logits = self.model.forward_last(&tokens, &mut self.cache, memory)?;
+            let logits = self.model.forward_last(&tokens, &mut self.cache, hook)?;
             let computed: Vec<bool> = tokens.iter().map(|tokens| !tokens.is_empty()).collect();
             self.take(&computed, &logits)?;
         }
@@ -171,7 +171,7 @@ impl<'a> Generator<'a> {
         self.sequences.iter().all(|sequence| sequence.ended)
     }
 
-    /// The tokens made of each sequence.
+    /// The tokens generated for each sequence.
     pub fn made(&self) -> impl Iterator<Item = &[u32]> {
         self.sequences
             .iter()

@@ -1,9 +1,9 @@
-//! Fused computations, with gradients where something is tracked.
+//! Fused operations, with gradients where something is tracked.
 //!
-//! The kernels of candle-nn have no gradients. A detour takes the value from the same operations without tracking, so it
-//! is the same to the bit whether a model is trained or not, and brings its own gradient.
+//! The fused kernels of candle-nn have no gradients. Here they get one: the value comes from the same kernel whether a
+//! model is trained or not, so it is the same to the bit.
 
-mod detour;
+mod custom_grad;
 mod rows;
 
 use candle_core::{D, Result, Tensor};
@@ -12,16 +12,16 @@ use candle_nn::{
     ops::{sigmoid, softmax_last_dim},
 };
 
-use detour::{Detour, detour1, detour2};
+use custom_grad::{CustomGrad, binary, unary};
 
 /// The softmax of the last dimension.
 pub(crate) fn softmax(x: &Tensor) -> Result<Tensor> {
-    detour1(x, softmax_last_dim, |_, y, gradient| {
-        softmax_back(y, gradient)
+    unary(x, softmax_last_dim, |_, y, gradient| {
+        softmax_backward(y, gradient)
     })
 }
 
-fn softmax_back(y: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+fn softmax_backward(y: &Tensor, gradient: &Tensor) -> Result<Tensor> {
     let by_rows = rows::map([y, gradient], |[y, gradient], out| {
         let sum: f32 = y
             .iter()
@@ -40,8 +40,8 @@ fn softmax_back(y: &Tensor, gradient: &Tensor) -> Result<Tensor> {
     weighted - y.broadcast_mul(&sum)?
 }
 
-/// What `queries` find in `values` by `keys`, `[.., tokens, size]` each: the values, weighted by the softmax of
-/// `queries keys^T * scale + mask`. `mask` has no gradient.
+/// Scaled dot-product attention, `softmax(queries keysᵀ * scale + mask) values`, of tensors `[.., tokens, size]`.
+/// `mask` has no gradient.
 pub(crate) fn attend(
     queries: &Tensor,
     keys: &Tensor,
@@ -61,26 +61,26 @@ pub(crate) fn attend(
     if !tracked {
         return Ok(value);
     }
-    let back = move |[queries, keys, values]: [&Tensor; 3], gradient: &Tensor| {
+    let backward = move |[queries, keys, values]: [&Tensor; 3], gradient: &Tensor| {
         let of_weights = gradient.matmul(&values.t()?)?;
-        let of_scores = softmax_back(&weights, &of_weights)?;
+        let of_scores = softmax_backward(&weights, &of_weights)?;
         Ok([
             (of_scores.matmul(keys)? * scale)?,
             (of_scores.t()?.matmul(queries)? * scale)?,
             weights.t()?.matmul(gradient)?,
         ])
     };
-    queries.apply_op3(keys, values, Detour { value, back })
+    queries.apply_op3(keys, values, CustomGrad { value, backward })
 }
 
 /// `silu(gate) * up`.
 pub(crate) fn gated(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    detour2(
+    binary(
         gate,
         up,
         |gate, up| gate.silu()? * up,
         |gate, up, gradient| {
-            let slopes = [true, false].map(|of_gate| gated_back(gate, up, gradient, of_gate));
+            let slopes = [true, false].map(|of_gate| gated_backward(gate, up, gradient, of_gate));
             if let [Some(of_gate), Some(of_up)] = slopes {
                 return Ok((of_gate?, of_up?));
             }
@@ -93,7 +93,7 @@ pub(crate) fn gated(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     )
 }
 
-fn gated_back(
+fn gated_backward(
     gate: &Tensor,
     up: &Tensor,
     gradient: &Tensor,
@@ -111,13 +111,13 @@ fn gated_back(
     })
 }
 
-/// `value` of `x`, which must turn it; `back` turns back.
+/// `rotate(x)`. The gradient of a rotation is rotated by `rotate_back`, which must be the inverse of `rotate`.
 pub(crate) fn rotated(
     x: &Tensor,
-    value: impl FnOnce(&Tensor) -> Result<Tensor>,
-    back: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
+    rotate: impl FnOnce(&Tensor) -> Result<Tensor>,
+    rotate_back: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static,
 ) -> Result<Tensor> {
-    detour1(x, value, move |_, _, gradient| back(gradient))
+    unary(x, rotate, move |_, _, gradient| rotate_back(gradient))
 }
 
 /// A root-mean-square norm of the last dimension.
@@ -144,15 +144,15 @@ impl Norm {
     }
 }
 
-/// `value` of `x` and `weight`, which must be the root-mean-square norm of the last dimension times `weight`, whose
-/// dimensions are the last ones of `x`.
+/// `forward(x, weight)` with the gradients of a root-mean-square norm, which `forward` must compute: `x` normed over
+/// its last dimensions, which are those of `weight`, times `weight`.
 pub(crate) fn norm(
     x: &Tensor,
     weight: &Tensor,
     eps: f64,
-    value: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
+    forward: impl FnOnce(&Tensor, &Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
-    detour2(x, weight, value, move |x, weight, gradient| {
+    binary(x, weight, forward, move |x, weight, gradient| {
         let size = ((x.sqr()?.mean_keepdim(D::Minus1)? + eps)?).sqrt()?;
         let normed = x.broadcast_div(&size)?;
         let rows = x.elem_count() / weight.elem_count();
@@ -167,8 +167,8 @@ pub(crate) fn norm(
     })
 }
 
-/// The mean of what `targets`, `[tokens]`, cost by the logits of `hidden`, `[tokens, size]`, times `head`,
-/// `[vocab_size, size]`: minus the logarithms of their probabilities, in nats.
+/// The mean cross entropy of `targets`, `[tokens]`, in nats, given the logits `hidden headᵀ`: `hidden` is
+/// `[tokens, size]`, `head` is `[vocab_size, size]`.
 pub(crate) fn cross_entropy(hidden: &Tensor, head: &Tensor, targets: &Tensor) -> Result<Tensor> {
     let tokens = hidden.dim(0)?;
     let targets = targets.unsqueeze(1)?;
@@ -178,7 +178,7 @@ pub(crate) fn cross_entropy(hidden: &Tensor, head: &Tensor, targets: &Tensor) ->
     // The logarithm of the largest probability, which is never zero, gives that of the sum.
     let sum = (logits.max(D::Minus1)? - probabilities.max(D::Minus1)?.log()?)?;
     let value = (sum - logits.gather(&targets, 1)?.squeeze(1)?)?.mean_all()?;
-    let back = move |hidden: &Tensor, head: &Tensor, gradient: &Tensor| {
+    let backward = move |hidden: &Tensor, head: &Tensor, gradient: &Tensor| {
         let one = targets.ones_like()?.to_dtype(probabilities.dtype())?;
         let slope = probabilities.scatter_add(&targets, &one.neg()?, 1)?;
         #[expect(clippy::cast_precision_loss, reason = "few tokens")]
@@ -187,7 +187,7 @@ pub(crate) fn cross_entropy(hidden: &Tensor, head: &Tensor, targets: &Tensor) ->
         let of_head = slope.t()?.matmul(&hidden.contiguous()?)?;
         Ok((of_hidden, of_head.broadcast_mul(&share)?))
     };
-    detour2(hidden, head, |_, _| Ok(value), back)
+    binary(hidden, head, |_, _| Ok(value), backward)
 }
 
 #[cfg(test)]
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use candle_core::{DType, Device, Var};
 
-    /// Of a loss over what rows in memory have loops for.
+    /// The gradients of a loss over the operations that have loops of their own for f32 in memory.
     fn gradients(dtype: DType) -> Vec<f32> {
         let values = |seed: f32| -> Tensor {
             let values: Vec<f32> = (0_u8..24).map(|i| (f32::from(i) * seed).sin()).collect();

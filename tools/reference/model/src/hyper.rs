@@ -14,7 +14,7 @@ use crate::{
 /// How a unit is joined to the residual stream, `[sequences, tokens, copies, hidden]`.
 #[derive(Debug, Clone)]
 pub(crate) enum Connection {
-    /// To a single copy, to which its result is added.
+    /// The stream has one copy, and the result is added to it.
     Plain,
     Hyper(Hyper),
 }
@@ -28,7 +28,7 @@ pub(crate) struct Hyper {
     eps: f64,
 }
 
-/// Numbers made from all copies of a token at once.
+/// Coefficients computed from all copies of a token together.
 #[derive(Debug, Clone)]
 struct Mix {
     weights: Linear,
@@ -38,7 +38,7 @@ struct Mix {
 }
 
 impl Mix {
-    /// `count` numbers for each token, with `scales` scales.
+    /// Loads the weights for `count` coefficients a token, with `scales` scales.
     fn load(
         weights: &mut Scope<'_>,
         prefix: &str,
@@ -57,7 +57,7 @@ impl Mix {
         })
     }
 
-    /// The numbers without scale and base, `[sequences, tokens, count]`.
+    /// The coefficients before scale and base, `[sequences, tokens, count]`.
     fn of(&self, stream: &Tensor) -> candle_core::Result<Tensor> {
         let flat = stream.flatten_from(2)?;
         let mean = flat.sqr()?.mean_keepdim(D::Minus1)?;
@@ -65,7 +65,7 @@ impl Mix {
         self.weights.forward(&normed)
     }
 
-    /// Those of `count` numbers from `start` on that have the scale at `index`.
+    /// `count` of the coefficients from `start` on, which have the scale at `index`.
     fn part(
         &self,
         numbers: &Tensor,
@@ -81,7 +81,7 @@ impl Mix {
 }
 
 impl Connection {
-    /// Of the unit called `name`.
+    /// Loads the connection of the unit called `name`.
     pub(crate) fn load(
         weights: &mut Scope<'_>,
         name: &str,
@@ -153,7 +153,7 @@ impl Hyper {
     }
 }
 
-/// `[sequences, tokens, hidden]`: the copies of `stream`, each times its weight.
+/// The weighted sum of the copies of `stream`, `[sequences, tokens, hidden]`.
 fn weighted_sum(weights: &Tensor, stream: &Tensor) -> candle_core::Result<Tensor> {
     weights
         .unsqueeze(2)?
@@ -162,7 +162,7 @@ fn weighted_sum(weights: &Tensor, stream: &Tensor) -> candle_core::Result<Tensor
         .squeeze(2)
 }
 
-/// The learned way from many copies to one.
+/// Learned weights that join all copies into one.
 #[derive(Debug, Clone)]
 pub(crate) struct Gather {
     mix: Mix,

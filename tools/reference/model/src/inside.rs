@@ -1,15 +1,15 @@
-//! What can be seen inside a model: the residual stream by layer, and what it says of the next token.
+//! Looking inside a model: the residual stream by layer, and what it says of the next token.
 //!
-//! A *depth* is a number of layers that have been computed: the residual stream at depth 0 is the embedding, that at
-//! depth `n` is ahead of the layer at index `n`, before the rows of a memory are added to it, and that at the last depth is
-//! what logits are made of.
+//! A *depth* is the number of layers that have been computed. The residual stream at depth 0 is the embedding; at
+//! depth `n` it is what the layer at index `n` gets, before a hook changes it; at the last depth it is what logits are
+//! made of.
 
+mod cka;
 mod lens;
 mod scores;
-mod similarity;
 mod streams;
 
+pub use cka::linear_cka;
 pub use lens::{Lens, Seen};
 pub use scores::{Score, scores};
-pub use similarity::similarity;
 pub use streams::Streams;

@@ -4,38 +4,38 @@ use std::time::{Duration, Instant};
 
 use candle_core::{Device, Tensor};
 
-use crate::{Error, Memory};
+use crate::{Error, LayerHook};
 
-/// A memory that takes the time of the decoder layers around it.
+/// A hook around another that measures how long each decoder layer takes.
 #[derive(Debug)]
-pub struct LayerTimes<M> {
-    memory: M,
+pub struct LayerTimes<H> {
+    hook: H,
     layers: Vec<Duration>,
     /// The layer that is being computed, since when, and where.
     computing: Option<(usize, Instant, Device)>,
 }
 
-impl<M: Memory> LayerTimes<M> {
-    /// Of a model with so many `layers`, whose memory is `memory`.
-    pub fn new(memory: M, layers: usize) -> Self {
+impl<H: LayerHook> LayerTimes<H> {
+    /// Around `hook`, for a model with so many `layers`.
+    pub fn new(hook: H, layers: usize) -> Self {
         Self {
-            memory,
+            hook,
             layers: vec![Duration::ZERO; layers],
             computing: None,
         }
     }
 
-    /// The memory.
-    pub fn memory(&self) -> &M {
-        &self.memory
+    /// The hook inside.
+    pub fn hook(&self) -> &H {
+        &self.hook
     }
 
-    /// The memory, to be changed.
-    pub fn memory_mut(&mut self) -> &mut M {
-        &mut self.memory
+    /// The hook inside, to be changed.
+    pub fn hook_mut(&mut self) -> &mut H {
+        &mut self.hook
     }
 
-    /// Time of each layer without its memory, since the beginning or [`Self::reset`].
+    /// The time of each layer without the hook inside, since the beginning or [`Self::reset`].
     pub fn layers(&self) -> &[Duration] {
         &self.layers
     }
@@ -47,22 +47,22 @@ impl<M: Memory> LayerTimes<M> {
 
     fn stop(&mut self) {
         if let Some((layer, since, device)) = self.computing.take() {
-            // A device may not have done yet what it was told; what failed there fails later, too.
+            // A device computes asynchronously. An error of it comes up in the pass itself, too.
             let _ = device.synchronize();
             self.layers[layer] += since.elapsed();
         }
     }
 }
 
-impl<M: Memory> Memory for LayerTimes<M> {
+impl<H: LayerHook> LayerHook for LayerTimes<H> {
     fn begin(&mut self, before: &[usize], tokens: &[&[u32]]) -> Result<(), Error> {
         self.computing = None;
-        self.memory.begin(before, tokens)
+        self.hook.begin(before, tokens)
     }
 
     fn add(&mut self, layer: usize, stream: &Tensor) -> Result<Option<Tensor>, Error> {
         self.stop();
-        let added = self.memory.add(layer, stream)?;
+        let added = self.hook.add(layer, stream)?;
         let device = stream.device();
         device.synchronize()?;
         self.computing = Some((layer, Instant::now(), device.clone()));
@@ -70,15 +70,15 @@ impl<M: Memory> Memory for LayerTimes<M> {
     }
 
     fn routed(&mut self, layer: usize, tokens: &[usize]) {
-        self.memory.routed(layer, tokens);
+        self.hook.routed(layer, tokens);
     }
 
     fn end(&mut self, stream: &Tensor) {
         self.stop();
-        self.memory.end(stream);
+        self.hook.end(stream);
     }
 
     fn announce(&mut self, tokens: &[&[u32]]) -> Result<(), Error> {
-        self.memory.announce(tokens)
+        self.hook.announce(tokens)
     }
 }

@@ -3,10 +3,10 @@
 //! They are here to be right and to be read: every part is compared with golden values from elsewhere.
 //!
 //! ```text
-//! config.json, *.safetensors ---> Model --forward(tokens, Cache, Memory)--> logits --Generator--> tokens
+//! config.json, *.safetensors ---> Model --forward(tokens, Cache, LayerHook)--> logits --Generator--> tokens
 //!                         |                                        ^
-//!                         +-----> Engram ---------> Session -------+
-//! pack -----------------> Store -----^  rows by ticket
+//!                         +-----> EngramBlocks ---> Session -------+
+//! pack -----------------> Store --------^  rows by ticket
 //! ```
 //!
 //! ```no_run
@@ -14,12 +14,12 @@
 //!
 //! use candle_core::Device;
 //! use engram::{Config, Store};
-//! use engram_model::{Engram, Model};
+//! use engram_model::{EngramBlocks, Model};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let store = Arc::new(Store::open("pack", Config::new())?);
 //! let model = Model::load("model", &Device::Cpu)?;
-//! let engram = Engram::load("model", store, &Device::Cpu)?;
+//! let engram = EngramBlocks::load("model", store, &Device::Cpu)?;
 //! let (mut cache, mut session) = (model.cache(1), engram.session(1));
 //! let logits = model.forward(&[&[0, 3, 15]], &mut cache, &mut session)?;
 //! // The last token is rejected; the session follows the cache.
@@ -34,15 +34,15 @@
 mod attention;
 mod cache;
 mod config;
-pub mod engram;
 mod error;
 mod generate;
 mod grad;
 mod hyper;
 pub mod inside;
 mod layer;
+mod layer_hook;
 mod layer_times;
-mod memory;
+pub mod memory_block;
 mod mlp;
 mod model;
 mod moe;
@@ -53,10 +53,10 @@ mod weights;
 
 pub use cache::Cache;
 pub use config::Config;
-pub use engram::{Engram, RowTimes, Session};
 pub use error::Error;
 pub use generate::{Generator, Options};
+pub use layer_hook::LayerHook;
 pub use layer_times::LayerTimes;
-pub use memory::Memory;
+pub use memory_block::{EngramBlocks, RowTimes, Session};
 pub use model::Model;
 pub use sampling::Sampling;

@@ -7,13 +7,13 @@ use candle_nn::{Embedding, Linear, Module};
 use engram_checkpoint::CONFIG_FILE;
 
 use crate::{
-    Cache, Config, Error, Memory,
+    Cache, Config, Error, LayerHook,
     attention::Context,
-    engram,
     error::expect_shape,
     grad::{Norm, cross_entropy},
     hyper::Collapse,
     layer::Layer,
+    memory_block::is_part_of_block,
     rope::Rotary,
     weights::{Init, Weights},
 };
@@ -40,7 +40,7 @@ impl Model {
     /// A tensor that the configuration has no place for is an error, for the logits could not be right;
     /// an `lm_head.weight` beside a tied embedding is one. Left out are the frequencies of rotary embeddings, which
     /// old checkpoints store, the layers from `num_hidden_layers` on, which predict further tokens, and what is
-    /// below `engram.` or `ple.` of a layer: that is for [`Engram`](crate::Engram).
+    /// below `engram.` or `ple.` of a layer: that is for [`EngramBlocks`](crate::EngramBlocks).
     ///
     /// # Errors
     /// Those of [`Config::from_file`], before any other file is opened; files that cannot be read or are damaged;
@@ -51,7 +51,7 @@ impl Model {
         let mut weights = Weights::open(dir, device)?;
         let model = Self::build(config, &mut weights, device)?;
         let layers = model.layers.len();
-        weights.finish(|name| is_ignored(name, layers) || engram::has(name))?;
+        weights.finish(|name| is_ignored(name, layers) || is_part_of_block(name))?;
         Ok(model)
     }
 
@@ -79,7 +79,7 @@ impl Model {
     ) -> Result<Self, Error> {
         let mut weights = Weights::given(tensors, device);
         let model = Self::build(config.clone(), &mut weights, device)?;
-        weights.finish(engram::has)?;
+        weights.finish(is_part_of_block)?;
         Ok(model)
     }
 
@@ -127,15 +127,15 @@ impl Model {
     /// positions.
     ///
     /// # Errors
-    /// No tokens, a token outside the vocabulary, a cache of another model or number of sequences, whatever `memory`
+    /// No tokens, a token outside the vocabulary, a cache of another model or number of sequences, or whatever `hook`
     /// fails with. The cache then is as it was.
     pub fn forward(
         &self,
         tokens: &[&[u32]],
         cache: &mut Cache,
-        memory: &mut dyn Memory,
+        hook: &mut dyn LayerHook,
     ) -> Result<Vec<Tensor>, Error> {
-        let hidden = self.hidden(tokens, cache, memory)?;
+        let hidden = self.hidden(tokens, cache, hook)?;
         (0..)
             .zip(tokens)
             .map(|(sequence, tokens)| {
@@ -155,14 +155,14 @@ impl Model {
         tokens: &[&[u32]],
         targets: &[&[u32]],
         cache: &mut Cache,
-        memory: &mut dyn Memory,
+        hook: &mut dyn LayerHook,
     ) -> Result<Tensor, Error> {
         self.check_tokens(targets)?;
-        let hidden = self.hidden(tokens, cache, memory)?.flatten_to(1)?;
+        let hidden = self.hidden(tokens, cache, hook)?.flatten_to(1)?;
         let targets = targets.concat();
         let count = targets.len();
         let targets = Tensor::from_vec(targets, count, &self.device)?;
-        expect_shape("targets", &targets, &[hidden.dim(0)?])?;
+        expect_shape("the tensor of targets", &targets, &[hidden.dim(0)?])?;
         Ok(cross_entropy(&hidden, self.head.weight(), &targets)?)
     }
 
@@ -175,9 +175,9 @@ impl Model {
         &self,
         tokens: &[&[u32]],
         cache: &mut Cache,
-        memory: &mut dyn Memory,
+        hook: &mut dyn LayerHook,
     ) -> Result<Tensor, Error> {
-        let hidden = self.hidden(tokens, cache, memory)?;
+        let hidden = self.hidden(tokens, cache, hook)?;
         let last = (0..)
             .zip(tokens)
             .map(|(sequence, tokens)| hidden.i((sequence, tokens.len().saturating_sub(1))))
@@ -190,22 +190,26 @@ impl Model {
         &self,
         tokens: &[&[u32]],
         cache: &mut Cache,
-        memory: &mut dyn Memory,
+        hook: &mut dyn LayerHook,
     ) -> Result<Tensor, Error> {
         self.check(tokens, cache)?;
         let counts: Vec<usize> = tokens.iter().map(|tokens| tokens.len()).collect();
-        memory.begin(&cache.lens(), tokens)?;
+        hook.begin(&cache.lens(), tokens)?;
         let context = Context::new(&self.rotary, cache, &counts, &self.device)?;
         let mut stream = self.embed(tokens)?;
         for (index, layer) in self.layers.iter().enumerate() {
-            if let Some(added) = memory.add(index, &stream)? {
-                expect_shape("of the memory", &added, stream.dims())?;
+            if let Some(added) = hook.add(index, &stream)? {
+                expect_shape(
+                    "the residual stream returned by the hook",
+                    &added,
+                    stream.dims(),
+                )?;
                 stream = added;
             }
-            let mut routed = |tokens: &[usize]| memory.routed(index, tokens);
+            let mut routed = |tokens: &[usize]| hook.routed(index, tokens);
             stream = layer.forward(&stream, &context, cache, &mut routed)?;
         }
-        memory.end(&stream);
+        hook.end(&stream);
         let hidden = self.normed(&stream)?;
         cache.advance(&counts);
         Ok(hidden)
@@ -224,7 +228,7 @@ impl Model {
         let (sequences, tokens, _, _) = stream.dims4()?;
         let copies = self.config.copies();
         let shape = [sequences, tokens, copies, self.config.hidden_size];
-        expect_shape("of the residual stream", stream, &shape)?;
+        expect_shape("the residual stream", stream, &shape)?;
         Ok(self.head.forward(&self.normed(stream)?)?)
     }
 

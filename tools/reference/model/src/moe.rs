@@ -1,4 +1,4 @@
-//! Experts: every token goes to a few of them, and to the shared ones.
+//! Mixture of experts: every token goes to a few routed experts, and to the shared ones.
 
 use candle_core::{D, DType, Tensor};
 use candle_nn::{

@@ -9,7 +9,7 @@ use crate::grad::rotated;
 
 pub(crate) use yarn::Yarn;
 
-/// How positions are told.
+/// Parameters of the rotary embedding.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct RopeConfig {
     pub(crate) theta: f64,
@@ -23,13 +23,13 @@ pub(crate) struct RopeConfig {
 pub(crate) struct Rotary {
     /// Angle from one position to the next, for each pair.
     frequencies: Vec<f32>,
-    /// Of what has been rotated.
+    /// Factor that rotated values are scaled by.
     scale: f64,
     interleave: bool,
 }
 
 impl Rotary {
-    /// Of vectors of `dim` values, an even number.
+    /// The rotation of vectors of `dim` values, an even number.
     pub(crate) fn new(config: &RopeConfig, dim: usize) -> Self {
         let plain = frequencies(config.theta, dim);
         let (frequencies, scale) = match &config.yarn {
@@ -46,7 +46,7 @@ impl Rotary {
         }
     }
 
-    /// Of the positions of each sequence, `[sequences][tokens]`.
+    /// The rotation of the positions of each sequence, `[sequences][tokens]`.
     #[expect(
         clippy::cast_precision_loss,
         reason = "positions below 2^24 are exact, as in the models"
@@ -98,7 +98,7 @@ impl Rotation {
             rotary_emb::rope
         };
         let (cos, sin) = (self.cos.clone(), self.sin.clone());
-        // What turns back is the same with opposite angles.
+        // The inverse rotation has the opposite angles.
         let back = move |gradient: &Tensor| rotate(gradient, &cos, &sin.neg()?);
         rotated(&x.contiguous()?, |x| rotate(x, &self.cos, &self.sin), back)
     }

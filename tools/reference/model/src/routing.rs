@@ -1,17 +1,17 @@
 //! Which experts a token goes to, by its scores.
 
-/// Joins the sum that weights are divided by, as in the models, so that weights of zero stay zero.
+/// Added to the sum that weights are divided by, as the models do, so that weights of zero stay zero.
 pub(crate) const NO_WEIGHT: f32 = 1e-20;
 
-/// How scores are made, and experts chosen by them.
+/// How scores are computed, and experts chosen by them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Method {
-    /// Of DeepSeek-V3 (`noaux_tc`): sigmoids; a correction joins the choice, but not the weight. A group of
-    /// experts counts by its two best.
+    /// DeepSeek-V3 (`noaux_tc`): sigmoids. A correction is added for the choice, but not for the weight. A group of
+    /// experts is ranked by the sum of its two best.
     Corrected,
-    /// Of DeepSeek-V2-Lite: softmax.
+    /// DeepSeek-V2-Lite: softmax.
     Greedy,
-    /// Of DeepSeek-V2: softmax; a group counts by its best.
+    /// DeepSeek-V2: softmax. A group is ranked by its best expert.
     GroupLimited,
 }
 
@@ -23,7 +23,7 @@ pub(crate) struct Routing {
     /// Groups whose experts can be chosen.
     pub(crate) best_groups: usize,
     pub(crate) chosen: usize,
-    /// Whether weights are made to have the sum of one, before they are scaled.
+    /// Whether weights are normalised to a sum of one before they are scaled.
     pub(crate) normalize: bool,
     pub(crate) scale: f32,
 }
@@ -54,7 +54,7 @@ impl Routing {
             .collect()
     }
 
-    /// What a group of experts with these merits counts.
+    /// The rank of a group of experts with these scores.
     fn merit(&self, group: &[f32]) -> f32 {
         let counted = if self.method == Method::Corrected {
             2
@@ -66,7 +66,7 @@ impl Routing {
     }
 }
 
-/// The `count` indices of `among` with the largest values; of equals, the first.
+/// The `count` indices of `among` with the largest values; of equal ones, the first.
 fn best(values: &[f32], among: impl IntoIterator<Item = usize>, count: usize) -> Vec<usize> {
     let mut indices: Vec<usize> = among.into_iter().collect();
     indices.sort_unstable_by(|&a, &b| values[b].total_cmp(&values[a]).then(a.cmp(&b)));

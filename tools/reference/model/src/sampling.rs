@@ -6,17 +6,17 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 /// How the next token is chosen.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Sampling {
-    /// The likeliest; of equals the one with the lowest id.
+    /// The likeliest token; of equally likely ones, that with the lowest id.
     Greedy,
-    /// By chance.
+    /// A token drawn at random, by its probability.
     Random {
-        /// What logits are divided by; above zero.
+        /// Logits are divided by this; above zero.
         temperature: f64,
-        /// Only so many of the likeliest tokens are chosen from, if not zero.
+        /// Draw from this many of the likeliest tokens only; zero for all.
         top_k: usize,
-        /// Only the likeliest tokens that together have this probability are chosen from, 0 to 1.
+        /// Draw only from the likeliest tokens that have this probability together, 0 to 1.
         top_p: f64,
-        /// The same choices for the same seed, logits and index of the sequence.
+        /// The same seed, logits and index of the sequence give the same choices.
         seed: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! The tensors of a model, as its parts ask for them: read from a checkpoint, given, or made up.
+//! The tensors of a model, as its parts ask for them: read from a checkpoint, given by the caller, or initialised.
 
 mod tiles;
 
@@ -41,7 +41,7 @@ struct Files {
     left: BTreeSet<String>,
 }
 
-/// Tensors that somebody else holds.
+/// Tensors that the caller gave.
 #[derive(Debug)]
 struct Given {
     all: BTreeMap<String, Tensor>,
@@ -49,12 +49,12 @@ struct Given {
     left: BTreeSet<String>,
 }
 
-/// What a tensor that is made up begins as.
+/// How a tensor is initialised.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Init {
     Zeros,
     Ones,
-    /// Normal, with this deviation.
+    /// Normally distributed, with this standard deviation.
     Random(f64),
 }
 
@@ -84,7 +84,7 @@ impl Weights {
         }
     }
 
-    /// Makes up whatever is asked for, the same for the same `seed`.
+    /// Initialises whatever is asked for, in the same way for the same `seed`.
     pub(crate) fn fresh(seed: u64, device: &Device) -> Self {
         Self {
             source: Source::Fresh {
@@ -103,7 +103,7 @@ impl Weights {
         }
     }
 
-    /// What stands before `part` in the names of a checkpoint, such as `model.`; nothing, if no name has it.
+    /// The prefix before `part` in the names of the checkpoint, such as `model.`; empty if no name has `part`.
     pub(crate) fn prefix_of(&self, part: &str) -> String {
         let (Source::Files(Files { left, .. }) | Source::Given(Given { left, .. })) = &self.source
         else {
@@ -136,7 +136,7 @@ impl Weights {
         })
     }
 
-    /// The tensors that have been made up.
+    /// The tensors that have been initialised.
     pub(crate) fn into_made(self) -> BTreeMap<String, Tensor> {
         match self.source {
             Source::Fresh { made, .. } => made,
@@ -163,7 +163,7 @@ impl Given {
             let expected = shape.to_vec();
             return Err(Error::NotGiven { name, expected });
         };
-        expect_shape(&name, tensor, shape)?;
+        expect_shape(&format!("tensor {name}"), tensor, shape)?;
         self.left.remove(&name);
         Ok(tensor.to_dtype(DType::F32)?)
     }
@@ -228,16 +228,16 @@ fn make(
     Ok(Tensor::from_vec(values, shape, device)?)
 }
 
-/// The tensors whose names begin with a prefix. All are given out in f32.
+/// The tensors whose names begin with a prefix, all as f32.
 #[derive(Debug)]
 pub(crate) struct Scope<'a> {
     weights: &'a mut Weights,
-    /// Empty, or with a dot at its end.
+    /// Empty, or ends with a dot.
     prefix: String,
 }
 
 impl Scope<'_> {
-    /// Those of the part `name`.
+    /// The tensors of the part `name`.
     pub(crate) fn at(&mut self, name: impl Display) -> Scope<'_> {
         Scope {
             weights: self.weights,
@@ -255,7 +255,7 @@ impl Scope<'_> {
         self.weights.take(name, shape, init)
     }
 
-    /// A projection from `inputs` values to `outputs`, which begins by keeping the size of values.
+    /// A projection from `inputs` values to `outputs`, initialised so that values keep their size.
     #[expect(clippy::cast_precision_loss, reason = "any deviation near it will do")]
     pub(crate) fn linear(
         &mut self,

@@ -8,7 +8,7 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor, safetensors};
-use engram_model::{Cache, Error, Memory, Model};
+use engram_model::{Cache, Error, LayerHook, Model};
 
 /// Of `golden/make.py`, and one with hyper-connections of `golden/engram_models.py`.
 const CHECKPOINTS: [&str; 5] = ["v3_grouped", "v3_yarn", "v2_greedy", "v2_limited", "hyper"];
@@ -216,7 +216,7 @@ impl Adder {
     }
 }
 
-impl Memory for Adder {
+impl LayerHook for Adder {
     fn begin(&mut self, before: &[usize], tokens: &[&[u32]]) -> Result<(), Error> {
         let counts: Vec<usize> = tokens.iter().map(|tokens| tokens.len()).collect();
         self.seen.push(format!("{counts:?} after {before:?}"));
@@ -282,7 +282,7 @@ fn a_pass_that_fails_leaves_the_cache_as_it_was() {
 #[test]
 fn a_memory_of_another_shape_is_an_error() {
     struct Narrow;
-    impl Memory for Narrow {
+    impl LayerHook for Narrow {
         fn begin(&mut self, _: &[usize], _: &[&[u32]]) -> Result<(), Error> {
             Ok(())
         }
@@ -297,7 +297,7 @@ fn a_memory_of_another_shape_is_an_error() {
         .unwrap_err();
     assert_eq!(
         error.to_string(),
-        "tensor of the memory has the shape [2, 23, 1, 1], expected [2, 23, 1, 64]"
+        "the residual stream returned by the hook has the shape [2, 23, 1, 1], expected [2, 23, 1, 64]"
     );
 }
 

@@ -6,7 +6,9 @@ use std::{collections::HashMap, path::Path};
 
 use candle_core::{Device, Tensor, safetensors};
 use candle_nn::Linear;
-use engram_model::engram::{ConvState, ConvTensors, CopyNorm, Fused, FusedTensors, GatedConv};
+use engram_model::memory_block::{
+    ConvState, ConvTensors, CopyNorm, Fused, FusedTensors, GatedConv,
+};
 
 type Tensors = HashMap<String, Tensor>;
 

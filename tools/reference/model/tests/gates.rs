@@ -10,7 +10,9 @@ use std::{collections::HashMap, path::Path};
 
 use candle_core::{Device, IndexOp, Tensor, safetensors};
 use candle_nn::Linear;
-use engram_model::engram::{ConvState, ConvTensors, CopyNorm, Fused, FusedTensors, GatedConv};
+use engram_model::memory_block::{
+    ConvState, ConvTensors, CopyNorm, Fused, FusedTensors, GatedConv,
+};
 
 fn golden(name: &str) -> HashMap<String, Tensor> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");

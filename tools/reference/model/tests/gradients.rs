@@ -11,8 +11,8 @@ use candle_core::{Device, Tensor, Var};
 use engram::Scheme;
 use engram_checkpoint::{Family, read_json, read_token_map};
 use engram_model::{
-    Config, Error, Memory, Model,
-    engram::{Blocks, ConvState},
+    Config, Error, LayerHook, Model,
+    memory_block::{BlockWeights, ConvState},
 };
 use rand::{SeedableRng, rngs::StdRng};
 use rand_distr::{Distribution, Normal};
@@ -21,7 +21,8 @@ use serde_json::Value;
 const TOKENS: [&[u32]; 2] = [&[5, 17, 40, 17, 3, 90, 25, 8], &[61, 2, 7, 7, 30, 8, 61, 2]];
 const TARGETS: [&[u32]; 2] = [&[17, 40, 17, 3, 90, 25, 8, 1], &[2, 7, 7, 30, 8, 61, 2, 90]];
 
-/// Whatever is drawn: with others a step may give a token to another expert, or turn the sign that a gate is the root of.
+/// Whatever is drawn: with others a step may give a token to another expert, or turn the sign that a gate is the root
+/// of.
 const SEED: u64 = 1;
 
 /// Normal values, the same for the same `seed`.
@@ -38,15 +39,15 @@ fn golden(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// Blocks with rows that are given.
+/// BlockWeights with rows that are given.
 struct Given {
-    blocks: Blocks,
+    blocks: BlockWeights,
     states: Vec<ConvState>,
     /// Of each block, `[sequences, tokens, columns * width]`.
     rows: Vec<Tensor>,
 }
 
-impl Memory for Given {
+impl LayerHook for Given {
     fn begin(&mut self, _: &[usize], _: &[&[u32]]) -> Result<(), Error> {
         Ok(())
     }
@@ -82,7 +83,7 @@ impl Case {
         let mut tensors = Model::fresh_tensors(&config, 1).unwrap();
         if let Some(family) = &family {
             let scheme = scheme(&folder, family);
-            tensors.extend(Blocks::fresh_tensors(&config, family, &scheme, 2).unwrap());
+            tensors.extend(BlockWeights::fresh_tensors(&config, family, &scheme, 2).unwrap());
         }
         // A convolution of zeros, as in a fresh model, would hide what is before it.
         for (name, tensor) in &mut tensors {
@@ -116,7 +117,8 @@ impl Case {
         let scheme = scheme(&self.folder, family);
         let blocks: BTreeMap<String, Tensor> = of(tensors, |name| !name.starts_with("rows."));
         let blocks =
-            Blocks::from_tensors(&self.config, family, &scheme, &blocks, &Device::Cpu).unwrap();
+            BlockWeights::from_tensors(&self.config, family, &scheme, &blocks, &Device::Cpu)
+                .unwrap();
         let rows = of(tensors, |name| name.starts_with("rows."));
         Some(Given {
             states: blocks.states(2),

@@ -11,7 +11,7 @@ use std::{path::Path, slice};
 use candle_core::{DType, Device, IndexOp, Tensor};
 use engram_model::{
     Error, Model,
-    inside::{Lens, Streams, scores, similarity},
+    inside::{Lens, Streams, linear_cka, scores},
 };
 
 fn load(name: &str) -> Model {
@@ -143,7 +143,7 @@ fn scores_of_what_cannot_be_are_refused() {
 
 /// Of two single streams.
 fn alike(a: &Tensor, b: &Tensor) -> f64 {
-    similarity(slice::from_ref(a), slice::from_ref(b)).unwrap()[0][0]
+    linear_cka(slice::from_ref(a), slice::from_ref(b)).unwrap()[0][0]
 }
 
 /// Normal numbers, `[1, positions, 1, width]`.
@@ -169,7 +169,7 @@ fn similar_is_what_a_rotation_and_a_scale_make() {
     let turned = x.broadcast_matmul(&(one - onto).unwrap()).unwrap();
     let turned = ((turned * -300.0).unwrap() + 17.0).unwrap();
     let (other, wider) = (noise(600, 8), noise(600, 24));
-    let found = similarity(slice::from_ref(&x), &[x.clone(), turned, other, wider]).unwrap();
+    let found = linear_cka(slice::from_ref(&x), &[x.clone(), turned, other, wider]).unwrap();
     let found = &found[0];
     assert!((found[0] - 1.0).abs() < 1e-5, "{found:?}");
     assert!((found[1] - 1.0).abs() < 1e-4, "{found:?}");
@@ -213,15 +213,15 @@ fn similarity_is_of_means_over_copies_and_by_hand() {
 #[test]
 fn streams_that_cannot_be_compared_are_named() {
     let same = Tensor::ones((1, 9, 1, 4), DType::F32, &Device::Cpu).unwrap();
-    let error = similarity(&[noise(9, 4), same], &[noise(9, 4)]).unwrap_err();
+    let error = linear_cka(&[noise(9, 4), same], &[noise(9, 4)]).unwrap_err();
     assert!(
         error.to_string().contains("depth 1 is the same at every"),
         "{error}"
     );
-    let error = similarity(&[noise(9, 4)], &[noise(8, 4)]).unwrap_err();
+    let error = linear_cka(&[noise(9, 4)], &[noise(8, 4)]).unwrap_err();
     assert!(
         error.to_string().contains("[8, 4], expected [9, 4]"),
         "{error}"
     );
-    assert!(similarity(&[], &[noise(8, 4)]).unwrap().is_empty());
+    assert!(linear_cka(&[], &[noise(8, 4)]).unwrap().is_empty());
 }

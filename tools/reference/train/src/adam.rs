@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor, Var};
 
-/// How much of the mean of gradients is kept in a step.
+/// Decay of the mean of gradients (beta 1).
 const FIRST: f64 = 0.9;
-/// How much of the mean of their squares is.
+/// Decay of the mean of squared gradients (beta 2).
 const SECOND: f64 = 0.95;
-/// Joins the root that updates are divided by.
+/// Added to the root that updates are divided by (epsilon).
 const EPS: f64 = 1e-8;
 
-/// One update of all that is learned.
+/// The parameters of one step.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Update {
     pub(crate) rate: f64,
-    /// What matrices lose of themselves, as a share of the rate.
+    /// Weight decay of matrices, as a share of the rate.
     pub(crate) decay: f64,
-    /// What gradients are multiplied by first.
+    /// Gradients are multiplied by this first, to clip their norm.
     pub(crate) scale: f64,
 }
 
@@ -30,13 +30,13 @@ pub(crate) struct Moments {
     pub(crate) updates: u32,
 }
 
-/// What updates of tensors need, by the tensors' names.
+/// The moments of all tensors, by name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Adam {
     pub(crate) moments: BTreeMap<String, Moments>,
 }
 
-/// What means that began with zero are divided by after so many updates.
+/// Bias correction: means that began with zero are divided by this after so many updates.
 #[expect(clippy::cast_possible_wrap, reason = "few updates")]
 fn bias(updates: u32) -> (f64, f64) {
     (

@@ -3,10 +3,10 @@
 use crate::{Error, Recipe, recipe::KERNEL};
 
 impl Recipe {
-    /// The same model with `share` of the experts that a token is not given to, and rows in place of the others: as many
-    /// numbers in all, and as many experts for a token. All of them leave no Engram.
+    /// The same model with `share` of its idle experts, those that a token is not given to, and Engram rows in place of
+    /// the others. The number of parameters and of experts for a token stays the same. A share of one leaves no Engram.
     ///
-    /// The blocks around the rows count as well, so a token computes with these besides.
+    /// The weights of the blocks around the rows count as well; a token computes with those in addition.
     ///
     /// # Errors
     /// A share that is not from 0 to 1, a recipe without Engram, or experts too small to make blocks of.

@@ -4,23 +4,23 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor, Var};
-use engram_model::Memory;
+use engram_model::LayerHook;
 
-/// A memory that counts the tokens of each expert.
-pub(crate) struct Counted<M> {
-    pub(crate) memory: M,
+/// A hook around another that counts the tokens of each expert.
+pub(crate) struct Counted<H> {
+    pub(crate) hook: H,
     /// By layer.
     pub(crate) loads: BTreeMap<usize, Vec<usize>>,
 }
 
-impl<M: Memory> Memory for Counted<M> {
+impl<H: LayerHook> LayerHook for Counted<H> {
     fn begin(
         &mut self,
         before: &[usize],
         tokens: &[&[u32]],
     ) -> std::result::Result<(), engram_model::Error> {
         self.loads.clear();
-        self.memory.begin(before, tokens)
+        self.hook.begin(before, tokens)
     }
 
     fn add(
@@ -28,27 +28,27 @@ impl<M: Memory> Memory for Counted<M> {
         layer: usize,
         stream: &Tensor,
     ) -> std::result::Result<Option<Tensor>, engram_model::Error> {
-        self.memory.add(layer, stream)
+        self.hook.add(layer, stream)
     }
 
     fn routed(&mut self, layer: usize, tokens: &[usize]) {
         self.loads.insert(layer, tokens.to_vec());
-        self.memory.routed(layer, tokens);
+        self.hook.routed(layer, tokens);
     }
 
     fn end(&mut self, stream: &Tensor) {
-        self.memory.end(stream);
+        self.hook.end(stream);
     }
 
     fn announce(&mut self, tokens: &[&[u32]]) -> std::result::Result<(), engram_model::Error> {
-        self.memory.announce(tokens)
+        self.hook.announce(tokens)
     }
 }
 
-impl<M> Counted<M> {
-    pub(crate) fn new(memory: M) -> Self {
+impl<H> Counted<H> {
+    pub(crate) fn new(hook: H) -> Self {
         Self {
-            memory,
+            hook,
             loads: BTreeMap::new(),
         }
     }

@@ -45,7 +45,10 @@ pub enum Error {
     #[error("the vocabulary: {0}")]
     Vocabulary(tokenizers::Error),
     /// A state that another training left.
-    #[error("{}: {field} is {found}, but {expected} now", path.display())]
+    #[error(
+        "{} belongs to another training: {field} is {found} there, but {expected} now",
+        path.display()
+    )]
     Resume {
         /// The state.
         path: PathBuf,

@@ -1,12 +1,12 @@
-//! The tensors that training begins with.
+//! Initial weights.
 
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Result, Tensor, Var};
 
-/// Of what joins the residual stream first: layers then have a say from the beginning.
+/// Deviation of the embedding, small enough for the layers to matter from the beginning.
 const EMBEDDING: f64 = 0.1;
-/// Of what makes logits: all tokens begin about equally likely.
+/// Deviation of the output head, small enough for all tokens to begin about equally likely.
 const HEAD: f64 = 0.1;
 
 /// Variables on `device`, of the tensors of a model that has learned nothing.

@@ -3,7 +3,7 @@
 //! ```text
 //! texts ---> Texts (training, held out) ---> Vocabulary ---> Corpus
 //!                                                              |
-//! Recipe ---> Trainer: Model and Blocks over variables, Tables <-- Batches
+//! Recipe ---> Trainer: Model and blocks over variables, tables <-- Batches
 //!                |            |
 //!                |            +--> State: everything, to go on later
 //!                +--> checkpoint: config.json, tokenizer.json, model.safetensors ---> engram-pack, engram-model
@@ -25,11 +25,11 @@ mod init;
 mod measure;
 mod parameters;
 mod preset;
-mod recall;
 mod recipe;
 mod schedule;
 mod state;
-mod tables;
+mod table;
+mod table_session;
 mod text;
 mod trainer;
 mod vocabulary;
@@ -39,9 +39,9 @@ pub use error::Error;
 pub use measure::Measured;
 pub use parameters::Parameters;
 pub use preset::Preset;
-pub use recall::Recall;
 pub use recipe::{EngramRecipe, Recipe};
-pub use tables::Table;
+pub use table::TrainableTable;
+pub use table_session::TableSession;
 pub use text::{SAMPLE, Texts, read_documents};
 pub use trainer::{StepReport, Trainer};
 pub use vocabulary::Vocabulary;

@@ -11,22 +11,22 @@ use crate::{Error, Trainer};
 pub struct Measured {
     /// Tokens that were predicted.
     pub tokens: u64,
-    /// Bytes that they stand for.
+    /// Bytes of text that these tokens stand for.
     pub bytes: u64,
-    /// The mean of what a token costs, in nats.
+    /// The mean cross entropy of a token, in nats.
     pub loss: f64,
-    /// What a byte of text costs, in bits.
+    /// The mean cross entropy of a byte of text, in bits.
     pub bits_per_byte: f64,
 }
 
 impl Trainer<'_> {
-    /// Predicts up to [`Recipe::measured`](crate::Recipe::measured) of the held-out tokens from the beginning on, in whole
-    /// windows: each token once, with what is before it in its window.
+    /// Predicts up to [`Recipe::measured`](crate::Recipe::measured) of the held-out tokens from the beginning on, in
+    /// whole windows: each token once, with what is before it in its window.
     ///
     /// # Errors
     /// Fewer tokens than a window, and a computation that fails.
     pub fn measure(&self) -> Result<Measured, Error> {
-        // As a step is.
+        // On the thread pool, as a step.
         rayon::scope(|_| self.measure_here())
     }
 
@@ -48,7 +48,7 @@ impl Trainer<'_> {
         let mut nats = 0.0;
         for (inputs, targets) in inputs.chunks(batch).zip(targets.chunks(batch)) {
             let (inputs, targets) = (cut(inputs, recipe.window), cut(targets, recipe.window));
-            let (mut cache, mut memory) = (model.cache(inputs.len()), self.recall(inputs.len())?);
+            let (mut cache, mut memory) = (model.cache(inputs.len()), self.session(inputs.len())?);
             let mean = model.loss(&inputs, &targets, &mut cache, &mut memory)?;
             nats += f64::from(mean.to_scalar::<f32>()?) * (inputs.len() * recipe.window) as f64;
         }

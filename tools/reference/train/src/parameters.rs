@@ -19,17 +19,17 @@ pub struct Parameters {
     pub read_rows: u64,
     /// Projections and convolutions of Engram blocks.
     pub blocks: u64,
-    /// All else.
+    /// Everything else.
     pub others: u64,
 }
 
 impl Parameters {
-    /// All of them.
+    /// The number of all parameters.
     pub fn total(&self) -> u64 {
         self.vocabulary + self.experts + self.rows + self.blocks + self.others
     }
 
-    /// Those that a token computes with; of the vocabulary the head.
+    /// The number of parameters that a token computes with; of the vocabulary only the head counts.
     pub fn active(&self) -> u64 {
         self.vocabulary / 2 + self.chosen_experts + self.read_rows + self.blocks + self.others
     }

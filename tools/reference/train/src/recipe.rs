@@ -16,7 +16,7 @@ pub(crate) const KERNEL: u32 = 4;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// Decides all that is drawn: weights, rows, the order of the text.
+    /// Seed of everything random: weights, rows, the order of the text.
     pub seed: u64,
     /// Tokens of the vocabulary, at most.
     pub vocabulary: usize,
@@ -30,7 +30,7 @@ pub struct Recipe {
     pub head: usize,
     /// Values of a head that are rotated, an even number.
     pub rotated: usize,
-    /// Values that keys and values are made of.
+    /// Size of the latent that keys and values are computed from.
     pub latent: usize,
     /// Routed experts of a layer.
     pub experts: usize,
@@ -52,11 +52,11 @@ pub struct Recipe {
     pub rate: f64,
     /// How many times faster rows learn.
     pub rows_rate: f64,
-    /// What matrices lose of themselves in a step, as a share of the learning rate.
+    /// Weight decay of matrices in a step, as a share of the learning rate.
     pub decay: f64,
-    /// The largest norm of all gradients together.
+    /// Gradients are clipped to this norm, all together.
     pub clip: f64,
-    /// What the correction of an expert moves by in a step.
+    /// How far the balance correction of an expert moves in a step.
     pub balance: f64,
     /// Tokens of the held-out text that are measured, at most.
     pub measured: usize,
@@ -86,7 +86,7 @@ impl EngramRecipe {
 }
 
 impl Recipe {
-    /// Checks what neither configuration would.
+    /// Checks what the configurations made from the recipe do not check.
     ///
     /// # Errors
     /// Sizes or rates that make no sense.

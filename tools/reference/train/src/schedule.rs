@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-/// What the rate falls to, of its largest.
+/// The last rate, as a share of the largest.
 const LEAST: f64 = 0.1;
 
 /// The share of the largest rate at `step` of `steps`: it rises over `warmup` steps, then falls along a cosine.

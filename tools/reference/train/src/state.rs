@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    Error, StepReport, Table, Trainer,
+    Error, StepReport, TrainableTable, Trainer,
     adam::{Adam, Moments},
     checkpoint::{Stored, serialize},
 };
@@ -266,7 +266,7 @@ impl<'a> State<'a> {
     }
 
     /// The table at `index`, of the size of `like`.
-    fn table(&self, index: usize, like: &Table) -> Result<Table, Error> {
+    fn table(&self, index: usize, like: &TrainableTable) -> Result<TrainableTable, Error> {
         let means = |part: &str| -> Result<Vec<f32>, Error> {
             let name = format!("rows/{index}/{part}");
             let view = self.values(&name, Dtype::F32, &[like.values.len()])?;
@@ -274,7 +274,7 @@ impl<'a> State<'a> {
         };
         let updates = format!("rows/{index}/updates");
         let updates = self.values(&updates, Dtype::U32, &[like.updates.len()])?;
-        Ok(Table {
+        Ok(TrainableTable {
             values: means("values")?,
             first: means("first")?,
             second: means("second")?,

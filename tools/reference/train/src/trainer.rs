@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use candle_core::{Device, Tensor, Var, backprop::GradStore};
 use engram::Hasher;
 use engram_checkpoint::Family;
-use engram_model::{Config, Model, engram::Blocks};
+use engram_model::{Config, Model, memory_block::BlockWeights};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Corpus, Error, Recall, Recipe, Table,
+    Corpus, Error, Recipe, TableSession, TrainableTable,
     adam::{Adam, Update},
     balance::{Counted, balance, correction, imbalance},
     batches::Batches,
     init::variables,
     schedule::share,
-    tables::Touched,
+    table::Touched,
 };
 
 /// A model that is being trained.
@@ -24,7 +24,7 @@ pub struct Trainer<'a> {
     pub(crate) recipe: Recipe,
     pub(crate) corpus: &'a Corpus,
     pub(crate) config: Config,
-    pub(crate) engram: Option<Engram>,
+    pub(crate) engram: Option<EngramTables>,
     pub(crate) variables: BTreeMap<String, Var>,
     pub(crate) adam: Adam,
     pub(crate) steps: Vec<StepReport>,
@@ -34,21 +34,21 @@ pub struct Trainer<'a> {
 
 /// The tables, and how tokens address them.
 #[derive(Debug)]
-pub(crate) struct Engram {
+pub(crate) struct EngramTables {
     pub(crate) family: Family,
     pub(crate) hasher: Hasher,
     /// One for each layer of the scheme.
-    pub(crate) tables: Vec<Table>,
+    pub(crate) tables: Vec<TrainableTable>,
 }
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepReport {
-    /// The mean of what a token cost before the step, in nats.
+    /// The mean cross entropy of a token before the step, in nats.
     pub loss: f64,
     /// The learning rate.
     pub rate: f64,
-    /// The norm of all gradients together, before they were made shorter.
+    /// The norm of all gradients together, before clipping.
     pub norm: f64,
     /// The largest load of an expert over the mean of its layer.
     pub imbalance: f64,
@@ -67,15 +67,15 @@ impl<'a> Trainer<'a> {
             (Some(family), Some(engram)) => {
                 let map = corpus.vocabulary().token_map()?;
                 let scheme = family.scheme(Some(&map))?;
-                fresh.extend(Blocks::fresh_tensors(
+                fresh.extend(BlockWeights::fresh_tensors(
                     &config,
                     &family,
                     &scheme,
                     recipe.seed,
                 )?);
-                let tables = Table::fresh(&scheme, engram.width as usize, recipe.seed);
+                let tables = TrainableTable::fresh(&scheme, engram.width as usize, recipe.seed);
                 let hasher = Hasher::new(scheme, Some(map))?;
-                Some(Engram {
+                Some(EngramTables {
                     family,
                     hasher,
                     tables,
@@ -112,11 +112,11 @@ impl<'a> Trainer<'a> {
     }
 
     /// The tables, one for each Engram layer.
-    pub fn tables(&self) -> &[Table] {
+    pub fn tables(&self) -> &[TrainableTable] {
         self.engram.as_ref().map_or(&[], |engram| &engram.tables)
     }
 
-    /// The decoder with the weights of now. It shares them, so it is to be built anew after a step.
+    /// The decoder with the present weights, which it shares; ask for it again after a step.
     ///
     /// # Errors
     /// A computation that fails.
@@ -124,12 +124,12 @@ impl<'a> Trainer<'a> {
         self.build(false)
     }
 
-    /// The Engram blocks and tables of now for so many sequences, or none where the model has none.
+    /// A session of so many `sequences` over the present blocks and tables; none if the model has no Engram.
     ///
     /// # Errors
     /// A computation that fails.
-    pub fn recall(&self, sequences: usize) -> Result<Option<Recall<'_>>, Error> {
-        self.recall_with(sequences, false)
+    pub fn session(&self, sequences: usize) -> Result<Option<TableSession<'_>>, Error> {
+        self.session_with(sequences, false)
     }
 
     /// The decoder, over variables if it learns.
@@ -138,15 +138,22 @@ impl<'a> Trainer<'a> {
         Ok(Model::from_tensors(&self.config, &tensors, &self.device)?)
     }
 
-    fn recall_with(&self, sequences: usize, learns: bool) -> Result<Option<Recall<'_>>, Error> {
+    fn session_with(
+        &self,
+        sequences: usize,
+        learns: bool,
+    ) -> Result<Option<TableSession<'_>>, Error> {
         let Some(engram) = &self.engram else {
             return Ok(None);
         };
         let (family, scheme) = (&engram.family, engram.hasher.scheme());
         let tensors = self.tensors(learns, is_of_block);
-        let blocks = Blocks::from_tensors(&self.config, family, scheme, &tensors, &self.device)?;
+        let blocks =
+            BlockWeights::from_tensors(&self.config, family, scheme, &tensors, &self.device)?;
         let (hasher, tables) = (&engram.hasher, &engram.tables);
-        Ok(Some(Recall::new(blocks, hasher, tables, sequences, learns)))
+        Ok(Some(TableSession::new(
+            blocks, hasher, tables, sequences, learns,
+        )))
     }
 
     fn tensors(&self, learns: bool, of: impl Fn(&str) -> bool) -> BTreeMap<String, Tensor> {
@@ -169,7 +176,7 @@ impl<'a> Trainer<'a> {
     /// Too little text, or a loss that is no number: the model then is as it was. A computation that fails: then go on
     /// from a state that was saved, for some of the weights may have moved.
     pub fn step(&mut self) -> Result<StepReport, Error> {
-        // On a thread of the pool: what is computed in parallel need not wake another to begin.
+        // On a thread of the pool, so that parallel work can begin without waking another one.
         rayon::scope(|_| self.step_here())
     }
 
@@ -181,12 +188,12 @@ impl<'a> Trainer<'a> {
         let targets: Vec<&[u32]> = windows.iter().map(|window| &window[1..]).collect();
 
         let model = self.build(true)?;
-        let mut memory = Counted::new(self.recall_with(inputs.len(), true)?);
+        let mut hook = Counted::new(self.session_with(inputs.len(), true)?);
         let mut cache = model.cache(inputs.len());
-        let loss = model.loss(&inputs, &targets, &mut cache, &mut memory)?;
+        let loss = model.loss(&inputs, &targets, &mut cache, &mut hook)?;
         let gradients = loss.backward()?;
         let loss = f64::from(loss.to_scalar::<f32>()?);
-        let (loads, read) = (memory.loads, memory.memory.map(Recall::into_read));
+        let (loads, read) = (hook.loads, hook.hook.map(TableSession::into_read));
         let read = read.unwrap_or_default();
         let norm = self.norm(&gradients, &read)?;
         if !(loss.is_finite() && norm.is_finite()) {
@@ -210,7 +217,7 @@ impl<'a> Trainer<'a> {
         Ok(report)
     }
 
-    /// Of all gradients together.
+    /// The norm of all gradients together.
     fn norm(&self, gradients: &GradStore, read: &[(Touched, Tensor)]) -> Result<f64, Error> {
         let variables = self.variables.values().map(Var::as_tensor);
         let tensors = variables.chain(read.iter().map(|(_, rows)| rows));

@@ -7,7 +7,7 @@ use std::{num::NonZeroUsize, path::Path, sync::Arc};
 use candle_core::{Device, Tensor};
 use engram::{Config, Reader, Store};
 use engram_checkpoint::Checkpoint;
-use engram_model::{Engram, Generator, Memory, Model, Options, Sampling};
+use engram_model::{EngramBlocks, Generator, LayerHook, Model, Options, Sampling};
 use engram_pack::{BuildOptions, VerifyOptions, attach, build, verify};
 use engram_train::{Corpus, EngramRecipe, Preset, Recipe, SAMPLE, Texts, Trainer};
 
@@ -41,7 +41,7 @@ fn recipe() -> Recipe {
     }
 }
 
-fn logits(model: &Model, tokens: &[&[u32]], memory: &mut dyn Memory) -> Vec<Vec<u32>> {
+fn logits(model: &Model, tokens: &[&[u32]], memory: &mut dyn LayerHook) -> Vec<Vec<u32>> {
     let logits = model
         .forward(tokens, &mut model.cache(tokens.len()), memory)
         .unwrap();
@@ -79,7 +79,7 @@ fn a_pack_the_checkpoint_and_the_trainer_give_the_same_logits_to_the_bit() {
     let own = logits(
         &trainer.model().unwrap(),
         &tokens,
-        &mut trainer.recall(3).unwrap(),
+        &mut trainer.session(3).unwrap(),
     );
     assert_ne!(
         own,
@@ -92,7 +92,7 @@ fn a_pack_the_checkpoint_and_the_trainer_give_the_same_logits_to_the_bit() {
         ("attached", Reader::Pread),
     ] {
         let engram =
-            Engram::load(at("checkpoint"), store(&at(pack), reader), &Device::Cpu).unwrap();
+            EngramBlocks::load(at("checkpoint"), store(&at(pack), reader), &Device::Cpu).unwrap();
         let found = logits(&model, &tokens, &mut engram.session(3));
         assert!(found == own, "{pack} by {reader:?}");
     }
@@ -109,14 +109,14 @@ fn the_trainer_generates_as_a_pack_does() {
     let checkpoint = Checkpoint::open(&at("checkpoint"), None).unwrap();
     build(&checkpoint, &at("pack"), &BuildOptions::default(), &|_| ()).unwrap();
     let model = Model::load(at("checkpoint"), &Device::Cpu).unwrap();
-    let engram = Engram::load(
+    let engram = EngramBlocks::load(
         at("checkpoint"),
         store(&at("pack"), Reader::Memory),
         &Device::Cpu,
     )
     .unwrap();
     let prompts = [&corpus.held_out()[..17], &corpus.held_out()[20..25]];
-    let made = |model: &Model, memory: &mut dyn Memory| -> Vec<Vec<u32>> {
+    let made = |model: &Model, memory: &mut dyn LayerHook| -> Vec<Vec<u32>> {
         let options = Options {
             chunk: NonZeroUsize::new(7).unwrap(),
             max_tokens: 12,
@@ -135,7 +135,7 @@ fn the_trainer_generates_as_a_pack_does() {
         }
         generator.made().map(<[u32]>::to_vec).collect()
     };
-    let own = made(&trainer.model().unwrap(), &mut trainer.recall(2).unwrap());
+    let own = made(&trainer.model().unwrap(), &mut trainer.session(2).unwrap());
     assert_eq!(own, made(&model, &mut engram.session(2)));
 }
 
@@ -157,7 +157,7 @@ fn a_model_without_engram_is_a_checkpoint_as_well() {
         logits(
             &trainer.model().unwrap(),
             &tokens,
-            &mut trainer.recall(1).unwrap()
+            &mut trainer.session(1).unwrap()
         )
     );
 }

@@ -6,8 +6,8 @@ use std::{
 
 use anyhow::{Result, ensure};
 use engram::{Config, Reader};
-use engram_bench::{median, report, trace};
-use engram_model::{Engram, Memory, Model, RowTimes};
+use engram_kit::{console::JsonReport, report, say, stats::median, texts::read_trace};
+use engram_model::{EngramBlocks, LayerHook, Model, RowTimes};
 use serde::Serialize;
 
 use crate::open::{ModelArgs, ReaderName};
@@ -32,9 +32,8 @@ pub(crate) struct Args {
     /// How often each is measured, in turns, with other parts of the text
     #[arg(long, value_name = "COUNT", default_value_t = 8)]
     rounds: usize,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
 }
 
 /// Medians over the rounds.
@@ -42,12 +41,12 @@ pub(crate) struct Args {
 struct Line {
     rows: &'static str,
     prefill_ms: f64,
-    /// A token.
+    /// Of one token.
     decode_ms: f64,
-    /// Against the first line, by the ratios of single rounds.
+    /// Time relative to the first line: the median of the ratios of single rounds.
     prefill_ratio: f64,
     decode_ratio: f64,
-    /// Waited for rows, of all blocks.
+    /// Time that all blocks waited for rows.
     prefill_waited_ms: f64,
     decode_waited_ms: f64,
 }
@@ -61,12 +60,13 @@ struct Round {
     decode_waited: f64,
 }
 
-/// Where rows come from: all are in memory, none is, the row cache has those of earlier rounds' texts, there are none.
+/// Where rows come from: all from memory, all from the drive, from the drive and the row cache, or no rows at all.
 const NAMES: [&str; 4] = ["memory", "drive alone", "drive and cache", "none"];
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
-        let tokens = trace::read(&self.trace)?;
+        self.json.begin();
+        let tokens = read_trace(&self.trace)?;
         let used = self.prefill.saturating_add(self.decode);
         ensure!(
             [self.prefill, self.decode, self.rounds]
@@ -95,15 +95,15 @@ impl Args {
         let stores = stores.map(|config| self.model.engram_with(config));
         let stores = stores.into_iter().collect::<Result<Vec<_>>>()?;
         for (name, engram) in NAMES.iter().zip(&stores) {
-            println!("{name}: {}", engram.store().backend());
+            say!("{name}: {}", engram.store().backend());
         }
-        println!();
+        say!();
         let mut rounds: [Vec<Round>; 4] = Default::default();
         let stride = tokens.len() / (self.rounds + 1);
         // The first round warms up processor, memory and cache.
         for round in 0..=self.rounds {
             let text = &tokens[round * stride..][..used];
-            // Whoever comes first may find another machine than who comes last.
+            // Take turns: the first of a round may find the machine in another state than the last.
             for turn in 0..NAMES.len() {
                 let place = (round + turn) % NAMES.len();
                 let measured = match stores.get(place) {
@@ -121,10 +121,10 @@ impl Args {
             .map(|(rows, of)| Self::line(rows, of, &rounds[0]))
             .collect();
         print(&lines)?;
-        report::json(self.json.as_deref(), &lines)
+        self.json.print(&lines)
     }
 
-    fn with_rows(&self, model: &Model, engram: &Engram, text: &[u32]) -> Result<Round> {
+    fn with_rows(&self, model: &Model, engram: &EngramBlocks, text: &[u32]) -> Result<Round> {
         let mut session = engram.session(1);
         self.measure(model, &mut session, text, |session| {
             session
@@ -137,7 +137,7 @@ impl Args {
 
     /// One prompt and the tokens after it, always those of the text.
     #[expect(clippy::cast_precision_loss, reason = "few tokens")]
-    fn measure<M: Memory>(
+    fn measure<M: LayerHook>(
         &self,
         model: &Model,
         memory: &mut M,

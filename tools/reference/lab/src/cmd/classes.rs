@@ -1,15 +1,15 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use engram_bench::{plot, report};
+use engram_kit::{plot, report, say};
 use engram_model::inside::{Score, scores};
 use serde::Serialize;
 
 use crate::{
     compare::{CompareArgs, Compared},
-    groups::{Classed, Grouping, Seen},
-    subject::{Rows, Subject},
+    model_under_study::{ModelUnderStudy, Rows},
     text::{Extent, Text},
+    token_classes::{ByClass, NgramCounts, TokenClasses},
 };
 
 /// Tokens that a class must have to be drawn: the figures of fewer are noise.
@@ -31,7 +31,7 @@ struct Report {
     /// All tokens but the first, each with what is before it in its window.
     scored: usize,
     runs: Vec<String>,
-    groupings: Vec<Classed<ClassReport>>,
+    groupings: Vec<ByClass<ClassReport>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -40,23 +40,23 @@ struct ClassReport {
     tokens: usize,
     /// In the order of the report's runs.
     runs: Vec<Figures>,
-    /// By Engram.
+    /// Bits that Engram saves.
     saved: Saved,
-    /// What is left of the accuracy when gates are shut; none where there was none.
+    /// The accuracy with gates shut over that with Engram; none if the latter is zero.
     kept: Option<f64>,
 }
 
-/// Bits of a token with gates shut less those with Engram.
+/// Bits of a token with gates shut, minus those with Engram.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Saved {
     bits: f64,
-    /// The standard error of that mean, as if tokens were independent; none of a single one.
+    /// The standard error of the mean, as if tokens were independent; none for a single token.
     error: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Figures {
-    /// A token.
+    /// Of one token.
     bits: f64,
     perplexity: f64,
     /// The share of tokens that were the likeliest.
@@ -68,30 +68,30 @@ impl Args {
         let Compared {
             tokenizer,
             text,
-            subject,
+            studied,
             against,
             names: [_, other],
         } = self.compare.open()?;
-        let seen = Seen::read(self.trained_on.as_deref(), &tokenizer)?;
+        let seen = NgramCounts::read(self.trained_on.as_deref(), &tokenizer)?;
         let mut runs = vec![
             (
                 "with Engram".to_owned(),
-                score(&subject, Rows::Added, &text)?,
+                score(&studied, Rows::Added, &text)?,
             ),
-            ("gates shut".into(), score(&subject, Rows::ShutOut, &text)?),
+            ("gates shut".into(), score(&studied, Rows::ShutOut, &text)?),
         ];
         if let Some(against) = &against {
             runs.push((other, score(against, Rows::Added, &text)?));
         }
         let windows = text.windows_and_next();
-        let mut groupings = Grouping::by_kind(&tokenizer, &windows)?;
+        let mut groupings = TokenClasses::by_kind(&tokenizer, &windows)?;
         if let Some(seen) = &seen {
-            groupings.push(Grouping::by_ngram_before(&windows, seen));
-            groupings.push(Grouping::by_ngram_ended(&windows, seen));
+            groupings.push(TokenClasses::by_ngram_before(&windows, seen));
+            groupings.push(TokenClasses::by_ngram_ended(&windows, seen));
         }
         let scores = scores_by_token(&runs);
         let groupings = groupings.iter();
-        let groupings = groupings.map(|grouping| grouping.classed(&scores, ClassReport::of));
+        let groupings = groupings.map(|grouping| grouping.summaries(&scores, ClassReport::of));
         let report = Report {
             text: text.extent(),
             scored: runs[0].1.len(),
@@ -104,7 +104,7 @@ impl Args {
     }
 
     fn draw(&self, report: &Report) -> Result<()> {
-        // What a second count of 3-grams says is near what the first does.
+        // The second classes by 3-grams would look nearly as the first.
         let classes = report.groupings.iter().take(3).flat_map(|of| &of.classes);
         let classes = classes.filter(|class| class.tokens >= DRAWN.min(report.scored));
         let groups = classes.map(|class| {
@@ -123,11 +123,11 @@ impl Args {
 }
 
 /// The scores of all tokens but the first.
-fn score(subject: &Subject, rows: Rows, text: &Text) -> Result<Vec<Score>> {
+fn score(studied: &ModelUnderStudy, rows: Rows, text: &Text) -> Result<Vec<Score>> {
     let mut all = Vec::new();
     for window in text.windows_and_next() {
         let before = &window[..window.len() - 1];
-        all.extend(scores(&subject.pass(before, rows)?.logits, &window[1..])?);
+        all.extend(scores(&studied.pass(before, rows)?.logits, &window[1..])?);
     }
     Ok(all)
 }
@@ -172,12 +172,12 @@ impl Saved {
 
 impl Report {
     fn print(&self) -> Result<()> {
-        self.text.print();
-        println!("gates shut: the same weights, rows contribute nothing");
-        println!("saved: the bits of a token that Engram takes away, with the standard error");
-        println!("kept: the accuracy with gates shut over that with Engram");
+        self.text.print()?;
+        say!("gates shut: the same weights, rows contribute nothing");
+        say!("saved: the bits of a token that Engram takes away, with the standard error");
+        say!("kept: the accuracy with gates shut over that with Engram");
         for grouping in &self.groupings {
-            println!();
+            say!();
             let mut head = vec![grouping.by.to_owned(), "tokens".into()];
             for run in &self.runs {
                 head.push(format!("{run}: bits"));

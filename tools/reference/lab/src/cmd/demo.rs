@@ -4,7 +4,8 @@ use anyhow::{Result, anyhow, ensure};
 use candle_core::Device;
 use engram::{Config, Reader, Store};
 use engram_checkpoint::Checkpoint;
-use engram_model::{Engram, Generator, Memory, Model, Options, Sampling};
+use engram_kit::say;
+use engram_model::{EngramBlocks, Generator, LayerHook, Model, Options, Sampling};
 use engram_pack::{BuildOptions, VerifyOptions, attach, build, verify};
 use engram_train::{Corpus, Preset, Trainer};
 
@@ -21,11 +22,11 @@ pub(crate) struct Args {
     steps: Option<usize>,
 }
 
-/// What a model with one source of rows gave.
+/// What a model generated with rows from one source.
 #[derive(Debug, PartialEq)]
 struct Given {
     tokens: Vec<u32>,
-    /// Of the prompt and all tokens, as bits.
+    /// Logits after the prompt and all tokens, as the bits of f32.
     logits: Vec<u32>,
 }
 
@@ -37,11 +38,11 @@ impl Args {
         recipe.steps = self.steps.unwrap_or(recipe.steps);
         let texts = training::texts(&[])?;
         let corpus = Corpus::new(&texts, recipe.vocabulary)?;
-        training::print_corpus(&texts, &corpus);
+        training::print_corpus(&texts, &corpus)?;
         let mut trainer = Trainer::new(recipe, &corpus, &Device::Cpu)?;
-        training::print_parameters(&trainer.parameters());
+        training::print_parameters(&trainer.parameters())?;
         training::run(&mut trainer, None, Progress::Lines)?;
-        training::print_held_out(&trainer.measure()?);
+        training::print_held_out(&trainer.measure()?)?;
 
         let (checkpoint, pack) = (folder.path().join("checkpoint"), folder.path().join("pack"));
         let attached = folder.path().join("attached");
@@ -52,7 +53,7 @@ impl Args {
         let prompt = prompt.map_err(|error| anyhow!("cannot encode the prompt: {error}"))?;
         let prompt = prompt.get_ids();
         let model = Model::load(&checkpoint, &Device::Cpu)?;
-        let mut recall = [trainer.recall(1)?, trainer.recall(1)?];
+        let mut recall = [trainer.session(1)?, trainer.session(1)?];
         let [made, read] = &mut recall;
         let expected = given(&trainer.model()?, prompt, [made, read])?;
         let from_packs = [
@@ -62,7 +63,7 @@ impl Args {
         ];
         for (name, pack, reader) in from_packs {
             let store = Arc::new(Store::open(pack, Config::new().reader(reader))?);
-            let engram = Engram::load(&checkpoint, store, &Device::Cpu)?;
+            let engram = EngramBlocks::load(&checkpoint, store, &Device::Cpu)?;
             let memories = [&mut engram.session(1), &mut engram.session(1)];
             let found = given(&model, prompt, memories)?;
             ensure!(
@@ -75,7 +76,7 @@ impl Args {
                 found.logits == expected.logits,
                 "rows from {name} give other logits than the trainer's"
             );
-            println!(
+            say!(
                 "rows from {name}: {} tokens and {} logits, all as the trainer's own",
                 found.tokens.len(),
                 found.logits.len()
@@ -86,8 +87,8 @@ impl Args {
             .tokenizer()
             .decode(&expected.tokens, true);
         let text = text.map_err(|error| anyhow!("cannot decode: {error}"))?;
-        println!("\n{PROMPT}{text}\n");
-        println!(
+        say!("\n{PROMPT}{text}\n");
+        say!(
             "done in {:.0} s, folder removed",
             start.elapsed().as_secs_f64()
         );
@@ -98,19 +99,21 @@ impl Args {
 fn make_packs(checkpoint: &Path, pack: &Path, attached: &Path) -> Result<()> {
     let opened = Checkpoint::open(checkpoint, None)?;
     let built = build(&opened, pack, &BuildOptions::default(), &|_| ())?;
-    println!(
+    say!(
         "packed {} rows into {} shards in {:.2} s",
-        built.rows, built.shards, built.seconds
+        built.rows,
+        built.shards,
+        built.seconds
     );
     let verified = verify(pack, &VerifyOptions::default(), &|_| ())?;
     ensure!(verified.damage.is_empty(), "damaged: {:?}", verified.damage);
-    println!("verified {} records, none damaged", verified.records);
+    say!("verified {} records, none damaged", verified.records);
     attach(&opened, attached)?;
     Ok(())
 }
 
-/// Continues `prompt` with one memory, then computes all of it at once with the other.
-fn given<M: Memory>(model: &Model, prompt: &[u32], [made, read]: [&mut M; 2]) -> Result<Given> {
+/// Continues `prompt` token by token with `made`, then computes all tokens at once with `read`.
+fn given<M: LayerHook>(model: &Model, prompt: &[u32], [made, read]: [&mut M; 2]) -> Result<Given> {
     let vocabulary = model.config().vocab_size();
     let options = Options {
         chunk: NonZeroUsize::MIN.saturating_add(15),

@@ -3,18 +3,18 @@ mod report;
 use std::{num::NonZeroUsize, path::PathBuf};
 
 use anyhow::Result;
-use engram_bench::{
+use engram_kit::{
+    console::JsonReport,
     plot::{self, HeatMap},
-    report as output,
 };
 use tokenizers::Tokenizer;
 
 use self::report::{ClassReport, LayerReport, Report, TokenReport};
 use crate::{
-    groups::{Grouping, Seen},
+    model_under_study::{ModelUnderStudy, Rows},
     open::{ModelArgs, decode},
-    subject::{Rows, Subject},
     text::{Text, TextArgs},
+    token_classes::{NgramCounts, TokenClasses},
 };
 
 /// Show how far the gates of the Engram layers open at each token of a text
@@ -33,9 +33,8 @@ pub(crate) struct Args {
     /// A text that the model was trained on: gates are also shown by how often it has the 3-gram that opens them
     #[arg(long, value_name = "FILE")]
     trained_on: Option<PathBuf>,
-    /// Write the gates here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
     /// Draw the gates of the first tokens to this SVG file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -43,16 +42,17 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
+        self.json.begin();
         let tokenizer = self.model.tokenizer()?;
         let text = self.text.encode(&tokenizer)?;
-        let seen = Seen::read(self.trained_on.as_deref(), &tokenizer)?;
-        let subject = Subject::open(&self.model)?;
-        let tokens = tokens(&subject, &tokenizer, &text)?;
+        let seen = NgramCounts::read(self.trained_on.as_deref(), &tokenizer)?;
+        let studied = ModelUnderStudy::open(&self.model)?;
+        let tokens = tokens(&studied, &tokenizer, &text)?;
         let windows: Vec<&[TokenReport]> = tokens.chunks(text.window()).collect();
-        let layers = subject.engram_layers().into_iter().enumerate();
+        let layers = studied.engram_layers().into_iter().enumerate();
         let layers = layers.map(|at| LayerReport::of(at, &windows, self.order.get(), &tokenizer));
-        let mut groupings = Grouping::by_kind(&tokenizer, &text.windows())?;
-        groupings.extend(seen.map(|seen| Grouping::by_ngram_ended(&text.windows(), &seen)));
+        let mut groupings = TokenClasses::by_kind(&tokenizer, &text.windows())?;
+        groupings.extend(seen.map(|seen| TokenClasses::by_ngram_ended(&text.windows(), &seen)));
         let classed: Vec<&TokenReport> = windows.iter().flat_map(|window| &window[1..]).collect();
         let groupings = groupings.iter();
         let report = Report {
@@ -60,12 +60,12 @@ impl Args {
             order: self.order.get(),
             layers: layers.collect::<Result<_>>()?,
             groupings: groupings
-                .map(|grouping| grouping.classed(&classed, ClassReport::of))
+                .map(|grouping| grouping.summaries(&classed, ClassReport::of))
                 .collect(),
             tokens,
         };
         report.print()?;
-        output::json(self.json.as_deref(), &report)?;
+        self.json.print(&report)?;
         self.draw(&report)
     }
 
@@ -101,10 +101,14 @@ impl Args {
 }
 
 /// The gates at each token.
-fn tokens(subject: &Subject, tokenizer: &Tokenizer, text: &Text) -> Result<Vec<TokenReport>> {
+fn tokens(
+    studied: &ModelUnderStudy,
+    tokenizer: &Tokenizer,
+    text: &Text,
+) -> Result<Vec<TokenReport>> {
     let mut tokens = Vec::with_capacity(text.ids().len());
     for window in text.windows() {
-        let pass = subject.pass(window, Rows::Added)?;
+        let pass = studied.pass(window, Rows::Added)?;
         let gates = pass.gates.iter().map(|of| of.squeeze(0)?.to_vec2::<f32>());
         let gates: Vec<Vec<Vec<f32>>> = gates.collect::<candle_core::Result<_>>()?;
         for (position, &token) in window.iter().enumerate() {

@@ -1,12 +1,11 @@
 use std::{
     io::{self, IsTerminal},
     num::NonZeroUsize,
-    path::PathBuf,
     time::Instant,
 };
 
 use anyhow::{Context, Result, anyhow};
-use engram_bench::report;
+use engram_kit::{console::JsonReport, report, say};
 use engram_model::{Generator, LayerTimes, Options, Sampling};
 use serde::Serialize;
 
@@ -42,9 +41,8 @@ pub(crate) struct Args {
     /// Draw the same again
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Write tokens and figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,6 +71,7 @@ struct Phase {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
+        self.json.begin();
         let tokenizer = self.model.tokenizer()?;
         let encoded = self.prompt.iter().map(|text| encode(&tokenizer, text));
         let encoded = encoded.collect::<Result<Vec<_>>>()?;
@@ -80,7 +79,7 @@ impl Args {
         let known = ids.and_then(|id| NonZeroUsize::new(id as usize + 1));
         let sampling = self.sampling();
         sampling.check()?;
-        // What is checked soonest comes first: weights take a while.
+        // The pack is checked quickly, so it comes first; weights take a while.
         let engram = self.model.engram_with(self.model.config()?)?;
         let model = self.model.load_model()?;
         let options = Options {
@@ -134,13 +133,13 @@ impl Args {
             ("", "")
         };
         for (text, made) in self.prompt.iter().zip(&report.prompts) {
-            println!("{text}{bold}{}{plain}", made.text);
-            println!("tokens: {:?}\n", made.tokens);
+            say!("{text}{bold}{}{plain}", made.text);
+            say!("tokens: {:?}\n", made.tokens);
         }
-        println!("rows by {}\n", report.backend);
+        say!("rows by {}\n", report.backend);
         report.prefill.print("prefill")?;
         report.decode.print("decode")?;
-        report::json(self.json.as_deref(), &report)
+        self.json.print(&report)
     }
 
     fn sampling(&self) -> Sampling {
@@ -157,17 +156,17 @@ impl Args {
 }
 
 impl Phase {
-    /// What `memory` has measured, which begins anew.
+    /// What `memory` has measured, and resets it.
     fn take(
         memory: &mut LayerTimes<engram_model::Session<'_>>,
         tokens: usize,
         seconds: f64,
         tiers: Vec<TierReport>,
     ) -> Self {
-        let hash_ms = 1e3 * memory.memory().hashed().as_secs_f64();
-        let layers = layers::join(memory.layers(), memory.memory().times());
+        let hash_ms = 1e3 * memory.hook().hashed().as_secs_f64();
+        let layers = layers::join(memory.layers(), memory.hook().times());
         memory.reset();
-        memory.memory_mut().reset_times();
+        memory.hook_mut().reset_times();
         Self {
             tokens,
             seconds,
@@ -187,13 +186,13 @@ impl Phase {
             report::figure(1e3 * self.seconds),
             report::figure(self.hash_ms),
         );
-        println!(
+        say!(
             "{name}: {} tokens in {took} ms, {rate} a second; {hashing} ms of it hashing",
             self.tokens
         );
         layers::print(&self.layers)?;
         tiers::print(&self.tiers)?;
-        println!();
+        say!();
         Ok(())
     }
 }

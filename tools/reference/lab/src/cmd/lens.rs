@@ -1,5 +1,5 @@
 use anyhow::Result;
-use engram_bench::{
+use engram_kit::{
     plot::{self, Axes, Line},
     report,
 };
@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     compare::{CompareArgs, Compared},
-    subject::{Rows, Subject},
+    model_under_study::{ModelUnderStudy, Rows},
     text::{Extent, Text},
 };
 
@@ -28,7 +28,7 @@ struct Report {
 #[derive(Debug, Serialize)]
 struct Run {
     name: String,
-    /// From the embedding to what logits are made of.
+    /// From the embedding to the last layer.
     depths: Vec<DepthReport>,
 }
 
@@ -37,9 +37,9 @@ struct Run {
 struct DepthReport {
     /// Layers that have been computed.
     layers: usize,
-    /// Of what is said here from what the run says in the end.
+    /// Divergence of the distribution at this depth from the final one.
     divergence_bits: f64,
-    /// How often the likeliest token is the one in the end.
+    /// How often the likeliest token is that of the final distribution.
     agreement: f64,
 }
 
@@ -47,14 +47,14 @@ impl Args {
     pub(crate) fn run(self) -> Result<()> {
         let Compared {
             text,
-            subject,
+            studied,
             against,
             names: [_, other],
             ..
         } = self.compare.open()?;
         let mut runs = vec![
-            run("with Engram".into(), &subject, Rows::Added, &text)?,
-            run("gates shut".into(), &subject, Rows::ShutOut, &text)?,
+            run("with Engram".into(), &studied, Rows::Added, &text)?,
+            run("gates shut".into(), &studied, Rows::ShutOut, &text)?,
         ];
         if let Some(against) = &against {
             runs.push(run(other, against, Rows::Added, &text)?);
@@ -89,10 +89,10 @@ impl Args {
     }
 }
 
-fn run(name: String, subject: &Subject, rows: Rows, text: &Text) -> Result<Run> {
+fn run(name: String, studied: &ModelUnderStudy, rows: Rows, text: &Text) -> Result<Run> {
     let mut lens = Lens::new();
     for window in text.windows() {
-        lens.add(subject.model(), &subject.pass(window, rows)?.depths)?;
+        lens.add(studied.model(), &studied.pass(window, rows)?.depths)?;
     }
     let depths = lens.seen().into_iter().enumerate();
     let depths = depths.map(|(layers, seen)| DepthReport {
@@ -108,7 +108,7 @@ fn run(name: String, subject: &Subject, rows: Rows, text: &Text) -> Result<Run> 
 
 impl Report {
     fn print(&self) -> Result<()> {
-        self.text.print();
+        self.text.print()?;
         let mut head = vec!["layers computed".to_owned()];
         for run in &self.runs {
             head.push(format!("{}: bits away", run.name));

@@ -1,15 +1,15 @@
 use anyhow::Result;
 use candle_core::Tensor;
-use engram_bench::{
+use engram_kit::{
     plot::{self, HeatMap},
-    report,
+    report, say,
 };
-use engram_model::inside::similarity;
+use engram_model::inside::linear_cka;
 use serde::Serialize;
 
 use crate::{
     compare::{CompareArgs, Compared},
-    subject::{Rows, Subject},
+    model_under_study::{ModelUnderStudy, Rows},
     text::{Extent, Text},
 };
 
@@ -29,7 +29,7 @@ struct Report {
     features: [usize; 2],
     /// `[layers of the model that have been computed][layers of the other]`.
     similarity: Vec<Vec<f64>>,
-    /// Of the model's layers, the likest of the other; of one model itself, another one.
+    /// For each layer of the model, the most similar of the other; for a single model, the most similar other layer.
     best: Vec<Best>,
 }
 
@@ -44,21 +44,21 @@ impl Args {
     pub(crate) fn run(self) -> Result<()> {
         let Compared {
             text,
-            subject,
+            studied,
             against,
             names: [model, other_model],
             ..
         } = self.compare.open()?;
-        let streams = streams(&subject, &text)?;
+        let streams = streams(&studied, &text)?;
         let others = against.as_ref().map(|other| self::streams(other, &text));
         let others = others.transpose()?;
-        let similarity = similarity(&streams, others.as_ref().unwrap_or(&streams))?;
-        let other = against.as_ref().unwrap_or(&subject);
+        let similarity = linear_cka(&streams, others.as_ref().unwrap_or(&streams))?;
+        let other = against.as_ref().unwrap_or(&studied);
         let report = Report {
             text: text.extent(),
             model,
             against: other_model,
-            features: [&subject, other].map(|of| of.model().config().hidden_size()),
+            features: [&studied, other].map(|of| of.model().config().hidden_size()),
             best: best(&similarity, against.is_none()),
             similarity,
         };
@@ -91,10 +91,10 @@ impl Args {
 }
 
 /// The streams of all windows at each depth, `[1, tokens, 1, hidden_size]`: means over copies.
-fn streams(subject: &Subject, text: &Text) -> Result<Vec<Tensor>> {
-    let mut depths: Vec<Vec<Tensor>> = vec![Vec::new(); subject.model().config().layers() + 1];
+fn streams(studied: &ModelUnderStudy, text: &Text) -> Result<Vec<Tensor>> {
+    let mut depths: Vec<Vec<Tensor>> = vec![Vec::new(); studied.model().config().layers() + 1];
     for window in text.windows() {
-        let pass = subject.pass(window, Rows::Added)?;
+        let pass = studied.pass(window, Rows::Added)?;
         for (depth, stream) in depths.iter_mut().zip(&pass.depths) {
             depth.push(stream.mean_keepdim(2)?);
         }
@@ -103,7 +103,7 @@ fn streams(subject: &Subject, text: &Text) -> Result<Vec<Tensor>> {
     Ok(joined.collect::<candle_core::Result<_>>()?)
 }
 
-/// The greatest of each row; of what is compared with itself, apart from that.
+/// The greatest value of each row; for a model compared with itself, the diagonal does not count.
 fn best(similarity: &[Vec<f64>], itself: bool) -> Vec<Best> {
     let best = similarity.iter().enumerate().filter_map(|(layers, row)| {
         let row = row.iter().copied().enumerate();
@@ -121,8 +121,8 @@ fn best(similarity: &[Vec<f64>], itself: bool) -> Vec<Best> {
 
 impl Report {
     fn print(&self) -> Result<()> {
-        self.text.print();
-        println!(
+        self.text.print()?;
+        say!(
             "linear CKA, {} positions, {} features in {}, {} in {}: means over copies\n",
             self.text.tokens(),
             self.features[0],
@@ -141,7 +141,7 @@ impl Report {
             cells
         });
         report::table(&names, &cells.collect::<Vec<_>>())?;
-        println!();
+        say!();
         let cells = self.best.iter().map(|best| {
             vec![
                 best.layers.to_string(),

@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use engram_bench::{
+use engram_kit::{
+    console::JsonReport,
     plot::{Labels, Point, curves},
     report,
 };
@@ -23,9 +24,8 @@ pub(crate) struct Args {
         default_value = "100,90,80,70,60,40,20"
     )]
     shares: Vec<u32>,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
     /// Draw the held-out loss over the shares here as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -61,6 +61,7 @@ struct Share {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
+        self.json.begin();
         ensure!(
             self.shares.len() > 1 && self.shares[0] == 100 && !self.shares[1..].contains(&100),
             "--shares is {:?}, expected 100 and then others",
@@ -114,7 +115,7 @@ impl Args {
             experts_alone,
             best,
         };
-        report::json(self.json.as_deref(), &report)?;
+        self.json.print(&report)?;
         let points = report.shares.iter();
         let points = points.map(|of| (of.percent, of.held_out_loss));
         draw_held_out(self.plot.as_deref(), labels, points)?;

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use engram_kit::say;
 
 use crate::synth::{Sizes, synth};
 
@@ -12,7 +13,7 @@ pub(crate) struct Args {
     tokenizer: PathBuf,
     /// Folder for it, empty or missing
     #[arg(short, long, value_name = "DIR")]
-    out: PathBuf,
+    output: PathBuf,
     /// How many times smaller tables are than those of DeepSeek-V4.1-Flash
     #[arg(long, default_value_t = 1_000)]
     scale: u64,
@@ -38,10 +39,10 @@ impl Args {
             hidden: self.hidden,
             experts: self.experts,
         };
-        let report = synth(&self.tokenizer, &sizes, self.seed, &self.out)?;
-        println!(
+        let report = synth(&self.tokenizer, &sizes, self.seed, &self.output)?;
+        say!(
             "{}: {} parameters in the decoder, {:?} rows of 256 in its tables",
-            self.out.display(),
+            self.output.display(),
             report.parameters,
             report.rows
         );

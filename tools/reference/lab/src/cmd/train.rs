@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use engram_bench::report;
+use engram_kit::{console::JsonReport, say};
 use engram_train::{
     Corpus, EngramRecipe, Measured, Parameters, Preset, Recipe, StepReport, Trainer,
 };
@@ -20,18 +20,18 @@ pub(crate) struct Args {
     text: Vec<PathBuf>,
     #[command(flatten)]
     recipe: RecipeArgs,
-    /// Folder for the checkpoint, the state of the training, and the two parts of the text, `training.txt` and `held_out.txt`
+    /// Folder for the checkpoint, the state of the training, and the two parts of the text, `training.txt` and
+    /// `held_out.txt`
     #[arg(short, long, value_name = "DIR")]
-    out: PathBuf,
+    output: PathBuf,
     /// Go on with the training that was stopped in this folder
     #[arg(long)]
     resume: bool,
     /// Compute on this CUDA device instead of the processor, in a build with the feature `cuda`
     #[arg(long, value_name = "NUMBER")]
     cuda: Option<usize>,
-    /// Write the figures of all steps here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
     /// Draw the loss here as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -95,30 +95,31 @@ impl RecipeArgs {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
+        self.json.begin();
         let recipe = self.recipe.recipe()?;
         let device = device(self.cuda)?;
         let texts = training::texts(&self.text)?;
         let corpus = Corpus::new(&texts, recipe.vocabulary)?;
-        training::print_corpus(&texts, &corpus);
-        let state = self.out.join(training::STATE_FILE);
+        training::print_corpus(&texts, &corpus)?;
+        let state = self.output.join(training::STATE_FILE);
         ensure!(
             self.resume || !state.exists(),
             "{} is there; go on with --resume, or take another folder",
             state.display()
         );
-        training::write_texts(&texts, &self.out)?;
+        training::write_texts(&texts, &self.output)?;
         let mut trainer = Trainer::new(recipe, &corpus, &device)?;
-        training::print_parameters(&trainer.parameters());
+        training::print_parameters(&trainer.parameters())?;
         if self.resume && state.exists() {
             trainer.restore(&state)?;
-            println!("going on at step {}", trainer.steps().len());
+            say!("going on at step {}", trainer.steps().len());
         }
         training::run(&mut trainer, Some(&state), Progress::Lines)?;
         let held_out = trainer.measure()?;
-        training::print_held_out(&held_out);
-        let checkpoint = self.out.join(training::CHECKPOINT_FOLDER);
+        training::print_held_out(&held_out)?;
+        let checkpoint = self.output.join(training::CHECKPOINT_FOLDER);
         trainer.export(&checkpoint)?;
-        println!("checkpoint: {}", checkpoint.display());
+        say!("checkpoint: {}", checkpoint.display());
         let report = Report {
             recipe: trainer.recipe(),
             parameters: trainer.parameters(),
@@ -126,6 +127,6 @@ impl Args {
             steps: trainer.steps(),
         };
         training::plot(self.plot.as_deref(), trainer.steps())?;
-        report::json(self.json.as_deref(), &report)
+        self.json.print(&report)
     }
 }

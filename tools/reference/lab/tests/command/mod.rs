@@ -5,6 +5,8 @@ use std::{
     process::{Command, Output},
 };
 
+use serde_json::Value;
+
 fn run(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_engram-model"))
         .args(args)
@@ -12,12 +14,15 @@ fn run(args: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Standard output of a run that must succeed.
-pub(crate) fn succeeds(args: &[&str]) -> String {
+/// The text of a run that must succeed, and its report if `args` ask for JSON.
+pub(crate) fn succeeds(args: &[&str]) -> (String, Value) {
     let out = run(args);
-    let errors = String::from_utf8_lossy(&out.stderr);
+    let errors = String::from_utf8(out.stderr).unwrap();
     assert!(out.status.success(), "{args:?}: {errors}");
-    String::from_utf8(out.stdout).unwrap()
+    if args.contains(&"--json") {
+        return (errors, serde_json::from_slice(&out.stdout).unwrap());
+    }
+    (String::from_utf8(out.stdout).unwrap(), Value::Null)
 }
 
 /// A run that must fail, and say `text`.

@@ -1,4 +1,4 @@
-//! Loops over rows in the processor's memory, where the same in operations of tensors would go over them many times.
+//! Loops over rows in the processor's memory, where tensor operations would pass over the values many times.
 
 use std::ops::{Deref, Range};
 
@@ -36,8 +36,8 @@ impl<S: Deref<Target = Storage>> Values<S> {
     }
 }
 
-/// A tensor of the shape of `inputs[0]`, each row of which `row` makes of that row of all inputs; none where they are not
-/// in the processor's memory.
+/// A tensor of the shape of `inputs[0]`, each row computed by `row` from the same row of all inputs; none if an input
+/// is not f32 in the processor's memory, in order, or of another shape.
 pub(super) fn map<const N: usize>(
     inputs: [&Tensor; N],
     row: impl Fn([&[f32]; N], &mut [f32]) + Sync,

@@ -31,8 +31,8 @@ impl Lens {
         Self::default()
     }
 
-    /// Adds the positions of `depths`, the streams of one pass of `model` as [`Streams`](super::Streams) keeps them. All
-    /// positions count, so its sequences must be of the same length.
+    /// Adds the positions of `depths`, the streams of one pass of `model` as [`Streams`](super::Streams) keeps them.
+    /// All positions count, so its sequences must be of the same length.
     ///
     /// # Errors
     /// No streams, or of other shapes than the model's; logits that are not numbers.

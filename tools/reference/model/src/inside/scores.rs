@@ -16,13 +16,14 @@ pub struct Score {
     pub likeliest: bool,
 }
 
-/// The scores of `tokens` by `logits`, `[tokens, vocab_size]`, the first row being of what comes before the first token.
+/// The scores of `tokens` by `logits`, `[tokens, vocab_size]`, the first row being of what comes before the first
+/// token.
 ///
 /// # Errors
 /// Another number of rows, a token outside the vocabulary, logits that are not numbers.
 pub fn scores(logits: &Tensor, tokens: &[u32]) -> Result<Vec<Score>, Error> {
     let (_, vocabulary) = logits.dims2()?;
-    expect_shape("of logits", logits, &[tokens.len(), vocabulary])?;
+    expect_shape("the tensor of logits", logits, &[tokens.len(), vocabulary])?;
     let outside = |&token: &u32| token as usize >= vocabulary;
     if let Some(position) = tokens.iter().position(outside) {
         return Err(Error::Token {

@@ -1,21 +1,21 @@
-//! The residual stream on its way.
+//! The residual stream at each depth.
 
 use candle_core::Tensor;
 
-use crate::{Error, Memory};
+use crate::{Error, LayerHook};
 
-/// A memory that keeps the residual stream of the last pass at each depth. It copies nothing.
+/// A hook around another that keeps the residual stream of the last pass at each depth. It copies nothing.
 #[derive(Debug)]
-pub struct Streams<M> {
-    memory: M,
+pub struct Streams<H> {
+    hook: H,
     depths: Vec<Tensor>,
 }
 
-impl<M: Memory> Streams<M> {
-    /// Around `memory`.
-    pub fn new(memory: M) -> Self {
+impl<H: LayerHook> Streams<H> {
+    /// Around `hook`.
+    pub fn new(hook: H) -> Self {
         Self {
-            memory,
+            hook,
             depths: Vec::new(),
         }
     }
@@ -26,27 +26,27 @@ impl<M: Memory> Streams<M> {
     }
 }
 
-impl<M: Memory> Memory for Streams<M> {
+impl<H: LayerHook> LayerHook for Streams<H> {
     fn begin(&mut self, before: &[usize], tokens: &[&[u32]]) -> Result<(), Error> {
         self.depths.clear();
-        self.memory.begin(before, tokens)
+        self.hook.begin(before, tokens)
     }
 
     fn add(&mut self, layer: usize, stream: &Tensor) -> Result<Option<Tensor>, Error> {
         self.depths.push(stream.clone());
-        self.memory.add(layer, stream)
+        self.hook.add(layer, stream)
     }
 
     fn routed(&mut self, layer: usize, tokens: &[usize]) {
-        self.memory.routed(layer, tokens);
+        self.hook.routed(layer, tokens);
     }
 
     fn end(&mut self, stream: &Tensor) {
         self.depths.push(stream.clone());
-        self.memory.end(stream);
+        self.hook.end(stream);
     }
 
     fn announce(&mut self, tokens: &[&[u32]]) -> Result<(), Error> {
-        self.memory.announce(tokens)
+        self.hook.announce(tokens)
     }
 }

@@ -5,11 +5,11 @@ use std::f64::consts::TAU;
 /// The scaling of a longer context.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Yarn {
-    /// How many times as long the context became.
+    /// How many times longer the context became.
     pub(crate) factor: f64,
-    /// Tokens of the context before.
+    /// Tokens of the original context.
     pub(crate) original_len: f64,
-    /// Pairs that make more turns than this in the context before are left alone.
+    /// Pairs that make more turns than this in the original context are left alone.
     pub(crate) beta_fast: f64,
     /// Pairs that make fewer turns than this are slowed down by all of `factor`.
     pub(crate) beta_slow: f64,
@@ -29,7 +29,7 @@ impl Yarn {
     )]
     pub(crate) fn frequencies(&self, plain: &[f32], theta: f64) -> Vec<f32> {
         let dim = (2 * plain.len()) as f64;
-        // Where a pair makes so many turns.
+        // The index of the pair that makes this many turns.
         let bound =
             |turns: f64| dim * (self.original_len / (turns * TAU)).ln() / (2.0 * theta.ln());
         let (mut low, mut high) = (bound(self.beta_fast), bound(self.beta_slow));
@@ -47,7 +47,7 @@ impl Yarn {
         plain.iter().enumerate().map(slowed).collect()
     }
 
-    /// What rotated queries and keys are multiplied by.
+    /// The factor that rotated queries and keys are scaled by.
     pub(crate) fn rotation_scale(&self) -> f64 {
         let part = |mscale: f64| magnitude(self.factor, mscale);
         match (self.attention_factor, self.mscale, self.mscale_all_dim) {
@@ -59,7 +59,7 @@ impl Yarn {
         }
     }
 
-    /// What the products of queries and keys are multiplied by, besides.
+    /// A further factor that attention scores are scaled by.
     pub(crate) fn score_scale(&self) -> f64 {
         magnitude(self.factor, self.mscale_all_dim.unwrap_or(0.0)).powi(2)
     }
@@ -73,7 +73,7 @@ fn magnitude(factor: f64, mscale: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Of DeepSeek-V3, whose golden values are of `transformers`.
+    /// The settings of DeepSeek-V3; the golden values come from `transformers`.
     #[test]
     fn deepseek_v3() {
         let yarn = Yarn {

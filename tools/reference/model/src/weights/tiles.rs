@@ -48,7 +48,7 @@ pub(super) fn read(
         group,
     };
     let (bytes, scale_bytes) = (files.read(stored)?, files.read(scales)?);
-    // A row of the matrix with its scales is what a row of a table is.
+    // A row of the matrix with its scales has the layout of a row of a table.
     let mut row = Vec::with_capacity(codec.row_bytes());
     let mut values = vec![0.0; rows * columns];
     let scales_of = |index: usize| {

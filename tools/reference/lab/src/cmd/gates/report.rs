@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use engram_bench::report;
+use engram_kit::{report, say};
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
-use crate::{groups::Classed, open::decode, text::Extent};
+use crate::{open::decode, text::Extent, token_classes::ByClass};
 
 /// N-grams in each table.
 const LISTED: usize = 10;
@@ -19,7 +19,7 @@ pub(super) struct Report {
     pub(super) order: usize,
     /// Those with Engram blocks, in order.
     pub(super) layers: Vec<LayerReport>,
-    pub(super) groupings: Vec<Classed<ClassReport>>,
+    pub(super) groupings: Vec<ByClass<ClassReport>>,
     pub(super) tokens: Vec<TokenReport>,
 }
 
@@ -94,7 +94,7 @@ impl LayerReport {
     fn print(&self, order: usize) -> Result<()> {
         for (which, ngrams) in [("most", &self.most_open), ("least", &self.least_open)] {
             let layer = self.layer;
-            println!("\n{order}-grams that open the gates of layer {layer} {which}");
+            say!("\n{order}-grams that open the gates of layer {layer} {which}");
             let cells = ngrams.iter().map(|ngram| {
                 let text = format!("{:?}", ngram.text);
                 vec![text, ngram.times.to_string(), format!("{:.3}", ngram.gate)]
@@ -150,7 +150,7 @@ impl ClassReport {
 
 impl Report {
     pub(super) fn print(&self) -> Result<()> {
-        self.text.print();
+        self.text.print()?;
         let cells = self.layers.iter().map(|layer| {
             let figures = [layer.mean].into_iter().chain(layer.percentiles);
             let figures = figures.map(|gate| format!("{gate:.3}"));
@@ -168,7 +168,7 @@ impl Report {
         ];
         report::table(&head, &cells.collect::<Vec<_>>())?;
         for grouping in &self.groupings {
-            println!();
+            say!();
             let layers = self.layers.iter();
             let layers = layers.map(|layer| format!("layer {}: mean gate", layer.layer));
             let mut head = vec![grouping.by.to_owned(), "tokens".into()];
