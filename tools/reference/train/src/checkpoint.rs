@@ -35,6 +35,15 @@ impl Stored {
             bytes: cast_slice(values).to_vec(),
         }
     }
+
+    /// The view of these values that safetensors takes.
+    ///
+    /// # Panics
+    /// If there are more or fewer bytes than the shape says.
+    pub(crate) fn view(&self) -> TensorView<'_> {
+        let view = TensorView::new(self.dtype, self.shape.clone(), &self.bytes);
+        view.expect("as many bytes as the shape says")
+    }
 }
 
 /// A safetensors file of `tensors`.
@@ -42,17 +51,14 @@ pub(crate) fn serialize(
     tensors: &[(String, Stored)],
     metadata: Option<std::collections::HashMap<String, String>>,
 ) -> Vec<u8> {
-    let views = tensors.iter().map(|(name, stored)| {
-        let view = TensorView::new(stored.dtype, stored.shape.clone(), &stored.bytes);
-        (name, view.expect("as many bytes as the shape says"))
-    });
+    let views = tensors.iter().map(|(name, stored)| (name, stored.view()));
     safetensors::serialize(views, metadata).expect("names and sizes are in order")
 }
 
 impl Trainer<'_> {
     /// Writes the model to `folder`: `config.json`, `tokenizer.json` and `model.safetensors`, in the layout of the
-    /// authors' demo. `engram-pack` packs it, and `engram-model` runs it with the pack. The configuration comes last, so
-    /// a folder that has one is whole.
+    /// authors' demo. `engram-pack` packs it, and `engram-model` runs it with the pack. The configuration comes last,
+    /// so a folder that has one is whole.
     ///
     /// # Errors
     /// A folder that cannot be written.

@@ -1,9 +1,10 @@
-//! What can keep a model from being trained.
+//! Why a model cannot be trained.
 
 use std::path::PathBuf;
 
 use engram::{AddressError, SchemeError};
 use engram_checkpoint::CheckpointError;
+use engram_format::Digest;
 use engram_io::IoError;
 
 /// A model that cannot be trained.
@@ -59,17 +60,54 @@ pub enum Error {
         /// Its value in this training.
         expected: String,
     },
-    /// A state that is damaged.
-    #[error("{}: {field} is {found}, expected {expected}", path.display())]
-    State {
+    /// A state that is no safetensors file.
+    #[error("{} is no state of a training: {source}", path.display())]
+    StateFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: safetensors::SafeTensorError,
+    },
+    /// A safetensors file that is no state.
+    #[error(
+        "{} is no state of a training: its metadata field `{field}` is missing or unreadable",
+        path.display()
+    )]
+    StateMetadata {
+        /// The file.
+        path: PathBuf,
+        /// The field that every state has.
+        field: &'static str,
+    },
+    /// A state whose contents have changed since it was written.
+    #[error("{} is damaged: its digest is {found}, expected {expected}", path.display())]
+    StateDigest {
         /// The state.
         path: PathBuf,
-        /// What is wrong.
-        field: String,
-        /// What was found.
+        /// The digest of its contents.
+        found: Digest,
+        /// The digest it was written with.
+        expected: Digest,
+    },
+    /// A tensor of a state that is missing, or of another type or shape than this training's.
+    #[error("{}: tensor {name} is {found}, expected {expected}", path.display())]
+    StateTensor {
+        /// The state.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its type and shape, or that it is missing.
         found: String,
-        /// What should be there.
+        /// The type and shape that the training needs.
         expected: String,
+    },
+    /// A state with updates of a weight that the model does not have.
+    #[error("{} has updates of the weight {name}, which this model does not have", path.display())]
+    StateTensorUnknown {
+        /// The state.
+        path: PathBuf,
+        /// The weight.
+        name: String,
     },
     /// A loss, or a gradient, that is no number: the learning rate is too large.
     #[error(

@@ -1,4 +1,4 @@
-//! All that a training needs to go on as if it had never stopped.
+//! The state of a training: all that it needs to go on as if it had never stopped.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -20,10 +20,10 @@ use crate::{
     checkpoint::{Stored, serialize},
 };
 
-/// Name of the field that says what a state is of.
-const ABOUT: &str = "training";
-/// What is written of each step.
-const REPORT: usize = 4;
+/// Name of the safetensors metadata field that holds [`Metadata`].
+const METADATA: &str = "training";
+/// Numbers that are written for each step.
+const STEP_FIELDS: usize = 4;
 
 impl Trainer<'_> {
     /// Writes everything to the file at `path`, which appears whole or not at all.
@@ -68,27 +68,19 @@ impl Trainer<'_> {
             "steps".into(),
             Stored {
                 dtype: Dtype::F64,
-                shape: vec![self.steps.len(), REPORT],
+                shape: vec![self.steps.len(), STEP_FIELDS],
                 bytes: cast_slice(&steps).to_vec(),
             },
         ));
-        tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let views = tensors
-            .iter()
-            .map(|(name, stored)| (name.as_str(), stored.bytes.as_slice()));
-        let mut about = About {
+        let about = About {
             recipe: json!(self.recipe),
             corpus: self.corpus.digest().to_string(),
             updates,
-            digest: None,
         };
-        about.digest = Some(about.digest_with(views));
-        // One field: more would come in another order each time.
-        let metadata = HashMap::from([(ABOUT.to_owned(), json!(about).to_string())]);
-        Ok(publish_bytes(path, &serialize(&tensors, Some(metadata)))?)
+        Ok(publish_bytes(path, &to_bytes(tensors, about))?)
     }
 
-    /// Goes on from the state at `path`, which a training of the same recipe and corpus wrote. The device may be another.
+    /// Goes on from the state at `path`, which a training of the same recipe and corpus wrote, on whatever device.
     ///
     /// # Errors
     /// A file that cannot be read, is damaged, or is of another training; then nothing has changed.
@@ -110,7 +102,10 @@ impl Trainer<'_> {
         let mut adam = Adam::default();
         for (name, &updates) in &state.about.updates {
             let variable = self.variables.get(name);
-            let variable = variable.ok_or_else(|| state.fault(name, "there", "no such tensor"))?;
+            let variable = variable.ok_or_else(|| Error::StateTensorUnknown {
+                path: path.into(),
+                name: name.clone(),
+            })?;
             let moments = Moments {
                 first: state.tensor("first", name, variable)?,
                 second: state.tensor("second", name, variable)?,
@@ -141,24 +136,47 @@ struct About {
     recipe: Value,
     /// Digest of the corpus.
     corpus: String,
-    /// Of each tensor that has had some.
+    /// How many updates each weight has had; weights without any are left out.
     updates: BTreeMap<String, u32>,
-    /// Of all else; none while it is taken.
-    digest: Option<Digest>,
+}
+
+/// The metadata of a state.
+#[derive(Debug, Serialize, Deserialize)]
+struct Metadata {
+    #[serde(flatten)]
+    about: About,
+    /// Of `about` and of all tensors.
+    digest: Digest,
 }
 
 impl About {
-    /// The digest of this and of `tensors`, in the order of their names.
-    fn digest_with<'a>(&self, tensors: impl Iterator<Item = (&'a str, &'a [u8])>) -> Digest {
+    /// The digest of this and of `tensors`, which must be in the order of their names.
+    fn digest_with<'a>(&self, tensors: impl Iterator<Item = (&'a str, TensorView<'a>)>) -> Digest {
         let mut digester = Digester::new();
         let plain = json!([self.recipe, self.corpus, self.updates]);
         digester.update(plain.to_string().as_bytes());
-        for (name, bytes) in tensors {
-            digester.update(name.as_bytes());
-            digester.update(bytes);
+        for (name, tensor) in tensors {
+            let header = json!([name, tensor.dtype().to_string(), tensor.shape()]);
+            digester.update(header.to_string().as_bytes());
+            digester.update(tensor.data());
         }
         digester.finish()
     }
+}
+
+/// The file of a state.
+fn to_bytes(mut tensors: Vec<(String, Stored)>, about: About) -> Vec<u8> {
+    tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let views = tensors
+        .iter()
+        .map(|(name, stored)| (name.as_str(), stored.view()));
+    let metadata = Metadata {
+        digest: about.digest_with(views),
+        about,
+    };
+    // A single field, because a map would write several in a different order each time.
+    let metadata = HashMap::from([(METADATA.to_owned(), json!(metadata).to_string())]);
+    serialize(&tensors, Some(metadata))
 }
 
 fn words<T, const N: usize>(bytes: &[u8], word: impl Fn([u8; N]) -> T) -> Vec<T> {
@@ -178,51 +196,45 @@ struct State<'a> {
 
 impl<'a> State<'a> {
     fn open(path: &Path, bytes: &'a [u8]) -> Result<Self, Error> {
-        let unreadable = |error: safetensors::SafeTensorError| Error::State {
+        let unreadable = |source| Error::StateFile {
             path: path.into(),
-            field: "the file".into(),
-            found: format!("no safetensors file ({error})"),
-            expected: "a state that a training wrote".into(),
+            source,
         };
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
-        let fields = metadata.metadata().iter().flatten();
-        let about = fields
-            .filter(|(name, _)| *name == ABOUT)
-            .map(|(_, text)| text);
-        let about = about.map(|text| serde_json::from_str::<About>(text)).next();
-        let about = about.and_then(Result::ok).ok_or_else(|| Error::State {
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(unreadable)?;
+        let metadata = header.metadata().as_ref();
+        let metadata = metadata.and_then(|fields| fields.get(METADATA));
+        let metadata = metadata.and_then(|text| serde_json::from_str::<Metadata>(text).ok());
+        let metadata = metadata.ok_or_else(|| Error::StateMetadata {
             path: path.into(),
-            field: ABOUT.into(),
-            found: "missing or unreadable".into(),
-            expected: "what a training writes".into(),
+            field: METADATA,
         })?;
-        let state = Self {
-            path: path.into(),
-            tensors: SafeTensors::deserialize(bytes).map_err(unreadable)?,
-            about,
-        };
-        let mut views = state.tensors.tensors();
+        let tensors = SafeTensors::deserialize(bytes).map_err(unreadable)?;
+        let mut views = tensors.tensors();
         views.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let views = views
+        let named = views
             .iter()
-            .map(|(name, view)| (name.as_str(), view.data()));
-        let found = state.about.digest_with(views);
-        if Some(found) != state.about.digest {
-            let expected = state
-                .about
-                .digest
-                .map_or_else(String::new, |of| of.to_string());
-            return Err(state.fault("the digest of all values", &found.to_string(), &expected));
+            .map(|(name, view)| (name.as_str(), view.clone()));
+        let found = metadata.about.digest_with(named);
+        if found != metadata.digest {
+            return Err(Error::StateDigest {
+                path: path.into(),
+                found,
+                expected: metadata.digest,
+            });
         }
-        Ok(state)
+        Ok(Self {
+            path: path.into(),
+            tensors,
+            about: metadata.about,
+        })
     }
 
-    fn fault(&self, field: &str, found: &str, expected: &str) -> Error {
-        Error::State {
+    fn tensor_error(&self, name: &str, found: String, expected: String) -> Error {
+        Error::StateTensor {
             path: self.path.clone(),
-            field: field.into(),
-            found: found.into(),
-            expected: expected.into(),
+            name: name.into(),
+            found,
+            expected,
         }
     }
 
@@ -250,10 +262,13 @@ impl<'a> State<'a> {
 
     fn values(&self, name: &str, dtype: Dtype, shape: &[usize]) -> Result<TensorView<'_>, Error> {
         let view = self.tensors.tensor(name);
-        let view = view.map_err(|_| self.fault(name, "missing", "there"))?;
+        let expected = format!("{dtype} {shape:?}");
+        let Ok(view) = view else {
+            return Err(self.tensor_error(name, "missing".into(), expected));
+        };
         if view.dtype() != dtype || view.shape() != shape {
             let found = format!("{} {:?}", view.dtype(), view.shape());
-            return Err(self.fault(name, &found, &format!("{dtype} {shape:?}")));
+            return Err(self.tensor_error(name, found, expected));
         }
         Ok(view)
     }
@@ -284,13 +299,12 @@ impl<'a> State<'a> {
     }
 
     fn steps(&self) -> Result<Vec<StepReport>, Error> {
-        let count = self
-            .tensors
-            .tensor("steps")
-            .map_or(0, |view| view.shape()[0]);
-        let view = self.values("steps", Dtype::F64, &[count, REPORT])?;
+        let view = self.tensors.tensor("steps").ok();
+        // Whatever the count is, a tensor that is missing or has other dimensions is an error of `values`.
+        let count = view.and_then(|view| view.shape().first().copied());
+        let view = self.values("steps", Dtype::F64, &[count.unwrap_or(0), STEP_FIELDS])?;
         let values = words(view.data(), f64::from_le_bytes);
-        let steps = values.as_chunks::<REPORT>().0.iter();
+        let steps = values.as_chunks::<STEP_FIELDS>().0.iter();
         Ok(steps
             .map(|&[loss, rate, norm, imbalance]| StepReport {
                 loss,
@@ -299,5 +313,50 @@ impl<'a> State<'a> {
                 imbalance,
             })
             .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A state of no weights whose tensor `steps` has `shape`, and as many bytes as that takes.
+    fn with_steps(shape: &[usize]) -> Vec<u8> {
+        let steps = Stored {
+            dtype: Dtype::F64,
+            shape: shape.into(),
+            bytes: vec![0; 8 * shape.iter().product::<usize>()],
+        };
+        let about = About {
+            recipe: Value::Null,
+            corpus: String::new(),
+            updates: BTreeMap::new(),
+        };
+        to_bytes(vec![("steps".into(), steps)], about)
+    }
+
+    #[test]
+    fn steps_of_other_dimensions_are_an_error() {
+        let path = Path::new("state");
+        let steps = |shape: &[usize]| {
+            let bytes = with_steps(shape);
+            let state = State::open(path, &bytes).unwrap();
+            state.steps().map(|steps| steps.len())
+        };
+        assert_eq!(steps(&[3, STEP_FIELDS]).unwrap(), 3);
+        for shape in [&[][..], &[4], &[2, 5], &[1, 4, 1]] {
+            let error = steps(shape).unwrap_err().to_string();
+            assert!(error.contains("steps is F64"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_changed_shape_changes_the_digest() {
+        let mut bytes = with_steps(&[2, 4]);
+        let header = b"[2,4]";
+        let at = bytes.windows(header.len()).position(|part| part == header);
+        bytes[at.unwrap()..][..header.len()].copy_from_slice(b"[4,2]");
+        let error = State::open(Path::new("state"), &bytes).err().unwrap();
+        assert!(matches!(error, Error::StateDigest { .. }), "{error}");
     }
 }

@@ -157,6 +157,14 @@ fn corrections_move_and_experts_share_the_work() {
     }
 }
 
+fn is_of_state(error: &Error) -> bool {
+    use Error::{StateDigest, StateFile, StateMetadata};
+    matches!(
+        error,
+        StateFile { .. } | StateMetadata { .. } | StateDigest { .. }
+    )
+}
+
 #[test]
 fn other_trainings_and_damaged_states_are_named() {
     let corpus = corpus();
@@ -193,13 +201,10 @@ fn other_trainings_and_damaged_states_are_named() {
         damaged[damage] ^= 0x10;
         fs::write(&path, damaged).unwrap();
         let error = trainer.restore(&path).unwrap_err();
-        assert!(
-            matches!(error, Error::State { .. }),
-            "byte {damage}: {error}"
-        );
+        assert!(is_of_state(&error), "byte {damage}: {error}");
     }
     fs::write(&path, &bytes[..bytes.len() - 100]).unwrap();
-    assert!(matches!(trainer.restore(&path), Err(Error::State { .. })));
+    assert!(is_of_state(&trainer.restore(&path).unwrap_err()));
     assert!(matches!(
         trainer.restore(&folder.path().join("none")),
         Err(Error::Io(_))
