@@ -5,10 +5,13 @@
 //! engram-peers run --pack PACK --trace FILE --tokens 6144 --memory 256
 //! ```
 
+mod folder;
+mod known;
 mod peers;
 mod prepare;
 mod profile;
 mod python;
+mod registry;
 mod view;
 
 use anyhow::Result;
@@ -39,8 +42,8 @@ fn main() -> Result<()> {
                 .filter(|(name, _)| name.contains("cache"));
             // A process that runs one storage is asked for it by one that has looked.
             let asks = !args.runs_one();
-            let peers = peers::PEERS.into_iter().filter(|(name, _)| {
-                let needs = peers::WITH_PYTHON.iter().find(|(with, _)| with == name);
+            let peers = registry::PEERS.into_iter().filter(|(name, _)| {
+                let needs = registry::WITH_PYTHON.iter().find(|(with, _)| with == name);
                 let missing = needs.filter(|(_, module)| asks && !python::has(module));
                 if let Some((_, module)) = missing {
                     eprintln!("left out: {name}: no module {module} for $PYTHON");

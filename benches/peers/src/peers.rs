@@ -4,15 +4,12 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context, Result};
 use engram::{Manifest, RowId, read_manifest};
-use engram_bench::{
-    cold::evict,
-    mixed::{Contender, Open},
-};
+use engram_bench::mixed::Contender;
 use engram_format::{Column, RecordLayout, shard_path};
 use engramdb_core::layout::Layout;
 use engramdb_io::batch::{BadgeGather, DEFAULT_GATHER_THREADS};
@@ -23,66 +20,12 @@ use heed::{
 use memmap2::{Advice, Mmap};
 use rayon::prelude::*;
 
-use crate::{
-    profile::{Known, Warmed},
-    python::Take,
-    view::View,
-};
+use crate::folder::{evict_folder, folder};
 
 /// Files of each EngramDB table: one for each of its threads, which is its best case.
 pub const ENGRAMDB_SHARDS: u64 = DEFAULT_GATHER_THREADS as u64;
 /// Threads of the pool of plain reads.
 const POOL: usize = 32;
-
-/// Names of those that need Python with a package.
-pub const WITH_PYTHON: [(&str, &str); 2] = [
-    ("numpy memmap take", "numpy"),
-    ("torch index_select", "torch"),
-];
-
-pub const PEERS: [(&str, Open); 11] = [
-    ("warmed, other text", |pack, memory| {
-        Ok(Box::new(Warmed::open(pack, memory, Known::Other)?))
-    }),
-    ("warmed, this text", |pack, memory| {
-        Ok(Box::new(Warmed::open(pack, memory, Known::All)?))
-    }),
-    ("EngramDB, 32 threads", |pack, _| {
-        Ok(Box::new(EngramDb::open(pack)?))
-    }),
-    ("EngramDB, view of other text", |pack, _| {
-        Ok(Box::new(View::open(pack, Known::Other)?))
-    }),
-    ("EngramDB, view of this text", |pack, _| {
-        Ok(Box::new(View::open(pack, Known::All)?))
-    }),
-    ("RocksDB MultiGet", rocksdb),
-    ("LMDB", lmdb),
-    ("plain mmap, random", |pack, _| {
-        Ok(Box::new(Plain::open(pack)?))
-    }),
-    ("pread pool, 32 threads", |pack, _| {
-        Ok(Box::new(Pool::open(pack)?))
-    }),
-    (WITH_PYTHON[0].0, |pack, _| {
-        Ok(Box::new(Take::open(pack, WITH_PYTHON[0].1)?))
-    }),
-    (WITH_PYTHON[1].0, |pack, _| {
-        Ok(Box::new(Take::open(pack, WITH_PYTHON[1].1)?))
-    }),
-];
-
-/// Where the storages made from `pack` lie.
-pub fn folder(pack: &Path) -> PathBuf {
-    let mut name = pack.as_os_str().to_owned();
-    name.push(".peers");
-    name.into()
-}
-
-fn evict_folder(folder: &Path) -> Result<()> {
-    let files = fs::read_dir(folder)?.map(|entry| Ok(entry?.path()));
-    evict(&files.collect::<Result<Vec<_>>>()?)
-}
 
 /// Its raw rows, asked for as it recommends.
 pub struct EngramDb(HashMap<u32, BadgeGather<'static>>);
@@ -136,7 +79,7 @@ pub fn rocksdb_options(memory: usize) -> rocksdb::Options {
 
 struct Rocks(HashMap<u32, rocksdb::DB>);
 
-fn rocksdb(pack: &Path, memory: u64) -> Result<Box<dyn Contender>> {
+pub fn rocksdb(pack: &Path, memory: u64) -> Result<Box<dyn Contender>> {
     let manifest = read_manifest(pack)?;
     let share = usize::try_from(memory)? / manifest.tables.len();
     let tables = manifest.tables.iter().map(|table| {
@@ -189,7 +132,7 @@ pub fn lmdb_open(path: &Path, map_size: usize) -> Result<heed::Env> {
 
 struct Lmdb(HashMap<u32, (heed::Env, LmdbRows)>);
 
-fn lmdb(pack: &Path, _memory: u64) -> Result<Box<dyn Contender>> {
+pub fn lmdb(pack: &Path, _memory: u64) -> Result<Box<dyn Contender>> {
     let manifest = read_manifest(pack)?;
     let tables = manifest.tables.iter().map(|table| {
         let path = folder(pack).join(format!("lmdb-{}", table.layer));
@@ -249,10 +192,10 @@ impl<T> Places<T> {
 }
 
 /// What engines do first: map the table, and copy.
-struct Plain(Places<Mmap>);
+pub struct Plain(Places<Mmap>);
 
 impl Plain {
-    fn open(pack: &Path) -> Result<Self> {
+    pub fn open(pack: &Path) -> Result<Self> {
         Ok(Self(Places::open(pack, |path| {
             // SAFETY: nobody changes the pack while this process runs.
             let map = unsafe { Mmap::map(&File::open(path)?)? };
@@ -277,13 +220,13 @@ impl Contender for Plain {
 }
 
 /// What engines do next: many threads, a read each.
-struct Pool {
+pub struct Pool {
     places: Places<File>,
     threads: rayon::ThreadPool,
 }
 
 impl Pool {
-    fn open(pack: &Path) -> Result<Self> {
+    pub fn open(pack: &Path) -> Result<Self> {
         Ok(Self {
             places: Places::open(pack, |path| {
                 let file = File::open(path)?;

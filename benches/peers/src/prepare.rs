@@ -12,6 +12,7 @@ use engram_bench::mixed::DECODED;
 use engram_kit::{say, texts::read_trace};
 
 use crate::{
+    folder,
     peers::{self, ENGRAMDB_SHARDS},
     profile,
     python::flat_path,
@@ -35,7 +36,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self) -> Result<()> {
-        let folder = peers::folder(&self.pack);
+        let folder = folder::folder(&self.pack);
         ensure!(!folder.exists(), "{} is there already", folder.display());
         let texts = self.trace.iter().map(|path| read_trace(path));
         let texts = texts.collect::<Result<Vec<_>>>()?;

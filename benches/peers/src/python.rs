@@ -12,7 +12,7 @@ use engram::{RowId, read_manifest};
 use engram_bench::{cold::evict, mixed::Contender};
 use memmap2::MmapMut;
 
-use crate::peers::folder;
+use crate::folder::folder;
 
 /// Largest call, in rows.
 const MOST_ROWS: usize = 1 << 16;

@@ -10,13 +10,11 @@ use std::{
 use anyhow::Result;
 use engram::{Batch, RowId, Store, read_manifest};
 use engram_bench::{cold::evict, mixed::Contender};
+use engram_kit::say;
 use engramdb_io::{batch::DEFAULT_GATHER_THREADS, view::ViewReader};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::{
-    peers::{EngramDb, folder},
-    profile::Known,
-};
+use crate::{folder::folder, known::Known, peers::EngramDb};
 
 /// What stands for a context: its rows.
 fn key(rows: &[RowId]) -> u64 {
@@ -85,7 +83,7 @@ impl Writer {
         let words = keys.iter().map(|&(key, at)| [key, u64::from(at)]);
         let bytes: Vec<u8> = words.flatten().flat_map(u64::to_le_bytes).collect();
         fs::write(self.path.with_extension("keys"), bytes)?;
-        println!("  {count} contexts in {}", self.path.display());
+        say!("  {count} contexts in {}", self.path.display());
         Ok(())
     }
 }

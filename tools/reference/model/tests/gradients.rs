@@ -39,7 +39,7 @@ fn golden(name: &str) -> PathBuf {
         .join(name)
 }
 
-/// BlockWeights with rows that are given.
+/// Blocks with rows that are given.
 struct Given {
     blocks: BlockWeights,
     states: Vec<ConvState>,
