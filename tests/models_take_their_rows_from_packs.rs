@@ -499,17 +499,17 @@ fn a_pack_of_another_model_is_refused() {
         (
             "engram_layer_ids",
             serde_json::json!([1, 2]),
-            ["the layers with a table is [1, 2]", "[0, 2] in the pack"],
+            ["the layers with a table: [1, 2]", "[0, 2] in the pack"],
         ),
         (
             "engram_n_heads",
             3.into(),
-            ["heads of an order is 3", "2 in the pack"],
+            ["heads of an order: 3", "2 in the pack"],
         ),
         (
             "engram_max_ngram_size",
             3.into(),
-            ["the largest n-gram order is 3", "4 in the pack"],
+            ["the largest n-gram order: 3", "4 in the pack"],
         ),
         (
             "engram_vocab_size",
@@ -519,7 +519,7 @@ fn a_pack_of_another_model_is_refused() {
         (
             "engram_head_dim",
             64.into(),
-            ["the width of layer 0 is 64", "32 in the pack"],
+            ["the width of layer 0: 64", "32 in the pack"],
         ),
         (
             "engram_pad_token_id",
@@ -567,7 +567,7 @@ fn a_tokenizer_or_tables_of_another_model_are_refused() {
     fs::write(spoilt.path().join("token_map.u32le"), &other).unwrap();
     let texts = [
         "token_map.u32le",
-        "the compressed id of token 1 is 2",
+        "the compressed id of token 1: 2",
         "1 in the pack",
     ];
     refuses(spoilt.path(), &golden.pack(), &texts);

@@ -46,7 +46,8 @@ fn make(checkpoint: &Path, pack: &Path) -> Result<()> {
     };
     let made = synth(&options, checkpoint, &|_| ())?;
     say!(
-        "synth   {} in {} files: the layout of DeepSeek-V4.1-Flash, {SCALE} times smaller, tables of {:?} rows ({:.2} s)",
+        "synth   {} in {} files: the layout of DeepSeek-V4.1-Flash, {SCALE} times smaller, \
+         tables of {:?} rows ({:.2} s)",
         size(made.bytes),
         made.files,
         made.rows,
@@ -114,7 +115,8 @@ fn look_up(checkpoint: &Path, pack: &Path) -> Result<usize> {
             looked_up += ids.len();
         }
         say!(
-            "lookup  {name:<6} {} tokens of {:?}...: {looked_up} rows, opened in {:.1} ms, hashed in {:.2} ms, read in {:.2} ms",
+            "lookup  {name:<6} {} tokens of {:?}...: {looked_up} rows, opened in {:.1} ms, \
+             hashed in {:.2} ms, read in {:.2} ms",
             tokens.len(),
             TEXT.split(',').next().unwrap_or_default(),
             1e3 * opened.as_secs_f64(),

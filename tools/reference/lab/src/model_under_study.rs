@@ -34,7 +34,7 @@ impl ModelUnderStudy {
     pub(crate) fn open(args: &ModelArgs) -> Result<Self> {
         Ok(Self {
             // The pack is checked quickly, so it comes first; weights take a while.
-            engram: Some(args.engram_with(args.config()?)?),
+            engram: Some(args.blocks_with(args.config()?)?),
             model: args.load_model()?,
         })
     }

@@ -83,7 +83,7 @@ impl ModelArgs {
     }
 
     /// The blocks, with rows from the pack opened by `config`.
-    pub(crate) fn engram_with(&self, config: Config) -> Result<EngramBlocks> {
+    pub(crate) fn blocks_with(&self, config: Config) -> Result<EngramBlocks> {
         let store = Arc::new(Store::open(&self.pack, config)?);
         let engram = EngramBlocks::load(&self.model, store.clone(), &device(self.cuda)?)?;
         #[cfg(feature = "cuda")]

@@ -46,7 +46,10 @@ pub enum Error {
         name: String,
     },
     /// A pack that belongs to another model.
-    #[error("{}: {field} is {found}, but {expected} in the pack", path.display())]
+    #[error(
+        "{} differs from the pack in {field}: {found}, but {expected} in the pack",
+        path.display()
+    )]
     Pack {
         /// The configuration, or the tokenizer.
         path: PathBuf,

@@ -92,7 +92,7 @@ impl Args {
             self.model.config()?.cache_bytes(0),
             self.model.config()?,
         ];
-        let stores = stores.map(|config| self.model.engram_with(config));
+        let stores = stores.map(|config| self.model.blocks_with(config));
         let stores = stores.into_iter().collect::<Result<Vec<_>>>()?;
         for (name, engram) in NAMES.iter().zip(&stores) {
             say!("{name}: {}", engram.store().backend());

@@ -80,7 +80,7 @@ impl Args {
         let sampling = self.sampling();
         sampling.check()?;
         // The pack is checked quickly, so it comes first; weights take a while.
-        let engram = self.model.engram_with(self.model.config()?)?;
+        let engram = self.model.blocks_with(self.model.config()?)?;
         let model = self.model.load_model()?;
         let options = Options {
             chunk: self.chunk,

@@ -113,19 +113,19 @@ impl Pack<'_> {
             &scheme.max_order,
             &pack.max_order,
         )?;
-        self.expect("heads of an order", &scheme.heads, &pack.heads)?;
+        self.expect("the heads of an order", &scheme.heads, &pack.heads)?;
         let vocabularies = (scheme.hashed_vocab_size, pack.hashed_vocab_size);
         self.expect("the hashed vocabulary", &vocabularies.0, &vocabularies.1)?;
         self.expect("the fill id", &scheme.fill, &pack.fill)?;
         self.expect("what ends a history", &scheme.boundary, &pack.boundary)?;
         for (layer, in_pack) in scheme.layers.iter().zip(&pack.layers) {
-            let field = |what: &str| format!("{what} of layer {}", layer.layer);
+            let field = |what: &str| format!("the {what} of layer {}", layer.layer);
             self.expect(
                 &field("rows of each column"),
                 &layer.buckets,
                 &in_pack.buckets,
             )?;
-            self.expect(&field("the hash"), &layer.hash, &in_pack.hash)?;
+            self.expect(&field("hash"), &layer.hash, &in_pack.hash)?;
             self.expect(&field("rows"), &layer.row_count, &in_pack.row_count)?;
         }
         Ok(())
@@ -177,7 +177,7 @@ impl Pack<'_> {
                 path: dir.join(&file.name),
                 store: self.store,
             };
-            pack.expect("its size", &file.bytes, &source.bytes)?;
+            pack.expect("size", &file.bytes, &source.bytes)?;
             let digests = (file.header_digest, source.header_digest);
             pack.expect("the digest of its header", &digests.0, &digests.1)?;
         }
