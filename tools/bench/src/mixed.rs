@@ -255,10 +255,10 @@ impl Args {
 
     fn draw(&self, names: &[&str], runs: &[Vec<Figures>]) -> Result<()> {
         let groups = traces(runs).map(|trace| {
-            let of = |run: &Figures| run.traces[trace].prefill_tokens_per_second;
+            let speed = |run: &Figures| run.traces[trace].prefill_tokens_per_second;
             (
                 trace.clone(),
-                runs.iter().map(|runs| median(runs, &of)).collect(),
+                runs.iter().map(|runs| median(runs, &speed)).collect(),
             )
         });
         let title = format!("Prefill, {} MiB of memory", self.memory);
@@ -306,15 +306,15 @@ impl Args {
             say!("\n{trace}");
             let mut rows = Vec::new();
             for (name, runs) in names.iter().zip(runs) {
-                let of = |of: &dyn Fn(&OnTrace) -> f64| {
-                    figure(median(runs, &|run| of(&run.traces[trace])))
+                let cell = |field: &dyn Fn(&OnTrace) -> f64| {
+                    figure(median(runs, &|run| field(&run.traces[trace])))
                 };
                 rows.push(vec![
                     (*name).to_owned(),
-                    of(&|on| on.prefill_tokens_per_second),
-                    of(&|on| on.cpu_us_per_row),
-                    of(&|on| on.decode_p50_us),
-                    of(&|on| on.decode_p99_us),
+                    cell(&|on| on.prefill_tokens_per_second),
+                    cell(&|on| on.cpu_us_per_row),
+                    cell(&|on| on.decode_p50_us),
+                    cell(&|on| on.decode_p99_us),
                 ]);
             }
             let head = ["", "prefill tokens/s", "CPU us/row", "decode p50 us", "p99"];
@@ -330,9 +330,9 @@ fn traces(runs: &[Vec<Figures>]) -> impl Iterator<Item = &String> {
     run.into_iter().flat_map(|run| run.traces.keys())
 }
 
-/// A median of the rounds.
-fn median(runs: &[Figures], of: &dyn Fn(&Figures) -> f64) -> f64 {
-    stats::median(runs.iter().map(of).collect())
+/// The median of `field` over the rounds.
+fn median(runs: &[Figures], field: &dyn Fn(&Figures) -> f64) -> f64 {
+    stats::median(runs.iter().map(field).collect())
 }
 
 /// Microseconds of batches of rows that nobody has read, and of the same again.

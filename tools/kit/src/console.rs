@@ -98,9 +98,10 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// A progress bar over `bytes`, on standard error and only where that is a terminal.
-///
-/// # Panics
-/// Never: the template is a constant.
+#[expect(
+    clippy::missing_panics_doc,
+    reason = "the template is a constant that is valid"
+)]
 pub fn progress_bar(bytes: u64, what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template(
         "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",

@@ -14,9 +14,10 @@ impl Random {
     }
 
     /// A number below `limit`, evenly distributed; zero if `limit` is.
-    ///
-    /// # Panics
-    /// Never: the high half of the product is below `limit`.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "the high half of the product is below `limit`"
+    )]
     pub fn below(&mut self, limit: u64) -> u64 {
         let product = u128::from(splitmix64(self.0)) * u128::from(limit);
         self.0 = self.0.wrapping_add(GAMMA);

@@ -189,9 +189,10 @@ fn figures(
     let mut all = Vec::new();
     for (name, times) in names.zip(times) {
         for (at, (rows_per_call, mut times)) in CALLS.into_iter().zip(times).enumerate() {
-            let mut of =
-                |of: &dyn Fn(&mut Latencies) -> f64| median(times.iter_mut().map(of).collect());
-            let rows_per_second = of(&|times| rate(rows, times.total()));
+            let mut median_of = |figure: &dyn Fn(&mut Latencies) -> f64| {
+                median(times.iter_mut().map(figure).collect())
+            };
+            let rows_per_second = median_of(&|times| rate(rows, times.total()));
             if limits.len() == at {
                 limits.push(rows_per_second);
             }
@@ -201,8 +202,8 @@ fn figures(
                 rows_per_second,
                 ns_per_row: 1e9 / rows_per_second,
                 of_limit: rows_per_second / limits[at],
-                call_p50_us: of(&|times| times.percentile(50)),
-                call_p99_us: of(&|times| times.percentile(99)),
+                call_p50_us: median_of(&|times| times.percentile(50)),
+                call_p99_us: median_of(&|times| times.percentile(99)),
             });
         }
     }

@@ -91,8 +91,8 @@ impl Args {
         let seed = seed.map(|path| wanted(&hasher, path)).transpose()?;
         let mut texts = BTreeMap::new();
         self.texts.each(|path, tokens| {
-            let of = of_text(&hasher, tokens, seed.as_deref(), self.entry_bytes)?;
-            texts.insert(trace_name(path), of);
+            let text = of_text(&hasher, tokens, seed.as_deref(), self.entry_bytes)?;
+            texts.insert(trace_name(path), text);
             Ok(())
         })?;
         print(&texts)?;
@@ -164,13 +164,13 @@ fn of_text(
         })
         .collect();
     let heads = u64::from(hasher.scheme().heads);
-    let hit_rates = |of: &[Vec<Option<usize>>]| -> BTreeMap<u64, f64> {
+    let hit_rates = |distances: &[Vec<Option<usize>>]| -> BTreeMap<u64, f64> {
         let rate = |megabytes: u64| {
             let fits = (megabytes << 20) / entry_bytes / heads;
             let fits = usize::try_from(fits).unwrap_or(usize::MAX);
-            let looks = of.iter().map(Vec::len).sum();
-            let hits = of.iter().flatten().flatten();
-            share(hits.filter(|&&distance| distance < fits).count(), looks)
+            let lookups = distances.iter().map(Vec::len).sum();
+            let hits = distances.iter().flatten().flatten();
+            share(hits.filter(|&&distance| distance < fits).count(), lookups)
         };
         BUDGETS
             .iter()

@@ -292,8 +292,8 @@ fn latency(
 }
 
 fn figures(runs: &[Elapsed], rows: usize) -> Figures {
-    let median = |of: fn(&Elapsed) -> Duration| {
-        let all: Vec<f64> = runs.iter().map(|run| of(run).as_secs_f64()).collect();
+    let median = |clock: fn(&Elapsed) -> Duration| {
+        let all: Vec<f64> = runs.iter().map(|run| clock(run).as_secs_f64()).collect();
         Duration::from_secs_f64(median(all))
     };
     Figures {

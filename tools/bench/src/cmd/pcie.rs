@@ -338,15 +338,15 @@ fn gather(gatherer: &mut Gatherer, stream: &Stream, rows: &[RowId]) -> Result<()
 }
 
 fn of_ways(rows: usize, row_bytes: usize, seconds: &[f64; 6]) -> Vec<Figures> {
-    let of = |way: Way| seconds[way as usize];
-    let measured = Way::ALL.into_iter().filter(|&way| of(way).is_finite());
+    let time = |way: Way| seconds[way as usize];
+    let measured = Way::ALL.into_iter().filter(|&way| time(way).is_finite());
     let figures = measured.map(|way| Figures {
         name: way.name(),
         rows_per_pass: rows,
-        us_per_pass: 1e6 * of(way),
-        rows_per_second: float(rows) / of(way),
-        gigabytes_per_second: float(rows * row_bytes) / of(way) / 1e9,
-        of_limit: way.limit().map(|limit| of(limit) / of(way)),
+        us_per_pass: 1e6 * time(way),
+        rows_per_second: float(rows) / time(way),
+        gigabytes_per_second: float(rows * row_bytes) / time(way) / 1e9,
+        of_limit: way.limit().map(|limit| time(limit) / time(way)),
     });
     figures.collect()
 }

@@ -235,7 +235,7 @@ fn print(name: &str, runs: &BTreeMap<&str, Vec<Figures>>) -> Result<()> {
     let mut rows = Vec::new();
     for setting in SETTINGS {
         let runs = &runs[setting.name];
-        let of = |of: fn(&Figures) -> f64| figure(median(runs.iter().map(of).collect()));
+        let cell = |field: fn(&Figures) -> f64| figure(median(runs.iter().map(field).collect()));
         // Hits do not change from round to round, but for rows that are being seeded.
         let last = runs.last().expect("there is a round");
         let percent = |hits: &BTreeMap<u32, f64>| {
@@ -245,15 +245,15 @@ fn print(name: &str, runs: &BTreeMap<&str, Vec<Figures>>) -> Result<()> {
         let orders: Vec<String> = last.columns.iter().map(u32::to_string).collect();
         rows.push(vec![
             setting.name.to_owned(),
-            of(|run| run.open_ms),
+            cell(|run| run.open_ms),
             last.seeded_rows.to_string(),
-            of(|run| run.seeding_seconds.unwrap_or(f64::NAN)),
+            cell(|run| run.seeding_seconds.unwrap_or(f64::NAN)),
             orders.join(" "),
             percent(&last.first_hits),
             percent(&last.hits),
-            of(|run| run.single_p50_us),
-            of(|run| run.single_p99_us),
-            of(|run| run.tokens_per_second),
+            cell(|run| run.single_p50_us),
+            cell(|run| run.single_p99_us),
+            cell(|run| run.tokens_per_second),
         ]);
     }
     let first = format!("hits of {FIRST} tokens, %");

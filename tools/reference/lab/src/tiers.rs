@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use engram::{Metrics, TableMetrics};
-use engram_kit::report;
+use engram_kit::report::table;
 use serde::Serialize;
 
 /// Rows of one table by the tier that served them.
@@ -41,7 +41,7 @@ impl TierReport {
 }
 
 /// The rows of `metrics` that are not in `before`, earlier metrics of the same store.
-pub(crate) fn of(metrics: &Metrics, before: Option<&Metrics>) -> Vec<TierReport> {
+pub(crate) fn report(metrics: &Metrics, before: Option<&Metrics>) -> Vec<TierReport> {
     let tables = metrics.tables.iter().enumerate();
     let tiers = tables.map(|(index, table)| match before {
         Some(before) => TierReport::of(table).since(&TierReport::of(&before.tables[index])),
@@ -67,5 +67,5 @@ pub(crate) fn print(tiers: &[TierReport]) -> Result<()> {
         "drive",
         "bytes read",
     ];
-    report::table(&head, &cells.collect::<Vec<_>>())
+    table(&head, &cells.collect::<Vec<_>>())
 }

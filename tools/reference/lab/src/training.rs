@@ -58,13 +58,13 @@ pub(crate) fn write_texts(texts: &Texts, out: &Path) -> Result<()> {
 }
 
 pub(crate) fn print_corpus(texts: &Texts, corpus: &Corpus) -> Result<()> {
-    let of = if texts.by_document {
+    let unit = if texts.by_document {
         "documents"
     } else {
         "parts"
     };
     say!(
-        "text: {} tokens of {} {of} to learn from, {} of {} held out, a vocabulary of {}",
+        "text: {} tokens of {} {unit} to learn from, {} of {} held out, a vocabulary of {}",
         corpus.training().len(),
         texts.training.len(),
         corpus.held_out().len(),
@@ -76,14 +76,14 @@ pub(crate) fn print_corpus(texts: &Texts, corpus: &Corpus) -> Result<()> {
 
 #[expect(clippy::cast_precision_loss, reason = "counts for people")]
 pub(crate) fn print_parameters(parameters: &Parameters) -> Result<()> {
-    let of = |count: u64| figure(count as f64);
+    let short = |count: u64| figure(count as f64);
     say!(
         "parameters: {}, {} of them for a token; {} in experts, {} in rows, {} in embedding and head",
-        of(parameters.total()),
-        of(parameters.active()),
-        of(parameters.experts),
-        of(parameters.rows),
-        of(parameters.vocabulary)
+        short(parameters.total()),
+        short(parameters.active()),
+        short(parameters.experts),
+        short(parameters.rows),
+        short(parameters.vocabulary)
     );
     Ok(())
 }

@@ -58,7 +58,7 @@ impl Mix {
     }
 
     /// The coefficients before scale and base, `[sequences, tokens, count]`.
-    fn of(&self, stream: &Tensor) -> candle_core::Result<Tensor> {
+    fn coefficients(&self, stream: &Tensor) -> candle_core::Result<Tensor> {
         let flat = stream.flatten_from(2)?;
         let mean = flat.sqr()?.mean_keepdim(D::Minus1)?;
         let normed = flat.broadcast_div(&(mean + self.norm_eps)?.sqrt()?)?;
@@ -119,7 +119,7 @@ impl Hyper {
         unit: impl FnOnce(&Tensor) -> Result<Tensor, Error>,
     ) -> Result<Tensor, Error> {
         let copies = self.copies;
-        let numbers = self.mix.of(stream)?;
+        let numbers = self.mix.coefficients(stream)?;
         let read = (sigmoid(&self.mix.part(&numbers, 0, 0, copies)?)? + self.eps)?;
         let written = (sigmoid(&self.mix.part(&numbers, 1, copies, copies)?)? * 2.0)?;
         let mixed = self.mix.part(&numbers, 2, 2 * copies, copies * copies)?;
@@ -188,13 +188,13 @@ impl Collapse {
         }))
     }
 
-    /// `[sequences, tokens, hidden]`.
-    pub(crate) fn of(&self, stream: &Tensor) -> candle_core::Result<Tensor> {
+    /// The copies of `stream` joined into one, `[sequences, tokens, hidden]`.
+    pub(crate) fn joined(&self, stream: &Tensor) -> candle_core::Result<Tensor> {
         match self {
             Self::Plain => stream.squeeze(2),
             Self::Hyper(Gather { mix, eps }) => {
                 let copies = stream.dim(2)?;
-                let read = sigmoid(&mix.part(&mix.of(stream)?, 0, 0, copies)?)?;
+                let read = sigmoid(&mix.part(&mix.coefficients(stream)?, 0, 0, copies)?)?;
                 weighted_sum(&(read + *eps)?, stream)
             }
         }

@@ -216,7 +216,7 @@ impl Model {
     }
 
     fn normed(&self, stream: &Tensor) -> candle_core::Result<Tensor> {
-        self.norm.forward(&self.collapse.of(stream)?)
+        self.norm.forward(&self.collapse.joined(stream)?)
     }
 
     /// The logits that a residual stream, `[sequences, tokens, copies, hidden_size]`, would give if no layer followed:

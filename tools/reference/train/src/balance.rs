@@ -76,13 +76,13 @@ pub(crate) fn balance(correction: &Var, loads: &[usize], speed: f64) -> Result<(
 /// The largest load of an expert over the mean of its layer, of all layers.
 #[expect(clippy::cast_precision_loss, reason = "few tokens")]
 pub(crate) fn imbalance<'a>(loads: impl Iterator<Item = &'a Vec<usize>>) -> f64 {
-    let of = |loads: &Vec<usize>| {
+    let relative = |loads: &Vec<usize>| {
         loads
             .iter()
             .max()
             .map_or(1.0, |&most| most as f64 / mean(loads))
     };
-    loads.map(of).fold(1.0, f64::max)
+    loads.map(relative).fold(1.0, f64::max)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "few tokens")]

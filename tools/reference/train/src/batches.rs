@@ -31,7 +31,7 @@ impl Batches {
     ///
     /// # Errors
     /// Fewer tokens than two windows.
-    pub(crate) fn of<'a>(
+    pub(crate) fn windows<'a>(
         &mut self,
         step: usize,
         tokens: &'a [u32],
@@ -84,7 +84,7 @@ mod tests {
         let mut batches = Batches::new(10, 3, 7);
         let steps: Vec<Vec<Vec<u32>>> = (0..6)
             .map(|step| {
-                let batch = batches.of(step, &tokens).unwrap();
+                let batch = batches.windows(step, &tokens).unwrap();
                 batch.into_iter().map(<[u32]>::to_vec).collect()
             })
             .collect();
@@ -96,16 +96,20 @@ mod tests {
             let offset = first.first().unwrap() % 10;
             assert!(first.iter().all(|start| start % 10 == offset));
         }
-        let again = Batches::new(10, 3, 7).of(4, &tokens).unwrap().concat();
+        let again = Batches::new(10, 3, 7).windows(4, &tokens).unwrap().concat();
         assert_eq!(again, steps[4].concat());
-        let other = Batches::new(10, 3, 8).of(4, &tokens).unwrap().concat();
+        let other = Batches::new(10, 3, 8).windows(4, &tokens).unwrap().concat();
         assert_ne!(other, again);
         // Steps 3 to 5 are the second pass.
-        let next_seed =
-            (0..3).map(|step| Batches::new(10, 3, 8).of(step, &tokens).unwrap().concat());
+        let next_seed = (0..3).map(|step| {
+            Batches::new(10, 3, 8)
+                .windows(step, &tokens)
+                .unwrap()
+                .concat()
+        });
         let second_pass = steps[3..].iter().map(|step| step.concat());
         assert!(next_seed.zip(second_pass).all(|(a, b)| a != b));
-        let error = batches.of(0, &tokens[..20]).unwrap_err().to_string();
+        let error = batches.windows(0, &tokens[..20]).unwrap_err().to_string();
         assert!(error.contains("20 tokens, expected 21"), "{error}");
     }
 }

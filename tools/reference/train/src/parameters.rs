@@ -38,8 +38,8 @@ impl Parameters {
 impl Trainer<'_> {
     /// How many numbers there are.
     pub fn parameters(&self) -> Parameters {
-        let count = |of: &dyn Fn(&str) -> bool| -> u64 {
-            let chosen = self.variables.iter().filter(|(name, _)| of(name));
+        let count = |belongs: &dyn Fn(&str) -> bool| -> u64 {
+            let chosen = self.variables.iter().filter(|(name, _)| belongs(name));
             chosen
                 .map(|(_, variable)| variable.elem_count() as u64)
                 .sum()

@@ -129,14 +129,14 @@ impl Texts {
             });
         }
         let held = held_out(&parts, share, seed);
-        let of = |held_out: bool| {
+        let part = |held_out: bool| {
             let parts = parts.iter().zip(&held);
             let parts = parts.filter(|&(_, &held)| held == held_out);
             parts.map(|(&part, _)| part.to_owned()).collect()
         };
         Ok(Self {
-            training: of(false),
-            held_out: of(true),
+            training: part(false),
+            held_out: part(true),
             by_document,
         })
     }

@@ -156,8 +156,8 @@ impl<'a> Trainer<'a> {
         )))
     }
 
-    fn tensors(&self, learns: bool, of: impl Fn(&str) -> bool) -> BTreeMap<String, Tensor> {
-        let variables = self.variables.iter().filter(|(name, _)| of(name));
+    fn tensors(&self, learns: bool, chosen: impl Fn(&str) -> bool) -> BTreeMap<String, Tensor> {
+        let variables = self.variables.iter().filter(|(name, _)| chosen(name));
         let tensor = |variable: &Var| {
             if learns {
                 variable.as_tensor().clone()
@@ -182,7 +182,7 @@ impl<'a> Trainer<'a> {
 
     fn step_here(&mut self) -> Result<StepReport, Error> {
         let step = self.steps.len();
-        let windows = self.batches.of(step, self.corpus.training())?;
+        let windows = self.batches.windows(step, self.corpus.training())?;
         let last = self.recipe.window;
         let inputs: Vec<&[u32]> = windows.iter().map(|window| &window[..last]).collect();
         let targets: Vec<&[u32]> = windows.iter().map(|window| &window[1..]).collect();

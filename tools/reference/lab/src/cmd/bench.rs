@@ -118,7 +118,7 @@ impl Args {
         let lines: Vec<Line> = NAMES
             .into_iter()
             .zip(&rounds)
-            .map(|(rows, of)| Self::line(rows, of, &rounds[0]))
+            .map(|(rows, own)| Self::line(rows, own, &rounds[0]))
             .collect();
         print(&lines)?;
         self.json.print(&lines)
@@ -163,10 +163,10 @@ impl Args {
         })
     }
 
-    fn line(rows: &'static str, of: &[Round], first: &[Round]) -> Line {
-        let middle = |figure: fn(&Round) -> f64| median(of.iter().map(figure).collect());
+    fn line(rows: &'static str, rounds: &[Round], first: &[Round]) -> Line {
+        let middle = |figure: fn(&Round) -> f64| median(rounds.iter().map(figure).collect());
         let ratio = |figure: fn(&Round) -> f64| {
-            let ratios = of.iter().zip(first).map(|(a, b)| figure(a) / figure(b));
+            let ratios = rounds.iter().zip(first).map(|(a, b)| figure(a) / figure(b));
             median(ratios.collect())
         };
         Line {

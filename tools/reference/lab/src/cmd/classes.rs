@@ -135,8 +135,8 @@ fn score(studied: &ModelUnderStudy, rows: Rows, text: &Text) -> Result<Vec<Score
 /// The scores of each token, by run.
 fn scores_by_token(runs: &[(String, Vec<Score>)]) -> Vec<Vec<Score>> {
     let tokens = 0..runs[0].1.len();
-    let of = |token: usize| runs.iter().map(|(_, scores)| scores[token]).collect();
-    tokens.map(of).collect()
+    let by_run = |token: usize| runs.iter().map(|(_, scores)| scores[token]).collect();
+    tokens.map(by_run).collect()
 }
 
 impl Figures {

@@ -98,7 +98,7 @@ impl Args {
         let seconds = start.elapsed().as_secs_f64();
         let tokens = prompts.iter().map(|prompt| prompt.len()).sum();
         let before = engram.store().metrics();
-        let prefill = Phase::take(&mut memory, tokens, seconds, tiers::of(&before, None));
+        let prefill = Phase::take(&mut memory, tokens, seconds, tiers::report(&before, None));
         let start = Instant::now();
         while !generator.is_done() {
             generator.step(&mut memory)?;
@@ -107,7 +107,7 @@ impl Args {
         // The last token of each text is not computed.
         let computed = generator.made().map(|made| made.len().saturating_sub(1));
         let after = engram.store().metrics();
-        let tiers = tiers::of(&after, Some(&before));
+        let tiers = tiers::report(&after, Some(&before));
         let decode = Phase::take(&mut memory, computed.sum(), seconds, tiers);
 
         let made = encoded
