@@ -21,7 +21,7 @@ pub(crate) enum Rows {
 }
 
 /// What one window has shown.
-pub(crate) struct Pass {
+pub(crate) struct WindowPass {
     /// The residual stream at each depth, `[1, tokens, copies, hidden_size]`.
     pub(crate) depths: Vec<Tensor>,
     /// `[tokens, vocab_size]`.
@@ -58,24 +58,24 @@ impl ModelUnderStudy {
     }
 
     /// Computes one window by itself.
-    pub(crate) fn pass(&self, tokens: &[u32], rows: Rows) -> Result<Pass> {
+    pub(crate) fn pass(&self, tokens: &[u32], rows: Rows) -> Result<WindowPass> {
         let mut cache = self.model.cache(1);
         let engram = self.engram.as_ref().filter(|_| rows == Rows::Added);
         let Some(engram) = engram else {
             let mut streams = Streams::new(());
             let logits = self.model.forward(&[tokens], &mut cache, &mut streams)?;
-            return Ok(Pass::new(streams.depths(), logits, &[]));
+            return Ok(WindowPass::new(streams.depths(), logits, &[]));
         };
         let mut session = engram.session(1);
         session.record_gates();
         let mut streams = Streams::new(&mut session);
         let logits = self.model.forward(&[tokens], &mut cache, &mut streams)?;
         let depths = streams.depths().to_vec();
-        Ok(Pass::new(&depths, logits, session.gates()))
+        Ok(WindowPass::new(&depths, logits, session.gates()))
     }
 }
 
-impl Pass {
+impl WindowPass {
     fn new(depths: &[Tensor], mut logits: Vec<Tensor>, gates: &[Tensor]) -> Self {
         Self {
             depths: depths.to_vec(),

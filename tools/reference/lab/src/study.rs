@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     open::device,
-    training::{self, Progress},
+    training::{self, Verbosity},
 };
 
 /// Steps whose losses are one point of a curve, if there are so many.
@@ -125,7 +125,7 @@ impl Study {
         }
         let start = Instant::now();
         let mut trainer = Trainer::new(recipe, &self.corpus, &self.device)?;
-        training::run(&mut trainer, None, Progress::None)?;
+        training::run(&mut trainer, None, Verbosity::Quiet)?;
         let run = Run {
             corpus,
             held_out: trainer.measure()?,

@@ -35,7 +35,7 @@ pub(crate) struct Text {
 
 /// What was looked at.
 #[derive(Debug, Serialize)]
-pub(crate) struct Extent {
+pub(crate) struct TextSize {
     tokens: usize,
     window: usize,
     windows: usize,
@@ -87,8 +87,8 @@ impl Text {
             .collect()
     }
 
-    pub(crate) fn extent(&self) -> Extent {
-        Extent {
+    pub(crate) fn size(&self) -> TextSize {
+        TextSize {
             tokens: self.ids.len(),
             window: self.window,
             windows: self.windows().len(),
@@ -96,7 +96,7 @@ impl Text {
     }
 }
 
-impl Extent {
+impl TextSize {
     pub(crate) fn tokens(&self) -> usize {
         self.tokens
     }

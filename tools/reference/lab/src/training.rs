@@ -30,9 +30,9 @@ const PRINT_EVERY: Duration = Duration::from_secs(10);
 
 /// What is printed during a training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Progress {
-    Lines,
-    None,
+pub(crate) enum Verbosity {
+    Progress,
+    Quiet,
 }
 
 /// The documents at `paths`, or the sample, split.
@@ -103,7 +103,7 @@ pub(crate) fn print_held_out(held_out: &Measured) -> Result<()> {
 pub(crate) fn run(
     trainer: &mut Trainer<'_>,
     state: Option<&Path>,
-    progress: Progress,
+    verbosity: Verbosity,
 ) -> Result<()> {
     let (start, first) = (Instant::now(), trainer.steps().len());
     let (mut printed, mut saved) = (start, start);
@@ -111,7 +111,9 @@ pub(crate) fn run(
         let step = trainer.step()?;
         let done = trainer.steps().len();
         let last = trainer.is_done();
-        if progress == Progress::Lines && (last || done == 1 || printed.elapsed() > PRINT_EVERY) {
+        if verbosity == Verbosity::Progress
+            && (last || done == 1 || printed.elapsed() > PRINT_EVERY)
+        {
             printed = Instant::now();
             let recipe = trainer.recipe();
             let tokens = (done - first) * recipe.sequences * recipe.window;

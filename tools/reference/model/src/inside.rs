@@ -10,6 +10,6 @@ mod scores;
 mod streams;
 
 pub use cka::linear_cka;
-pub use lens::{Lens, Seen};
+pub use lens::{Lens, LensStats};
 pub use scores::{Score, scores};
 pub use streams::Streams;

@@ -13,7 +13,7 @@ mod gated_conv;
 mod load;
 mod names;
 mod norm;
-mod pass;
+mod pass_tokens;
 mod pending_rows;
 #[cfg(feature = "ring")]
 mod ring_decoder;

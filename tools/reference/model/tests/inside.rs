@@ -60,13 +60,13 @@ fn the_lens_ends_where_the_model_does() {
     let model = load("hyper");
     let (streams, _) = pass(&model);
     let mut lens = Lens::new();
-    assert!(lens.seen().is_empty());
+    assert!(lens.stats().is_empty());
     assert!(lens.add(&model, &[]).is_err());
     lens.add(&model, &streams).unwrap();
-    let once = lens.seen();
+    let once = lens.stats();
     lens.add(&model, &streams).unwrap();
     assert_eq!(lens.positions(), 2 * TOKENS.len());
-    for (one, two) in once.iter().zip(lens.seen()) {
+    for (one, two) in once.iter().zip(lens.stats()) {
         assert!((one.divergence - two.divergence).abs() < 1e-9);
         assert_eq!(one.agreement, two.agreement);
     }

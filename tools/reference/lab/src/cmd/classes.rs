@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     compare::{CompareArgs, Compared},
     model_under_study::{ModelUnderStudy, Rows},
-    text::{Extent, Text},
+    text::{Text, TextSize},
     token_classes::{ByClass, NgramCounts, TokenClasses},
 };
 
@@ -27,7 +27,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Serialize)]
 struct Report {
-    text: Extent,
+    text: TextSize,
     /// All tokens but the first, each with what is before it in its window.
     scored: usize,
     runs: Vec<String>,
@@ -93,7 +93,7 @@ impl Args {
         let groupings = groupings.iter();
         let groupings = groupings.map(|grouping| grouping.summaries(&scores, ClassReport::of));
         let report = Report {
-            text: text.extent(),
+            text: text.size(),
             scored: runs[0].1.len(),
             groupings: groupings.collect(),
             runs: runs.into_iter().map(|(name, _)| name).collect(),

@@ -9,7 +9,7 @@ use engram_model::{EngramBlocks, Generator, LayerHook, Model, Options, Sampling}
 use engram_pack::{BuildOptions, VerifyOptions, attach, build, verify};
 use engram_train::{Corpus, Preset, Trainer};
 
-use crate::training::{self, Progress};
+use crate::training::{self, Verbosity};
 
 const PROMPT: &str = "And Jesus answered and said unto them,";
 const TOKENS: usize = 48;
@@ -41,7 +41,7 @@ impl Args {
         training::print_corpus(&texts, &corpus)?;
         let mut trainer = Trainer::new(recipe, &corpus, &Device::Cpu)?;
         training::print_parameters(&trainer.parameters())?;
-        training::run(&mut trainer, None, Progress::Lines)?;
+        training::run(&mut trainer, None, Verbosity::Progress)?;
         training::print_held_out(&trainer.measure()?)?;
 
         let (checkpoint, pack) = (folder.path().join("checkpoint"), folder.path().join("pack"));

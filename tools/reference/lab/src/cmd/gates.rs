@@ -56,7 +56,7 @@ impl Args {
         let classed: Vec<&TokenReport> = windows.iter().flat_map(|window| &window[1..]).collect();
         let groupings = groupings.iter();
         let report = Report {
-            text: text.extent(),
+            text: text.size(),
             order: self.order.get(),
             layers: layers.collect::<Result<_>>()?,
             groupings: groupings

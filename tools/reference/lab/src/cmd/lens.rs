@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     compare::{CompareArgs, Compared},
     model_under_study::{ModelUnderStudy, Rows},
-    text::{Extent, Text},
+    text::{Text, TextSize},
 };
 
 /// Show how soon a model knows what it will say: the logits that each layer's residual stream would give
@@ -21,7 +21,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Serialize)]
 struct Report {
-    text: Extent,
+    text: TextSize,
     runs: Vec<Run>,
 }
 
@@ -60,7 +60,7 @@ impl Args {
             runs.push(run(other, against, Rows::Added, &text)?);
         }
         let report = Report {
-            text: text.extent(),
+            text: text.size(),
             runs,
         };
         report.print()?;
@@ -94,11 +94,11 @@ fn run(name: String, studied: &ModelUnderStudy, rows: Rows, text: &Text) -> Resu
     for window in text.windows() {
         lens.add(studied.model(), &studied.pass(window, rows)?.depths)?;
     }
-    let depths = lens.seen().into_iter().enumerate();
-    let depths = depths.map(|(layers, seen)| DepthReport {
+    let depths = lens.stats().into_iter().enumerate();
+    let depths = depths.map(|(layers, stats)| DepthReport {
         layers,
-        divergence_bits: seen.divergence,
-        agreement: seen.agreement,
+        divergence_bits: stats.divergence,
+        agreement: stats.agreement,
     });
     Ok(Run {
         name,

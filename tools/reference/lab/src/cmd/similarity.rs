@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     compare::{CompareArgs, Compared},
     model_under_study::{ModelUnderStudy, Rows},
-    text::{Extent, Text},
+    text::{Text, TextSize},
 };
 
 /// Show how alike the residual streams of all layers of two models are, or of one model without --against: linear CKA
@@ -22,7 +22,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Serialize)]
 struct Report {
-    text: Extent,
+    text: TextSize,
     model: String,
     against: String,
     /// Features of a position: the mean over the copies of its residual stream.
@@ -55,7 +55,7 @@ impl Args {
         let similarity = linear_cka(&streams, others.as_ref().unwrap_or(&streams))?;
         let other = against.as_ref().unwrap_or(&studied);
         let report = Report {
-            text: text.extent(),
+            text: text.size(),
             model,
             against: other_model,
             features: [&studied, other].map(|of| of.model().config().hidden_size()),

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     open::device,
-    training::{self, Progress},
+    training::{self, Verbosity},
 };
 
 /// Train a small model with Engram tables on texts, and write it as a checkpoint
@@ -114,7 +114,7 @@ impl Args {
             trainer.restore(&state)?;
             say!("going on at step {}", trainer.steps().len());
         }
-        training::run(&mut trainer, Some(&state), Progress::Lines)?;
+        training::run(&mut trainer, Some(&state), Verbosity::Progress)?;
         let held_out = trainer.measure()?;
         training::print_held_out(&held_out)?;
         let checkpoint = self.output.join(training::CHECKPOINT_FOLDER);

@@ -17,7 +17,7 @@ pub struct Lens {
 
 /// What one depth says, as a mean over positions.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Seen {
+pub struct LensStats {
     /// The Kullback-Leibler divergence of its distribution from the final one, in bits: what a code made for it would
     /// waste on tokens drawn from the final one.
     pub divergence: f64,
@@ -75,13 +75,13 @@ impl Lens {
 
     /// What each depth said; nothing before positions were added.
     #[expect(clippy::cast_precision_loss, reason = "fewer positions than 2^53")]
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn stats(&self) -> Vec<LensStats> {
         let positions = self.positions as f64;
-        let seen = self.sums.iter().map(|(nats, same)| Seen {
+        let stats = self.sums.iter().map(|(nats, same)| LensStats {
             divergence: nats / LN_2 / positions,
             agreement: same / positions,
         });
-        seen.collect()
+        stats.collect()
     }
 }
 

@@ -4,11 +4,11 @@ use candle_core::{IndexOp, Result, Tensor};
 
 /// The last inputs of a convolution, for each of some sequences.
 #[derive(Debug, Clone)]
-pub struct ConvState(Vec<Seen>);
+pub struct ConvState(Vec<History>);
 
 /// The last inputs of one sequence.
 #[derive(Debug, Clone, Default)]
-struct Seen {
+struct History {
     /// Tokens so far.
     len: usize,
     /// `[frames, channels]`: the inputs that the next token sees, and those of the last call. `None` before the
@@ -19,7 +19,7 @@ struct Seen {
 impl ConvState {
     /// The state of so many sequences before their first tokens.
     pub fn new(sequences: usize) -> Self {
-        Self(vec![Seen::default(); sequences])
+        Self(vec![History::default(); sequences])
     }
 
     /// Tokens that the sequence at index `sequence` has had.
@@ -39,7 +39,7 @@ impl ConvState {
     ) -> std::result::Result<(), usize> {
         let seen = &mut self.0[sequence];
         if len == 0 {
-            *seen = Seen::default();
+            *seen = History::default();
         }
         let Some(last) = seen.last.as_ref().filter(|_| len < seen.len) else {
             return Ok(());
@@ -50,7 +50,7 @@ impl ConvState {
         match frames.checked_sub(dropped).filter(|&left| left >= reach) {
             Some(left) => {
                 let kept = last.narrow(0, 0, left).expect("fewer frames than before");
-                *seen = Seen {
+                *seen = History {
                     len,
                     last: Some(kept),
                 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use candle_core::Tensor;
 use engram::{Batch, Buffer, RowId, Ticket};
 
-use super::{EngramBlocks, pass::Pass};
+use super::{EngramBlocks, pass_tokens::PassTokens};
 use crate::Error;
 
 /// Rows that have been asked for.
@@ -55,7 +55,7 @@ impl EngramBlocks {
         &self,
         index: usize,
         ready: &ReadyRows,
-        pass: &Pass,
+        pass: &PassTokens,
     ) -> Result<Tensor, Error> {
         let codec = self.store.codec(self.layer(index))?;
         let columns = self.store.scheme().column_count();

@@ -9,12 +9,12 @@ use candle_core::Tensor;
 use engram::{DEAD, Request, RowId, RowIds, Sequence};
 
 use super::{
-    ConvState, EngramBlocks, blocks::check_len, pass::Pass, pending_rows::PendingRows,
+    ConvState, EngramBlocks, blocks::check_len, pass_tokens::PassTokens, pending_rows::PendingRows,
     times::RowTimes,
 };
 use crate::{Error, LayerHook};
 
-/// The histories of some sequences, and the tickets of rows that their tokens need.
+/// The histories of some sequences, and the pending rows of their tokens.
 ///
 /// As a [`LayerHook`] it submits the rows of all blocks before the first layer and waits for a block's only where that
 /// is computed; rows of [announced](LayerHook::announce) tokens are on their way during earlier passes. It goes back
@@ -22,7 +22,7 @@ use crate::{Error, LayerHook};
 #[derive(Debug)]
 pub struct Session<'a> {
     engram: &'a EngramBlocks,
-    /// With the tokens of all passes that have been announced.
+    /// Histories, with the tokens of all passes that have been announced.
     sequences: Vec<Sequence>,
     /// One for each block.
     convs: Vec<ConvState>,
@@ -34,7 +34,7 @@ pub struct Session<'a> {
     /// One for each block.
     times: Vec<RowTimes>,
     hashed: Duration,
-    /// Time that computing stood still for rows: asking and waiting, of all blocks.
+    /// How long the computation stood still for rows of all blocks: asking and waiting.
     blocked: Duration,
     rows: RowIds,
     batch: Vec<RowId>,
@@ -43,7 +43,7 @@ pub struct Session<'a> {
 /// A pass whose rows have been asked for.
 #[derive(Debug, Default)]
 struct SubmittedPass {
-    pass: Pass,
+    pass: PassTokens,
     /// One for each block, until the block takes it.
     requests: Vec<Option<RowRequest>>,
 }
@@ -86,12 +86,12 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What each block has cost, since the session began or [`Self::reset_times`] was called.
+    /// How long the rows of each block took, since the session began or [`Self::reset_times`] was called.
     pub fn times(&self) -> &[RowTimes] {
         &self.times
     }
 
-    /// Time that hashing tokens took, as long.
+    /// How long hashing tokens took, over the same time.
     pub fn hashed(&self) -> Duration {
         self.hashed
     }
@@ -107,18 +107,19 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Keeps the gates of each pass from now on, until the next begins.
+    /// Records the gates of each pass from now on, until the next pass begins.
     pub fn record_gates(&mut self) {
         self.gates = Some(Vec::new());
     }
 
     /// The gates of the last pass, `[sequences, tokens, copies]` for each of [`EngramBlocks::layers`]: how much of the
-    /// rows each copy took. None where they are not recorded. Where a sequence has fewer tokens than another, its last
-    /// ones mean nothing.
+    /// rows each copy took. Empty if they are not recorded. A sequence with fewer tokens than another is padded at its
+    /// end.
     pub fn gates(&self) -> &[Tensor] {
         self.gates.as_deref().unwrap_or_default()
     }
 
+    /// `tokens` with [`DEAD`] for image tokens.
     fn dead_where_images(&self, tokens: &[&[u32]]) -> Vec<Vec<u32>> {
         let image = self.engram.image_token;
         let id = |&token: &u32| if Some(token) == image { DEAD } else { token };
@@ -136,7 +137,7 @@ impl<'a> Session<'a> {
         Err(Error::SessionSequences { found, expected })
     }
 
-    /// Goes back to `before` tokens of each sequence in all histories.
+    /// Drops the tokens of each sequence after its first `before`.
     fn truncate(&mut self, before: &[usize]) -> Result<(), Error> {
         for (sequence, &len) in before.iter().enumerate() {
             self.sequences[sequence].truncate(len);
@@ -145,7 +146,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Hashes `tokens` and submits their rows, block by block. Histories are as before where that fails.
+    /// Hashes `tokens` and submits their rows, block by block. If that fails, histories are as before.
     fn submit(
         &mut self,
         before: Vec<usize>,
@@ -159,7 +160,7 @@ impl<'a> Session<'a> {
         let hasher = self.engram.store.hasher();
         hasher.extend_batch(&mut requests, &mut self.rows)?;
         self.hashed += start.elapsed();
-        let pass = Pass { before, tokens };
+        let pass = PassTokens { before, tokens };
         let mut requests = Vec::with_capacity(self.convs.len());
         for index in 0..self.convs.len() {
             match self.submit_block(index, &pass) {
@@ -173,7 +174,7 @@ impl<'a> Session<'a> {
         Ok(SubmittedPass { pass, requests })
     }
 
-    fn submit_block(&mut self, index: usize, pass: &Pass) -> Result<RowRequest, Error> {
+    fn submit_block(&mut self, index: usize, pass: &PassTokens) -> Result<RowRequest, Error> {
         let start = Instant::now();
         self.batch.clear();
         for (position, &token) in pass.tokens.iter().flatten().enumerate() {

@@ -7,14 +7,14 @@ use engram_kit::{report, say};
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
-use crate::{open::decode, text::Extent, token_classes::ByClass};
+use crate::{open::decode, text::TextSize, token_classes::ByClass};
 
 /// N-grams in each table.
 const LISTED: usize = 10;
 
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    pub(super) text: Extent,
+    pub(super) text: TextSize,
     /// Tokens of the n-grams that are listed.
     pub(super) order: usize,
     /// Those with Engram blocks, in order.

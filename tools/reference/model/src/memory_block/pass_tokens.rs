@@ -5,14 +5,14 @@ use engram::DEAD;
 
 /// The tokens of a pass.
 #[derive(Debug, Default)]
-pub(super) struct Pass {
+pub(super) struct PassTokens {
     /// How many tokens each sequence had before.
     pub(super) before: Vec<usize>,
     /// The new tokens of each sequence, with [`DEAD`] for image tokens.
     pub(super) tokens: Vec<Vec<u32>>,
 }
 
-impl Pass {
+impl PassTokens {
     pub(super) fn is_of(&self, before: &[usize], tokens: &[Vec<u32>]) -> bool {
         self.before == before && self.tokens == tokens
     }
