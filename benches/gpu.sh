@@ -17,7 +17,7 @@ build() {
     fi
     rm -rf "$folder"
     mkdir -p "$folder/vectors"
-    cargo build --release --locked --bin engram-pack --bin engram-bench
+    cargo build --release --locked -p engram-pack -p engram-bench
     cp "$release/engram-pack" "$release/engram-bench" benches/gpu.sh "$folder"
     # Tests find the packs by the path they were built with, or by a variable.
     cp -r format-spec/vectors/{deepseek,demo,qwen,longcat,long-rows} "$folder/vectors"
@@ -38,6 +38,14 @@ step() {
     shift
     echo "== $*"
     timeout 600 "$@" 2>&1 | tee "$out/$name.txt" || failed+=("$name")
+}
+
+# As step, for a command that reports as JSON, into a file, and prints its tables to standard error.
+report() {
+    local name=$1
+    shift
+    echo "== $*"
+    timeout 600 "$@" --json 2>&1 >"$out/$name.json" | tee "$out/$name.txt" || failed+=("$name")
 }
 
 run() {
@@ -63,12 +71,12 @@ run() {
 
     data=$(mktemp -d "${TMPDIR:-/var/tmp}/engram-gpu-XXXXXX")
     trap 'rm -rf "$data"' EXIT
-    step synth ./engram-pack synth --scheme deepseek-v4.1-flash --scale "$scale" --out "$data/checkpoint"
+    step synth ./engram-pack synth --scheme deepseek-v4.1-flash --scale "$scale" --output "$data/checkpoint"
     step build ./engram-pack build "$data/checkpoint" -o "$data/pack"
     rm -rf "$data/checkpoint"
-    step pcie ./engram-bench pcie --pack "$data/pack" --json "$out/pcie.json" --plot "$out/pcie.svg"
-    step overlap ./engram-bench overlap --pack "$data/pack" --json "$out/overlap.json"
-    step overlap-drive ./engram-bench overlap --pack "$data/pack" --drive --json "$out/overlap-drive.json"
+    report pcie ./engram-bench pcie --pack "$data/pack" --plot "$out/pcie.svg"
+    report overlap ./engram-bench overlap --pack "$data/pack"
+    report overlap-drive ./engram-bench overlap --pack "$data/pack" --drive
     if [ ${#failed[@]} -gt 0 ]; then
         echo "failed: ${failed[*]}" | tee "$out/failed.txt"
         exit 1

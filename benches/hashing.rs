@@ -3,17 +3,17 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use engram_benches::{hasher, tokens};
-use engram_format::{PresetName, Request, RowIds, Sequence};
+use engram_criterion::{hasher, tokens};
+use engram_format::{Request, RowIds, SchemeName, Sequence};
 
 const PREFILL_TOKENS: usize = 4_096;
 const DECODE_SEQUENCES: usize = 256;
 
 fn hashing(c: &mut Criterion) {
-    for preset in PresetName::ALL {
-        let hasher = hasher(preset);
+    for name in SchemeName::ALL {
+        let hasher = hasher(name);
         let rows_per_token = (hasher.scheme().layers.len() * hasher.scheme().column_count()) as u64;
-        let mut group = c.benchmark_group(preset.as_str());
+        let mut group = c.benchmark_group(name.as_str());
         let mut rows = RowIds::new();
 
         let prompt = tokens(PREFILL_TOKENS);

@@ -1,7 +1,7 @@
 //! What the benches share.
 
 use engram_checkpoint::builtin_token_map;
-use engram_format::{Hasher, PresetName};
+use engram_format::{Hasher, SchemeName};
 
 /// A real text by DeepSeek's tokenizer, over and over until there are `count` tokens.
 pub fn tokens(count: usize) -> Vec<u32> {
@@ -16,6 +16,6 @@ pub fn tokens(count: usize) -> Vec<u32> {
 ///
 /// # Panics
 /// Never: the published schemes are valid.
-pub fn hasher(preset: PresetName) -> Hasher {
-    Hasher::new(preset.scheme(), builtin_token_map(preset)).expect("a published scheme is valid")
+pub fn hasher(name: SchemeName) -> Hasher {
+    Hasher::new(name.scheme(), builtin_token_map(name)).expect("a published scheme is valid")
 }

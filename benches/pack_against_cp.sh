@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 cargo build --release --quiet --bin engram-pack
 pack=${CARGO_TARGET_DIR:-target}/release/engram-pack
 
-"$pack" synth --scheme deepseek-v4.1-flash --scale "$scale" --out "$folder/checkpoint"
+"$pack" synth --scheme deepseek-v4.1-flash --scale "$scale" --output "$folder/checkpoint"
 mib=$(($(du -sb "$folder/checkpoint" | cut -f1) >> 20))
 
 seconds() {

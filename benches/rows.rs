@@ -4,9 +4,9 @@ use std::{hint::black_box, path::Path};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use engram::{Batch, Config, LayerId, Reader, RowIds, Sequence, Store, bf16};
-use engram_benches::tokens;
 use engram_checkpoint::Checkpoint;
-use engram_format::{PresetName, RowCodec, RowId, seal};
+use engram_criterion::tokens;
+use engram_format::{RowCodec, RowId, SchemeName, seal};
 use engram_pack::{BuildOptions, SynthOptions, build, synth};
 
 const ROWS: usize = 1_024;
@@ -43,7 +43,7 @@ fn lookup(c: &mut Criterion) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (checkpoint, pack) = (folder.path().join("checkpoint"), folder.path().join("pack"));
     let options = SynthOptions {
-        preset: PresetName::DeepSeekV41Flash,
+        scheme: SchemeName::DeepSeekV41Flash,
         scale: 1_000,
         seed: 1,
         tokenizer: None,

@@ -208,14 +208,17 @@ class Pack:
         else:
             self._check_shards()
 
-    def _read(self, path: Path) -> bytes:
+    def _read(self, path: Path, most: int | None = None) -> bytes:
         try:
+            if most is not None:
+                size = path.stat().st_size
+                need(size <= most, path.name, "size", size, f"at most {most}")
             return path.read_bytes()
         except OSError as error:
             raise PackError(f"{path}: {error.strerror}") from error
 
     def _read_manifest(self) -> dict:
-        text = self._read(self.path / "manifest.json")
+        text = self._read(self.path / "manifest.json", 2**24)
         try:
             manifest = json.loads(text)
         except ValueError as error:
@@ -278,8 +281,8 @@ class Pack:
             need(entry is None, "manifest", "token_map", entry, None)
             return None
         keys(entry, "digest entries", "token_map")
-        whole(entry["entries"], 1, 2**32 - 2, "token_map", "entries")
-        data = self._read(self.path / "token_map.u32le")
+        whole(entry["entries"], 1, 2**24, "token_map", "entries")
+        data = self._read(self.path / "token_map.u32le", 2**26)
         need(len(data) == 4 * entry["entries"], "token_map.u32le", "size", len(data), 4 * entry["entries"])
         found = xxhash.xxh3_128_hexdigest(data)
         need(found == entry["digest"], "token_map.u32le", "digest", found, entry["digest"])

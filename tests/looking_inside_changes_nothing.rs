@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc};
 
 use candle_core::{Device, Tensor};
 use engram::{Config, Reader, Store};
-use engram_model::{Engram, Memory, Model, inside::Streams};
+use engram_model::{EngramBlocks, LayerHook, Model, inside::Streams};
 use engram_tests::make_pack;
 use tempfile::TempDir;
 
@@ -22,25 +22,26 @@ const TOKENS: [u32; 9] = [5, 9, 2, 30, 31, 5, 9, 2, 30];
 
 struct Golden {
     model: Model,
-    engram: Engram,
+    engram: EngramBlocks,
     _pack: TempDir,
 }
 
 impl Golden {
     fn new(name: &str) -> Self {
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../engine/model/tests/golden");
+        let golden =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/reference/model/tests/golden");
         let (folder, packs) = (golden.join(name), tempfile::tempdir().unwrap());
         let pack = packs.path().join("pack");
         make_pack(&folder, &pack);
         let store = Store::open(pack, Config::new().reader(Reader::Memory)).unwrap();
         Self {
             model: Model::load(&folder, &Device::Cpu).unwrap(),
-            engram: Engram::load(&folder, Arc::new(store), &Device::Cpu).unwrap(),
+            engram: EngramBlocks::load(&folder, Arc::new(store), &Device::Cpu).unwrap(),
             _pack: packs,
         }
     }
 
-    fn bits(&self, tokens: &[&[u32]], memory: &mut dyn Memory) -> Vec<u32> {
+    fn bits(&self, tokens: &[&[u32]], memory: &mut dyn LayerHook) -> Vec<u32> {
         let mut cache = self.model.cache(tokens.len());
         let logits = self.model.forward(tokens, &mut cache, memory).unwrap();
         let values = logits.iter().flat_map(values);

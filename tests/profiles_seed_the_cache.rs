@@ -72,7 +72,7 @@ fn the_rows_of_a_known_text_take_no_read() {
         let memory = open(&seeded.fixture.pack(), Reader::Memory);
         for reader in DIRECT {
             let store = seeded.open(seeded.config(reader, 8 << 20)).unwrap();
-            let read = store.seeded().unwrap();
+            let read = store.wait_seeded().unwrap();
             assert!(read > 0, "{name}");
             assert_eq!(store.metrics().seeded_rows, read);
             let [reads, looks, _] = counts(&store);
@@ -101,7 +101,7 @@ fn every_setting_with_a_profile_gives_the_rows_of_memory() {
                     let store = seeded.open(config.clone()).unwrap();
                     // While it is being seeded, and after.
                     assert!(whole_tables(&store) == expected, "{name} {config:?}");
-                    store.seeded().unwrap();
+                    store.wait_seeded().unwrap();
                     assert!(whole_tables(&store) == expected, "{name} {config:?}");
                 }
             }
@@ -116,7 +116,7 @@ fn a_small_cache_gets_the_rows_that_are_wanted_most() {
     let store = seeded
         .open(seeded.config(Reader::Direct, 2 * 8 * 88))
         .unwrap();
-    assert_eq!(store.seeded().unwrap(), 16);
+    assert_eq!(store.wait_seeded().unwrap(), 16);
     let rows = text_rows(&store);
     for (index, layer) in store.scheme().layers.iter().enumerate() {
         // N-grams that share a row, of which small tables have many, are counted together here.
@@ -141,9 +141,9 @@ fn a_second_process_finds_the_shared_cache_seeded() {
         config.cache_folder(seeded.fixture.folder().join("cache"))
     };
     let first = seeded.open(config()).unwrap();
-    assert!(first.seeded().unwrap() > 0);
+    assert!(first.wait_seeded().unwrap() > 0);
     let second = seeded.open(config()).unwrap();
-    assert_eq!(second.seeded().unwrap(), 0);
+    assert_eq!(second.wait_seeded().unwrap(), 0);
     look_up(&second, LayerId(0), text_rows(&second).layer(0)).unwrap();
     assert_eq!(counts(&second)[0], 0, "nothing is read again");
 }
@@ -160,7 +160,7 @@ fn what_others_have_read_is_not_driven_out() {
     }
     let second = cache(seeded.config(Reader::Direct, 3_000));
     let second = seeded.open(second).unwrap();
-    assert_eq!(second.seeded().unwrap(), 0, "the cache is full");
+    assert_eq!(second.wait_seeded().unwrap(), 0, "the cache is full");
     assert_eq!(counts(&second)[0], 0, "so nothing is read");
 }
 
@@ -174,7 +174,7 @@ fn an_attached_pack_is_seeded_too() {
     )
     .unwrap();
     let store = Store::open(&attached, seeded.config(Reader::Direct, 1 << 20)).unwrap();
-    assert!(store.seeded().unwrap() > 0);
+    assert!(store.wait_seeded().unwrap() > 0);
     let reads = counts(&store)[0];
     look_up(&store, LayerId(1), text_rows(&store).layer(0)).unwrap();
     assert_eq!(counts(&store)[0], reads);
@@ -192,7 +192,7 @@ fn a_row_that_cannot_be_seeded_is_told_and_the_others_are_there() {
     bytes[4_096 + 80 * usize::try_from(bad.0).unwrap()] ^= 1;
     fs::write(&path, bytes).unwrap();
     let store = seeded.open(config).unwrap();
-    let told = store.seeded().unwrap_err();
+    let told = store.wait_seeded().unwrap_err();
     assert!(
         matches!(told, LookupError::Damaged { row, .. } if *row == bad),
         "{told}"
@@ -228,7 +228,7 @@ fn without_a_cache_nothing_is_seeded_but_the_profile_is_checked() {
     for reader in READERS {
         let config = seeded.config(reader, 0);
         let store = seeded.open(config.clone()).unwrap();
-        assert_eq!(store.seeded().unwrap(), 0);
+        assert_eq!(store.wait_seeded().unwrap(), 0);
         let missing = config.profile(seeded.fixture.folder().join("none"));
         let refused = seeded.open(missing).unwrap_err();
         assert!(matches!(refused, OpenError::Io(_)), "{refused}");

@@ -166,15 +166,11 @@ fn an_error_fails_its_ticket_alone_and_names_the_rows() {
         let good = submit(&[RowId(0), RowId(60)]);
         good.wait().unwrap();
         match bad.wait().unwrap_err() {
-            LookupError::Unread {
-                layer,
-                rows,
-                source,
-            } => {
+            LookupError::Unread { layer, rows, cause } => {
                 assert_eq!((layer, rows), (LayerId(1), vec![RowId(23), RowId(30)]));
                 assert!(
-                    source.to_string().contains("order-2-head-1.shard"),
-                    "{source}"
+                    cause.to_string().contains("order-2-head-1.shard"),
+                    "{cause}"
                 );
             }
             other => panic!("{other}"),

@@ -5,12 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engram_format::{LayerId, Plane, RowCodec, Scheme, Segment, SourceFile, TokenMap};
+use engram_format::{Scheme, Segment, SourceFile, TokenMap};
 
 use crate::{
-    CONFIG_FILE, CheckpointError, Family, TensorFiles,
-    locate::{check_stored_constants, locate},
-    read_token_map,
+    error::CheckpointError,
+    layouts::{CONFIG_FILE, Family},
+    locate::{SourceTable, check_stored_constants, locate},
+    tensors::TensorFiles,
+    token_map::read_token_map,
 };
 
 /// Where the rows of a model lie in its checkpoint.
@@ -28,30 +30,19 @@ pub struct Checkpoint {
     pub tables: Vec<SourceTable>,
 }
 
-/// Where the rows of one table lie.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceTable {
-    /// The model's layer id.
-    pub layer: LayerId,
-    /// How rows are encoded.
-    pub codec: RowCodec,
-    /// Values, then scales where they have their own tensor.
-    pub planes: Vec<Plane>,
-}
-
 impl Checkpoint {
-    /// Reads the configuration, the tokenizer and the headers of the checkpoint in `folder`. A tokenizer
-    /// or plain token map at `tokenizer` goes before those in the folder.
+    /// Reads the configuration, the tokenizer and the headers of the checkpoint in `folder`. If `tokenizer` is given,
+    /// the tokenizer or plain token map at that path is used instead of one in the folder.
     ///
     /// # Errors
-    /// A file that is missing or damaged, a configuration of no known family, a tokenizer for a model that
-    /// hashes raw ids, tensors of another shape or
-    /// type than it says, or tables with other row counts than its scheme.
+    /// A file that is missing, too large or damaged, a configuration of no known family, a tokenizer for a model that
+    /// hashes raw ids, tensors of another shape or type than the configuration says, or tables with other row counts
+    /// than its scheme.
     pub fn open(folder: &Path, tokenizer: Option<&Path>) -> Result<Self, CheckpointError> {
         let family = Family::read(folder)?;
-        let in_config = |source| CheckpointError::Scheme {
+        let in_config = |cause| CheckpointError::Scheme {
             path: folder.join(CONFIG_FILE),
-            source,
+            cause,
         };
         family.check_tokenizer(tokenizer).map_err(in_config)?;
         let token_map = family
@@ -84,8 +75,8 @@ impl Checkpoint {
             planes.flat_map(|plane| &mut plane.segments).collect();
         let used: BTreeSet<u32> = segments.iter().map(|segment| segment.source).collect();
         for segment in &mut segments {
-            let place = used.range(..segment.source).count();
-            segment.source = u32::try_from(place).expect("it is below the number it replaces");
+            let index = used.range(..segment.source).count();
+            segment.source = u32::try_from(index).expect("it is below the number it replaces");
         }
         let sources = used
             .iter()

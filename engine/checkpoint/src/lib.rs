@@ -6,27 +6,31 @@
 //! *.safetensors headers --> TensorFiles -------+--> Checkpoint: where every part of every row lies
 //! ```
 //!
-//! No tensor data is read here but a table's single scale; [`TensorFiles::read`] reads any other for those who want it.
+//! Of the tensors' data, only the single scale of a table that has one is read here. [`TensorFiles::read`] reads
+//! other tensors on request.
 
 #![forbid(unsafe_code)]
 
 mod builtin;
 mod checkpoint;
 mod error;
-mod family;
+mod files;
+mod layouts;
 mod locate;
 mod tensors;
 mod token_map;
 mod tokenizer;
 
 pub use builtin::builtin_token_map;
-pub use checkpoint::{Checkpoint, SourceTable};
+pub use checkpoint::Checkpoint;
 pub use error::CheckpointError;
-pub use family::{
+pub use files::{MAX_JSON_BYTES, read_json};
+pub use layouts::{
     CONFIG_FILE, DeepSeekConfig, DemoConfig, Family, LongCatConfig, OtherTensor, QwenConfig,
     Scales, TableTensors, TensorRows,
 };
+pub use locate::SourceTable;
 pub use safetensors::Dtype;
-pub use tensors::{Tensor, TensorFiles, read_json};
+pub use tensors::{Tensor, TensorFiles};
 pub use token_map::{PLAIN_TOKEN_MAP_FILE, TOKENIZER_FILE, is_plain_token_map, read_token_map};
 pub use tokenizer::{TokenizerError, compress};

@@ -1,11 +1,24 @@
 //! The tensors of a table, checked against what the configuration says of them.
 
-use engram_format::{HashRule, Plane, RowCodec, Scheme, Segment};
+use engram_format::{HashRule, LayerId, Plane, RowCodec, Scheme, Segment};
 use safetensors::Dtype;
 
 use crate::{
-    CheckpointError, Family, Scales, SourceTable, TableTensors, TensorFiles, tensors::Tensor,
+    error::CheckpointError,
+    layouts::{Family, Scales, TableTensors},
+    tensors::{Tensor, TensorFiles},
 };
+
+/// Where the rows of one table lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceTable {
+    /// The model's layer id.
+    pub layer: LayerId,
+    /// How rows are encoded.
+    pub codec: RowCodec,
+    /// Values, then scales where they have their own tensor.
+    pub planes: Vec<Plane>,
+}
 
 /// The table of the layer at `index` of `scheme`, and how its rows are encoded.
 pub(crate) fn locate(
@@ -16,9 +29,9 @@ pub(crate) fn locate(
 ) -> Result<SourceTable, CheckpointError> {
     let layer = &scheme.layers[index];
     let tensors = family.table_tensors(scheme, index);
-    let codec_fault = |source| CheckpointError::Codec {
+    let codec_fault = |cause| CheckpointError::Codec {
         layer: layer.id,
-        source,
+        cause,
     };
     // Tensors without width could claim any number of rows.
     let width = tensors.width;

@@ -2,19 +2,21 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
 };
 
 use engram_format::{Digest, SourceFile};
 use engram_io::{IoError, PreadReader, ReadAt};
 use safetensors::{Dtype, tensor::Metadata};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
-use crate::CheckpointError;
+use crate::{error::CheckpointError, files::read_json_up_to};
 
 const INDEX_FILE: &str = "model.safetensors.index.json";
 const SINGLE_FILE: &str = "model.safetensors";
+/// Size in bytes of the largest index that is read: it takes about 100 bytes a tensor, so this is room for 600,000,
+/// several times those of the largest published models.
+const MAX_INDEX_BYTES: u64 = 64 << 20;
 /// Bytes of the header's length at the start of a file.
 const LENGTH_BYTES: usize = 8;
 /// The limit of the safetensors library.
@@ -51,12 +53,12 @@ pub struct TensorFiles {
 }
 
 impl TensorFiles {
-    /// Reads the headers of the single file of `folder`, or of all files that its index names. As in
-    /// transformers, the index counts where there is no single file.
+    /// Reads the headers of the single file of `folder`, or of all files that its index names. As in the transformers
+    /// library, the index is used only if there is no single file.
     ///
     /// # Errors
-    /// A missing file, a header that is damaged, larger than the file, or at odds with its size, or an
-    /// index that names a tensor where it is not.
+    /// A file that is missing or too large, a header that is damaged or contradicts the size of its file, or an index
+    /// that says of a tensor that it is in a file where it is not.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
         let weight_map = read_index(folder)?;
         let names: BTreeSet<&str> = match &weight_map {
@@ -72,11 +74,11 @@ impl TensorFiles {
             opened.add(name)?;
         }
         for (tensor, file) in weight_map.iter().flatten() {
-            let place = opened
+            let source = opened
                 .tensors
                 .get(tensor)
                 .map(|tensor| tensor.source as usize);
-            let found = place.map(|source| opened.files[source].name.as_str());
+            let found = source.map(|source| opened.files[source].name.as_str());
             if found != Some(file) {
                 return Err(CheckpointError::Header {
                     path: folder.join(file),
@@ -112,16 +114,7 @@ impl TensorFiles {
 
     /// The tensor whose name is `name`, or ends with it after a dot.
     pub fn find(&self, name: &str) -> Option<&Tensor> {
-        let ends = |full: &str| {
-            full.strip_suffix(name)
-                .is_some_and(|prefix| prefix.ends_with('.'))
-        };
-        self.tensors.get(name).or_else(|| {
-            let mut matches = self.tensors.values().filter(|tensor| ends(&tensor.name));
-            let first = matches.next()?;
-            // Two tensors would make it a guess.
-            matches.next().is_none().then_some(first)
-        })
+        self.get(name).ok()
     }
 
     /// As [`Self::find`].
@@ -129,11 +122,21 @@ impl TensorFiles {
     /// # Errors
     /// No such tensor, or more than one.
     pub fn get(&self, name: &str) -> Result<&Tensor, CheckpointError> {
-        self.find(name)
-            .ok_or_else(|| CheckpointError::MissingTensor {
-                folder: self.folder.clone(),
-                name: name.into(),
-            })
+        if let Some(tensor) = self.named(name) {
+            return Ok(tensor);
+        }
+        let ends = |full: &str| {
+            full.strip_suffix(name)
+                .is_some_and(|prefix| prefix.ends_with('.'))
+        };
+        let (folder, name) = (self.folder.clone(), name.into());
+        let mut matches = self.tensors.values().filter(|tensor| ends(&tensor.name));
+        match (matches.next(), matches.next()) {
+            (Some(tensor), None) => Ok(tensor),
+            (None, _) => Err(CheckpointError::MissingTensor { folder, name }),
+            // Any choice would be a guess.
+            (Some(_), Some(_)) => Err(CheckpointError::AmbiguousTensor { folder, name }),
+        }
     }
 
     /// The bytes of `tensor`, which must be one of these.
@@ -249,21 +252,26 @@ fn read_index(folder: &Path) -> Result<Option<BTreeMap<String, String>>, Checkpo
     if folder.join(SINGLE_FILE).exists() {
         return Ok(None);
     }
-    Ok(Some(read_json::<Index>(&path)?.weight_map))
+    Ok(Some(
+        read_json_up_to::<Index>(&path, MAX_INDEX_BYTES)?.weight_map,
+    ))
 }
 
-/// Reads a JSON file.
-///
-/// # Errors
-/// A file that cannot be read, is no JSON, or has other fields than a `T`.
-pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, CheckpointError> {
-    let text = fs::read(path).map_err(|source| IoError::Os {
-        action: "read",
-        path: path.into(),
-        source,
-    })?;
-    serde_json::from_slice(&text).map_err(|source| CheckpointError::Json {
-        path: path.into(),
-        source,
-    })
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn an_index_beyond_its_limit_is_refused_unread() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = File::create(folder.path().join(INDEX_FILE)).unwrap();
+        index.set_len(1 << 42).unwrap();
+        let refused = TensorFiles::open(folder.path()).unwrap_err();
+        assert!(
+            matches!(refused, CheckpointError::TooLarge { most, .. } if most == MAX_INDEX_BYTES),
+            "{refused}"
+        );
+    }
 }

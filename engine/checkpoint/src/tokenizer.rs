@@ -30,12 +30,12 @@ pub enum TokenizerError {
         count: usize,
     },
     /// A token that cannot be decoded or normalised.
-    #[error("token {id}: {source}")]
+    #[error("token {id}: {cause}")]
     Token {
         /// Its id.
         id: u32,
         /// What the tokenizers library says.
-        source: tokenizers::Error,
+        cause: tokenizers::Error,
     },
 }
 
@@ -54,8 +54,8 @@ pub fn compress(tokenizer_json: &[u8]) -> Result<Vec<u32>, TokenizerError> {
             let token = tokenizer
                 .id_to_token(id)
                 .ok_or(TokenizerError::Gap { id, count })?;
-            let key = key(&tokenizer, id, token)
-                .map_err(|source| TokenizerError::Token { id, source })?;
+            let key =
+                key(&tokenizer, id, token).map_err(|cause| TokenizerError::Token { id, cause })?;
             let id = *known.entry(key).or_insert(next);
             next = next.max(id + 1);
             Ok(id)

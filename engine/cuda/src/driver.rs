@@ -1,27 +1,33 @@
-//! What is asked of a device, whichever it is.
+//! The calls that a device answers, whichever it is.
 
-mod cuda;
-mod host;
+pub(crate) mod cuda;
+#[cfg(test)]
+pub(crate) mod faulty;
+pub(crate) mod host;
 
-use std::{fmt::Debug, ptr::NonNull, time::Duration};
-
-pub(crate) use cuda::Cuda;
-pub(crate) use host::Host;
+use std::{fmt::Debug, ptr::NonNull};
 
 use crate::{error::DeviceError, kernels::Kernel};
 
 /// A stream, an event or a graph of a driver.
 pub(crate) type Handle = u64;
 
-/// A device's work is put in streams, each done in order, different ones at once. Addresses are those of a unified
-/// address space: pinned host memory has one address for host and device.
+/// Whether the time between two events can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Timing {
+    Timed,
+    Untimed,
+}
+
+/// The work of a device is put in streams. A stream does its work in order, and different streams at once. Addresses
+/// are those of a unified address space: pinned host memory has one address for host and device.
 ///
 /// # Safety
-/// Memory that is handed out stays where it is until it is given back, and pinned memory is zeroed.
+/// Allocated memory stays where it is until it is freed, and pinned memory is zeroed.
 pub(crate) unsafe trait Driver: Debug + Send + Sync {
     fn name(&self) -> String;
 
-    /// The handle of a GPU's context (`CUcontext`); none of what stands in for one.
+    /// The handle of a GPU's context (`CUcontext`), which the stand-in does not have.
     fn context(&self) -> Option<u64>;
 
     /// Whether a stream can wait until a word of memory has a value.
@@ -30,19 +36,19 @@ pub(crate) unsafe trait Driver: Debug + Send + Sync {
     fn device_memory(&self, bytes: usize) -> Result<u64, DeviceError>;
 
     /// # Safety
-    /// `address` is of device memory of so many `bytes` that nothing uses any more.
+    /// `address` is that of an allocation of `bytes` bytes of device memory, which nothing uses any more.
     unsafe fn free_device_memory(&self, address: u64, bytes: usize);
 
     fn pinned_memory(&self, bytes: usize) -> Result<NonNull<u8>, DeviceError>;
 
     /// # Safety
-    /// `address` is of pinned memory of so many `bytes` that nothing uses any more.
+    /// `address` is that of an allocation of `bytes` bytes of pinned memory, which nothing uses any more.
     unsafe fn free_pinned_memory(&self, address: NonNull<u8>, bytes: usize);
 
-    /// Lets the device read host memory, at the address that this gives; once until it is forgotten.
+    /// Lets the device read host memory, at the address that this gives. Refuses memory that is registered already.
     ///
     /// # Safety
-    /// The memory stays mapped until it is forgotten, and can be written if `is_writable`.
+    /// The memory stays mapped until it is unregistered, and can be written if `is_writable`.
     unsafe fn register(
         &self,
         address: *const u8,
@@ -52,7 +58,7 @@ pub(crate) unsafe trait Driver: Debug + Send + Sync {
 
     /// # Safety
     /// The memory is registered and no work in a stream reads it.
-    unsafe fn forget(&self, address: *const u8);
+    unsafe fn unregister(&self, address: *const u8);
 
     /// A new stream. Of two with work to do, the one of lower `rank` goes first, where the device has so many ranks.
     fn stream(&self, rank: usize) -> Result<Handle, DeviceError>;
@@ -94,32 +100,43 @@ pub(crate) unsafe trait Driver: Debug + Send + Sync {
     /// As for [`Self::wait_for`].
     unsafe fn write(&self, stream: Handle, word: u64, value: u64) -> Result<(), DeviceError>;
 
-    /// A mark that no stream has passed.
-    fn mark(&self) -> Result<Handle, DeviceError>;
+    /// An event that is in no stream yet.
+    fn event(&self, timing: Timing) -> Result<Handle, DeviceError>;
 
-    /// Lets the mark be passed, once more, when the work before is done.
+    /// Moves the event to the end of the work that is in the stream now.
     ///
     /// # Safety
     /// As for [`Self::destroy_stream`].
-    unsafe fn record(&self, mark: Handle, stream: Handle) -> Result<(), DeviceError>;
+    unsafe fn record(&self, event: Handle, stream: Handle) -> Result<(), DeviceError>;
 
-    /// From one mark to a later one, once both have passed.
+    /// Whether the work before the event is done.
     ///
     /// # Safety
     /// As for [`Self::destroy_stream`].
-    unsafe fn between(&self, start: Handle, end: Handle) -> Result<Duration, DeviceError>;
+    unsafe fn is_passed(&self, event: Handle) -> Result<bool, DeviceError>;
+
+    /// The time from one timed event to a later one, once both have passed.
+    ///
+    /// # Safety
+    /// As for [`Self::destroy_stream`].
+    #[cfg(feature = "bench")]
+    unsafe fn elapsed(
+        &self,
+        start: Handle,
+        end: Handle,
+    ) -> Result<std::time::Duration, DeviceError>;
 
     /// # Safety
     /// As for [`Self::destroy_stream`].
-    unsafe fn destroy_mark(&self, mark: Handle);
+    unsafe fn destroy_event(&self, event: Handle);
 
-    /// From here on work put in the stream is not done, but kept for a graph.
+    /// Begins to keep the work that is put in the stream for a graph, instead of doing it.
     ///
     /// # Safety
     /// As for [`Self::destroy_stream`].
     unsafe fn begin_capture(&self, stream: Handle) -> Result<(), DeviceError>;
 
-    /// The work since [`Self::begin_capture`].
+    /// Ends a capture, and gives the work since [`Self::begin_capture`] as a graph.
     ///
     /// # Safety
     /// As for [`Self::destroy_stream`].
@@ -128,7 +145,7 @@ pub(crate) unsafe trait Driver: Debug + Send + Sync {
     /// Puts all work of a graph in a stream.
     ///
     /// # Safety
-    /// What was said of the work when it was captured holds now.
+    /// What its work asked for when it was captured holds now.
     unsafe fn launch_graph(&self, graph: Handle, stream: Handle) -> Result<(), DeviceError>;
 
     /// # Safety

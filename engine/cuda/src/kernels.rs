@@ -1,61 +1,11 @@
 //! The calls of the kernels in `kernels/rows.cu`, which has the same structures.
 
-use engram::{RowCodec, bf16, f16};
+use engram::{RowCodec, ValueType};
 
-use crate::error::{DeviceError, expect};
+use crate::error::DeviceError;
 
-/// The kernels, which the driver compiles for the device at hand.
+/// The kernels, which the driver compiles for the GPU.
 pub(crate) const PTX: &str = include_str!("../kernels/rows.ptx");
-
-/// Bits of a row's place in an entry of the table of hot rows.
-pub(crate) const PLACE_BITS: u32 = 28;
-
-/// The values that a device makes of rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Output {
-    /// IEEE binary32.
-    F32,
-    /// IEEE binary16.
-    F16,
-    /// The upper half of binary32.
-    Bf16,
-}
-
-impl Output {
-    /// Bytes of a value.
-    pub const fn bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 | Self::Bf16 => 2,
-        }
-    }
-
-    /// Decodes whole rows on the processor, as kernels do: little-endian values, one row after another.
-    ///
-    /// # Panics
-    /// If `rows` is no whole number of rows.
-    pub fn decode(self, codec: RowCodec, rows: &[u8]) -> Vec<u8> {
-        let count = rows.len() / codec.row_bytes() * codec.width();
-        let bytes = |of: &mut dyn Iterator<Item = [u8; 2]>| of.flatten().collect();
-        match self {
-            Self::F32 => {
-                let mut values = vec![0.0; count];
-                codec.decode_f32(rows, &mut values);
-                values.into_iter().flat_map(f32::to_le_bytes).collect()
-            }
-            Self::F16 => {
-                let mut values = vec![f16::ZERO; count];
-                codec.decode_f16(rows, &mut values);
-                bytes(&mut values.into_iter().map(f16::to_le_bytes))
-            }
-            Self::Bf16 => {
-                let mut values = vec![bf16::ZERO; count];
-                codec.decode_bf16(rows, &mut values);
-                bytes(&mut values.into_iter().map(bf16::to_le_bytes))
-            }
-        }
-    }
-}
 
 /// A [`RowCodec`] as kernels know it.
 #[repr(C)]
@@ -85,13 +35,14 @@ impl From<RowCodec> for Codec {
     }
 }
 
-/// Rows at addresses, `[rows]`; zero stands for a row of zeros.
+/// Argument of the kernels that decode rows at given addresses, `[rows]`; address zero stands for a row of zeros.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Decode {
     pub(crate) addresses: u64,
     pub(crate) out: u64,
     pub(crate) rows: u32,
+    /// Values per thread.
     pub(crate) step: u32,
     pub(crate) codec: Codec,
 }
@@ -101,11 +52,11 @@ pub(crate) struct Decode {
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct MappedColumn {
     pub(crate) first_row: u64,
-    /// Of the shard; zero where the column is not in memory.
+    /// Address of the shard; zero where the column is not in memory.
     pub(crate) address: u64,
 }
 
-/// Rows by their ids, `[rows]`.
+/// Argument of the kernels that find rows by their ids, `[rows]`, and decode them.
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gather {
@@ -126,12 +77,13 @@ pub(crate) struct Gather {
     pub(crate) codec: Codec,
 }
 
-/// What a device can be told to compute.
+/// A kernel and its argument.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Kernel {
-    Decode(Decode, RowCodec, Output),
-    Gather(Gather, RowCodec, Output),
-    /// Nothing, for so many nanoseconds.
+    Decode(Decode, RowCodec, ValueType),
+    Gather(Gather, RowCodec, ValueType),
+    /// Does nothing for so many nanoseconds.
+    #[cfg(feature = "bench")]
     Spin(u64),
 }
 
@@ -149,25 +101,32 @@ impl Kernel {
     /// Its index in [`Self::NAMES`].
     pub(crate) fn index(&self) -> usize {
         match self {
-            Self::Decode(_, _, output) => *output as usize,
-            Self::Gather(_, _, output) => 3 + *output as usize,
+            Self::Decode(_, _, value_type) => *value_type as usize,
+            Self::Gather(_, _, value_type) => 3 + *value_type as usize,
+            #[cfg(feature = "bench")]
             Self::Spin(_) => 6,
         }
     }
 
-    /// Threads it takes.
+    /// Threads that it runs in.
     pub(crate) fn threads(&self) -> u64 {
-        let parts = |codec: &RowCodec, step: u32| codec.width() as u64 / u64::from(step);
+        let threads_per_row = |codec: &RowCodec, step: u32| codec.width() as u64 / u64::from(step);
         match self {
-            Self::Decode(call, codec, _) => u64::from(call.rows) * parts(codec, call.step),
-            Self::Gather(call, codec, _) => u64::from(call.rows) * parts(codec, call.step),
+            Self::Decode(call, codec, _) => {
+                u64::from(call.rows) * threads_per_row(codec, call.step)
+            }
+            Self::Gather(call, codec, _) => {
+                u64::from(call.rows) * threads_per_row(codec, call.step)
+            }
+            #[cfg(feature = "bench")]
             Self::Spin(_) => 1,
         }
     }
 }
 
-/// Values that a thread makes of rows of `codec` at multiples of `align` bytes: eight, where it can read them at once.
-pub(crate) fn step(codec: RowCodec, align: usize) -> u32 {
+/// Consecutive values that a thread decodes, of rows of `codec` at multiples of `align` bytes: eight where it can read
+/// them at once, else one.
+pub(crate) fn values_per_thread(codec: RowCodec, align: usize) -> u32 {
     let group = match codec {
         RowCodec::Fp8Ue8m0 { group, .. } => group,
         _ => 8,
@@ -180,15 +139,21 @@ pub(crate) fn step(codec: RowCodec, align: usize) -> u32 {
     }
 }
 
-/// Checks that a pass has rows, and fewer threads than a kernel can tell apart.
-pub(crate) fn check_threads(rows: usize, codec: RowCodec, step: u32) -> Result<(), DeviceError> {
-    let threads = rows.saturating_mul(codec.width() / step as usize);
-    expect(
-        rows > 0 && u32::try_from(threads).is_ok(),
-        "rows of a pass",
-        rows,
-        "1 or more, values of less than 2^32 threads",
-    )
+/// Checks that passes may have `max_rows` rows: at least one, and no more than a kernel has threads for.
+pub(crate) fn check_max_rows(
+    max_rows: usize,
+    codec: RowCodec,
+    step: u32,
+) -> Result<(), DeviceError> {
+    if max_rows == 0 {
+        return Err(DeviceError::ZeroMaxRows);
+    }
+    let max = u32::MAX as usize / (codec.width() / step as usize).max(1);
+    if max_rows > max {
+        let found = max_rows;
+        return Err(DeviceError::MaxRowsTooLarge { found, max });
+    }
+    Ok(())
 }
 
 #[cfg(test)]

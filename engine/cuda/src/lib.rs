@@ -1,14 +1,14 @@
 //! Rows of Engram tables in the memory of a GPU.
 //!
 //! ```text
-//! Store --ticket--> pinned staging buffer --copy--> device rows --decode kernel--> values --> consumer's stream   Ring
-//! resident columns, registered <-----------read over the bus------ gather kernel                       MappedColumns
-//! hottest rows in device memory <---------------found by---------- either kernel                             HotRows
+//! Ring:          Store --ticket--> pinned buffer --copy--> device rows --decode kernel--> values --> consumer's stream
+//! MappedColumns: resident columns, registered <--read over the bus-- gather kernel
+//! HotRows:       hottest rows in device memory <--found by-- either kernel
 //! ```
 //!
-//! A [`Device`] is an NVIDIA GPU, whose driver is loaded when one is asked for, or a stand-in on the host that does the
-//! same to the bit. Nothing here needs a toolkit: kernels are compiled already (`kernels/rows.ptx`) and finished by the
-//! driver for the GPU at hand.
+//! A [`Device`] is an NVIDIA GPU, whose driver is loaded when one is asked for, or a stand-in on the host that gives
+//! the same results to the bit. No CUDA toolkit is needed: the kernels are kept compiled as PTX (`kernels/rows.ptx`),
+//! which the driver finishes for the GPU at hand.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,39 +20,54 @@
 //! # let pack = "../../format-spec/vectors/deepseek";
 //! let store = Arc::new(Store::open(pack, Config::new())?);
 //! let device = Device::cuda(0).unwrap_or_else(|_| Device::host());
-//! let (mut sequence, mut rows) = (Sequence::new(), RowIds::new());
-//! store.hasher().extend(&mut sequence, &[0, 3, 15], &mut rows)?;
+//! let (mut sequence, mut row_ids) = (Sequence::new(), RowIds::new());
+//! store.hasher().extend(&mut sequence, &[0, 3, 15], &mut row_ids)?;
 //!
-//! let ring = Ring::new(&device, store.clone(), &RingConfig::new(rows.layer(0).len()))?;
-//! let layer = store.scheme().layers[0].id;
-//! let staged = ring.stage(layer, rows.layer(0))?.expect("nothing else is on its way");
+//! let ring = Ring::new(&device, store.clone(), &RingConfig::new(row_ids.layer(0).len()))?;
+//! let layer = store.scheme().layers[0].layer;
+//! let staged = ring.stage(layer, row_ids.layer(0))?.expect("no other pass is on its way");
 //!
 //! let stream = device.stream(0)?;
-//! let (address, outcome) = staged.consume_on(&stream, |port| {
-//!     port.address() // ... and here kernels of this stream that read it ...
+//! let (address, outcome) = staged.consume_on(&stream, |slot| {
+//!     slot.address() // ... and here kernels of this stream that read it ...
 //! })?;
 //! outcome.wait()?;
+//! # let _ = address;
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! `examples/gpu_ring.rs` compares the values with those of [`Store::lookup`](engram::Store::lookup).
 
+#[cfg(feature = "bench")]
+mod bench;
 mod device;
 mod driver;
 mod error;
-mod gather;
-mod hot;
+mod event;
+mod gatherer;
+mod graph;
+mod hot_rows;
+mod keep_alive;
 mod kernels;
-mod mapped;
-mod origin;
+mod mapped_columns;
+mod memory;
+mod owner;
 mod ring;
-mod transfer;
-mod unique;
+mod row_index;
+mod stream;
+mod unique_rows;
 
-pub use device::{Device, DeviceMemory, Graph, Mark, PinnedMemory, Stream};
+#[cfg(feature = "bench")]
+#[doc(hidden)]
+pub use bench::{Stopwatch, Transfer};
+pub use device::Device;
+pub use engram::ValueType;
 pub use error::DeviceError;
-pub use gather::Gatherer;
-pub use hot::HotRows;
-pub use kernels::Output;
-pub use mapped::MappedColumns;
-pub use ring::{LaneMetrics, Outcome, Port, Ring, RingConfig, Staged};
-pub use transfer::Transfer;
+pub use gatherer::Gatherer;
+pub use graph::Graph;
+pub use hot_rows::HotRows;
+pub use mapped_columns::MappedColumns;
+pub use memory::{DeviceMemory, PinnedMemory};
+pub use ring::{LayerMetrics, Outcome, OutputSlot, Ring, RingConfig, Staged};
+pub use stream::Stream;

@@ -1,157 +1,99 @@
 //! The staging ring: rows on their way from a store to a device, pass after pass.
 //!
 //! ```text
-//!                   hot, mapped: where they lie
-//! row ids --stage--> addresses ------------------------------+
-//!        |                                                   v
-//!        +--unique--> Store::submit --> pinned buffer --copy--> device rows --decode--> output --> consumer's stream
-//!                      (ticket)         of the slot        the lane's stream           of the slot
+//!              hot, mapped: the device reads them in place
+//! row ids --stage--> addresses --------------------------+
+//!        |                                               v
+//!        +--unique--> Store::submit --> pinned buffer --copy--> device rows --decode--> values --> consumer
+//!                     (ticket)          of the slot     in the layer's stream           of the slot
 //! ```
 //!
-//! All work is put in the lane's stream by whoever stages; the stream waits for rows by itself. When they have come, the
-//! host writes a word and calls nothing of the driver.
+//! Whoever stages a pass puts all its work in the layer's stream, which waits for rows by itself. When they have come,
+//! the host writes a word and calls nothing of the driver.
 //!
-//! Each layer has a lane: a stream, a thread that waits for tickets, and slots that passes use in turn, all with fixed
-//! addresses. A slot's output belongs to the lane's stream while a word is zero and to the consumer's while it is one;
-//! either stream waits for that by itself, so nobody waits on the host, and a captured graph can do it again and again.
+//! Each layer has a stream, a thread that waits for tickets, and slots that passes use in turn, all with fixed
+//! addresses. The values of a slot belong to the layer's stream while a word is zero, and to the consumer's while it
+//! is one. Either stream waits for that by itself, so nobody waits on the host, and a captured graph can do it again
+//! and again.
 //!
 //! A graph may be launched before the passes that it waits for are staged. Until they are, no thread may allocate or
-//! free memory of the same device, load kernels, or wait for the whole device: the driver may let that wait for the graph,
-//! and `stage` for that.
+//! free memory of the same device, load kernels, or wait for the whole device: the driver may let that wait for the
+//! graph, and `stage` for that. A stream frees memory that was dropped while it used it; see [`Stream`](crate::Stream).
 
-mod lane;
-mod resolve;
-mod slot;
+mod config;
+mod fetcher;
+mod layer_ring;
+mod output_slot;
+mod pass_slot;
+mod pipeline;
+mod progress;
+mod sources;
 mod staged;
 
 use std::sync::Arc;
 
-use engram::{LayerId, RowId, Store};
+use engram::{LayerId, LookupError, RowId, Store, ValueType};
 
-use crate::{
-    device::Device,
-    error::{DeviceError, expect},
-    hot::HotRows,
-    kernels::Output,
-    mapped::MappedColumns,
-    origin::Origin,
-};
-use lane::Lane;
-pub use lane::LaneMetrics;
-pub use staged::{Outcome, Port, Staged};
+pub use config::RingConfig;
+pub use layer_ring::LayerMetrics;
+use layer_ring::LayerRing;
+pub use output_slot::OutputSlot;
+pub use progress::Outcome;
+pub use staged::Staged;
 
-/// How a [`Ring`] is made.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct RingConfig {
-    /// The most rows of a pass: tokens times columns.
-    pub rows: usize,
-    /// Passes of a layer that can be on their way at once, at least 1.
-    pub depth: usize,
-    /// What the device makes of rows.
-    pub output: Output,
-    /// Rows in device memory, one value for each layer that has some.
-    pub hot: Vec<Arc<HotRows>>,
-    /// Columns that the device reads in host memory, one value for each layer that has some. Their rows cross the bus as
-    /// often as they come; all others once a pass.
-    pub mapped: Vec<Arc<MappedColumns>>,
-}
+use crate::{device::Device, error::DeviceError, owner::Owner};
 
-impl RingConfig {
-    /// For passes of up to `rows` rows, two of them at a time, as bf16, all through staging buffers.
-    pub fn new(rows: usize) -> Self {
-        Self {
-            rows,
-            depth: 2,
-            output: Output::Bf16,
-            hot: Vec::new(),
-            mapped: Vec::new(),
-        }
-    }
-
-    /// Chooses how many passes can be on their way.
-    #[must_use]
-    pub fn depth(mut self, depth: usize) -> Self {
-        self.depth = depth;
-        self
-    }
-
-    /// Chooses what the device makes of rows.
-    #[must_use]
-    pub fn output(mut self, output: Output) -> Self {
-        self.output = output;
-        self
-    }
-
-    /// Takes rows that are in device memory from there.
-    #[must_use]
-    pub fn hot(mut self, hot: Arc<HotRows>) -> Self {
-        self.hot.push(hot);
-        self
-    }
-
-    /// Lets the device read rows of these columns where they lie.
-    #[must_use]
-    pub fn mapped(mut self, mapped: Arc<MappedColumns>) -> Self {
-        self.mapped.push(mapped);
-        self
-    }
-}
-
-/// Brings rows of all layers of a store to a device. Shared freely between threads.
+/// Brings rows of all layers of a store to a device. Threads may share it.
 #[derive(Debug)]
 pub struct Ring {
     device: Device,
     store: Arc<Store>,
-    rows: usize,
-    output: Output,
-    lanes: Vec<Lane>,
+    max_rows: usize,
+    value_type: ValueType,
+    layers: Vec<LayerRing>,
 }
 
 impl Ring {
-    /// A ring between `store` and `device`. A slot takes `rows` times the bytes of a row and 8 of pinned memory, and the
-    /// same and the values of device memory.
+    /// A ring between `store` and `device`. A slot takes, for each of `max_rows` rows, the bytes of a row and 8 of
+    /// pinned memory, and the same and the bytes of its values of device memory.
     ///
     /// # Errors
-    /// A configuration without rows or passes, hot rows or columns of another open store or device; a device whose streams cannot wait
-    /// for values; no memory.
+    /// A configuration without rows or passes or with more rows than a kernel can take, hot rows or columns of another
+    /// open store or device, a device whose streams cannot wait for words of memory, no memory.
     pub fn new(
         device: &Device,
         store: Arc<Store>,
         config: &RingConfig,
     ) -> Result<Self, DeviceError> {
-        expect(config.rows > 0, "rows of a pass", config.rows, "1 or more")?;
-        expect(
-            config.depth > 0,
-            "passes at a time",
-            config.depth,
-            "1 or more",
-        )?;
+        if config.max_rows == 0 {
+            return Err(DeviceError::ZeroMaxRows);
+        }
+        if config.depth == 0 {
+            return Err(DeviceError::ZeroDepth);
+        }
         if !device.driver().streams_wait_for_values() {
-            return Err(DeviceError::Unsupported {
+            return Err(DeviceError::NoStreamWaits {
                 device: device.name(),
-                what: "let streams wait for 64-bit values",
             });
         }
         for hot in &config.hot {
-            let expected = Origin::new(device, &store, hot.layer());
-            hot.origin().check("hot rows", &expected)?;
+            let user = Owner::new(device, &store, hot.layer());
+            hot.owner().check("hot rows", &user)?;
         }
         for mapped in &config.mapped {
-            let expected = Origin::new(device, &store, mapped.layer());
-            mapped.origin().check("mapped columns", &expected)?;
+            let user = Owner::new(device, &store, mapped.layer());
+            mapped.owner().check("mapped columns", &user)?;
         }
-        let layers: Vec<LayerId> = store.scheme().layers.iter().map(|layer| layer.id).collect();
-        let lanes = layers
-            .iter()
-            .enumerate()
-            .map(|(rank, &layer)| Lane::new(device, &store, layer, rank, config));
+        let layers = store.scheme().layers.iter().enumerate();
+        let layers = layers
+            .map(|(rank, layer)| LayerRing::new(device, &store, layer.id, rank, config))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             device: device.clone(),
-            rows: config.rows,
-            output: config.output,
-            lanes: lanes.collect::<Result<_, _>>()?,
             store,
+            max_rows: config.max_rows,
+            value_type: config.value_type,
+            layers,
         })
     }
 
@@ -165,49 +107,48 @@ impl Ring {
         &self.store
     }
 
-    /// What the device makes of rows.
-    pub fn output(&self) -> Output {
-        self.output
+    /// The type of values that rows are decoded to.
+    pub fn value_type(&self) -> ValueType {
+        self.value_type
     }
 
     /// The most rows of a pass.
-    pub fn rows(&self) -> usize {
-        self.rows
+    pub fn max_rows(&self) -> usize {
+        self.max_rows
     }
 
-    /// Begins to bring the rows of `layer` to the device, `[rows]` in the order given, for the next pass: copies those
-    /// in memory to the staging buffer and asks for the others. Stage what is needed first first: its reads are asked for
-    /// first, and its kernels go before those of later layers.
+    /// Begins to bring rows of `layer` to the device, in the order of `row_ids`, for the next pass: copies those in
+    /// memory to the staging buffer and asks the store for the others. Stage the layer that is needed first before
+    /// others: its reads are asked for first, and its kernels go before those of later layers.
     ///
-    /// Never waits: none, if the slot whose turn it is is in use; try again once the pass that has it has been consumed or
-    /// dropped.
-    /// Allocates nothing but the handles, after the first passes.
-    ///
-    /// # Errors
-    /// A layer or row that is not there, more rows than the ring was made for, a damaged row in memory. What comes later
-    /// is for [`Outcome::wait`].
-    pub fn stage(&self, layer: LayerId, rows: &[RowId]) -> Result<Option<Staged>, DeviceError> {
-        self.lane(layer)?.stage(rows)
-    }
-
-    /// What a captured graph takes a layer's rows from: the slots of the layer, which passes use in turn.
+    /// Never waits. None if the next slot is in use; try again once the pass that has it has been consumed or dropped.
+    /// After the first passes it allocates nothing but handles.
     ///
     /// # Errors
-    /// A layer without a lane.
-    pub fn ports(&self, layer: LayerId) -> Result<Vec<Port>, DeviceError> {
-        Ok(self.lane(layer)?.ports())
+    /// A layer or row that is not there, more rows than [`Self::max_rows`], a damaged row in memory, a driver that
+    /// refuses, now or in an earlier pass. [`Outcome::wait`] tells what happens later.
+    pub fn stage(&self, layer: LayerId, row_ids: &[RowId]) -> Result<Option<Staged>, DeviceError> {
+        self.layer(layer)?.stage(row_ids)
     }
 
-    /// What has been done for each layer.
-    pub fn metrics(&self) -> Vec<LaneMetrics> {
-        self.lanes.iter().map(Lane::metrics).collect()
+    /// The slots of `layer`, which passes use in turn: what a captured graph takes the layer's rows from.
+    ///
+    /// # Errors
+    /// A layer without a table.
+    pub fn output_slots(&self, layer: LayerId) -> Result<Vec<OutputSlot>, DeviceError> {
+        Ok(self.layer(layer)?.output_slots())
     }
 
-    fn lane(&self, layer: LayerId) -> Result<&Lane, DeviceError> {
-        let lane = self.lanes.iter().find(|lane| lane.layer() == layer);
-        lane.ok_or_else(|| {
-            let layers = self.lanes.iter().map(Lane::layer).collect();
-            engram::LookupError::UnknownLayer { layer, layers }.into()
+    /// What the ring has done for each layer.
+    pub fn metrics(&self) -> Vec<LayerMetrics> {
+        self.layers.iter().map(LayerRing::metrics).collect()
+    }
+
+    fn layer(&self, layer: LayerId) -> Result<&LayerRing, DeviceError> {
+        let ring = self.layers.iter().find(|ring| ring.layer() == layer);
+        ring.ok_or_else(|| {
+            let layers = self.layers.iter().map(LayerRing::layer).collect();
+            LookupError::UnknownLayer { layer, layers }.into()
         })
     }
 }

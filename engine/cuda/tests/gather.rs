@@ -4,9 +4,9 @@
 
 mod common;
 
-use common::{OUTPUTS, PACKS, devices, direct, expected, layers, open, some_rows};
+use common::{PACKS, VALUE_TYPES, devices, direct, expected, layers, open, some_rows};
 use engram::{Config, LayerId, Reader, Resident, RowId};
-use engram_cuda::{Device, DeviceError, Gatherer, HotRows, MappedColumns, Output};
+use engram_cuda::{Device, DeviceError, Gatherer, HotRows, MappedColumns, ValueType};
 
 #[test]
 fn rows_are_gathered_from_host_memory_and_hot_ones_from_the_device() {
@@ -22,21 +22,21 @@ fn rows_are_gathered_from_host_memory_and_hot_ones_from_the_device() {
                 let store = open(name, config);
                 for layer in layers(&store) {
                     let mapped = MappedColumns::register(&device, &store, layer).unwrap();
-                    assert!(mapped.are_all());
+                    assert!(mapped.is_complete());
                     let wanted = some_rows(&store, layer, 40, 5);
                     let hot = HotRows::load(&device, &store, layer, &wanted, 1 << 20).unwrap();
-                    for (hot, output) in [None, Some(hot)]
+                    for (hot, value_type) in [None, Some(hot)]
                         .into_iter()
-                        .flat_map(|hot| OUTPUTS.map(|o| (hot.clone(), o)))
+                        .flat_map(|hot| VALUE_TYPES.map(|o| (hot.clone(), o)))
                     {
                         let mut gatherer =
-                            Gatherer::new(&device, mapped.clone(), hot, 100, output).unwrap();
+                            Gatherer::new(&device, mapped.clone(), hot, 100, value_type).unwrap();
                         let stream = device.stream(0).unwrap();
                         for pass in 0..3 {
                             let rows = some_rows(&store, layer, 100 - 30 * pass, pass as u64);
                             let found = gatherer.read_on(&stream, &rows).unwrap();
                             assert!(
-                                found == expected(&store, layer, &rows, output),
+                                found == expected(&store, layer, &rows, value_type),
                                 "{name} {layer}"
                             );
                         }
@@ -53,13 +53,13 @@ fn a_budget_takes_the_first_rows_wanted() {
         let store = open("demo", direct());
         let wanted: Vec<RowId> = (0..180).rev().chain(0..180).map(RowId).collect();
         let all = HotRows::load(&device, &store, LayerId(1), &wanted, 1 << 20).unwrap();
-        assert_eq!(all.count(), 180);
-        assert!((0..180).all(|row| all.holds(RowId(row))));
+        assert_eq!(all.row_count(), 180);
+        assert!((0..180).all(|row| all.contains(RowId(row))));
         // Rows of 64 bytes, and 8 for each of at least twice as many entries.
         let some = HotRows::load(&device, &store, LayerId(1), &wanted, 50 * 64 + 128 * 8).unwrap();
-        assert_eq!(some.count(), 50);
+        assert_eq!(some.row_count(), 50);
         assert!(some.bytes() <= 50 * 64 + 128 * 8);
-        assert!((0..180).all(|row| some.holds(RowId(row)) == (row >= 130)));
+        assert!((0..180).all(|row| some.contains(RowId(row)) == (row >= 130)));
     }
 }
 
@@ -68,16 +68,16 @@ fn what_cannot_be_gathered_is_refused() {
     for device in devices() {
         let store = open("deepseek", direct().resident(Resident::Orders(2)));
         let mapped = MappedColumns::register(&device, &store, LayerId(1)).unwrap();
-        let refused = Gatherer::new(&device, mapped, None, 10, Output::F32).unwrap_err();
-        let expected = "mapped columns is 2, expected all 4 of the layer";
+        let refused = Gatherer::new(&device, mapped, None, 10, ValueType::F32).unwrap_err();
+        let expected = "2 columns of layer 1 are mapped, expected all 4";
         assert_eq!(refused.to_string(), expected);
 
         let store = open("deepseek", Config::new().reader(Reader::Memory));
         let mapped = MappedColumns::register(&device, &store, LayerId(1)).unwrap();
         let hot = HotRows::load(&device, &store, LayerId(3), &[RowId(0)], 1 << 12).unwrap();
-        let new = |hot, rows| Gatherer::new(&device, mapped.clone(), hot, rows, Output::F32);
+        let new = |hot, rows| Gatherer::new(&device, mapped.clone(), hot, rows, ValueType::F32);
         let refused = new(Some(hot), 10).unwrap_err().to_string();
-        assert_eq!(refused, "hot rows are not of the same layer");
+        assert_eq!(refused, "the hot rows belong to another layer");
         assert!(new(None, 0).is_err());
         let mut gatherer = new(None, 2).unwrap();
         let stream = device.stream(0).unwrap();

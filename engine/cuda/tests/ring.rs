@@ -6,9 +6,11 @@ mod common;
 
 use std::{collections::HashSet, fs, sync::Arc, thread};
 
-use common::{OUTPUTS, PACKS, devices, direct, expected, layers, open, pack, some_rows};
+use common::{PACKS, VALUE_TYPES, devices, direct, expected, layers, open, pack, some_rows};
 use engram::{Config, LayerId, LookupError, Reader, Resident, RowId, Store};
-use engram_cuda::{Device, DeviceError, HotRows, MappedColumns, Output, Ring, RingConfig, Staged};
+use engram_cuda::{
+    Device, DeviceError, HotRows, MappedColumns, Ring, RingConfig, Staged, ValueType,
+};
 
 /// Rows of a pass.
 const ROWS: usize = 60;
@@ -36,8 +38,8 @@ fn values_are_the_processors_from_every_source() {
                 let wanted = some_rows(&store, layer, 2, 7);
                 let hot = HotRows::load(&device, &store, layer, &wanted, 1 << 20).unwrap();
                 let mapped = MappedColumns::register(&device, &store, layer).unwrap();
-                for output in OUTPUTS {
-                    let plain = RingConfig::new(ROWS).output(output);
+                for value_type in VALUE_TYPES {
+                    let plain = RingConfig::new(ROWS).value_type(value_type);
                     let configs = [
                         plain.clone(),
                         plain.clone().hot(hot.clone()),
@@ -53,22 +55,25 @@ fn values_are_the_processors_from_every_source() {
                                 some_rows(&store, layer, ROWS - 7 * pass as usize, pass.into());
                             let staged = stage(&ring, layer, &rows);
                             let found = staged.read_on(&stream).unwrap();
-                            let expected = expected(&store, layer, &rows, output);
+                            let expected = expected(&store, layer, &rows, value_type);
                             assert!(
                                 found == expected,
-                                "{name} {layer} {output:?} {which} {pass}"
+                                "{name} {layer} {value_type:?} {which} {pass}"
                             );
                             unique += rows.iter().collect::<HashSet<_>>().len() as u64;
                             total += rows.len() as u64;
                         }
-                        let lane = layers(&store).iter().position(|&l| l == layer).unwrap();
-                        let metrics = ring.metrics()[lane];
-                        assert_eq!(metrics.hot + metrics.mapped + metrics.staged, total);
+                        let index = layers(&store).iter().position(|&l| l == layer).unwrap();
+                        let metrics = ring.metrics()[index];
+                        assert_eq!(
+                            metrics.hot_rows + metrics.mapped_rows + metrics.staged_rows,
+                            total
+                        );
                         assert_eq!(metrics.passes, 5);
-                        assert_eq!(metrics.hot > 0, which % 2 == 1, "{name} {which}");
-                        assert_eq!(metrics.mapped > 0, which >= 2, "{name} {which}");
+                        assert_eq!(metrics.hot_rows > 0, which % 2 == 1, "{name} {which}");
+                        assert_eq!(metrics.mapped_rows > 0, which >= 2, "{name} {which}");
                         if which == 0 {
-                            assert_eq!((metrics.staged, metrics.unique), (total, unique));
+                            assert_eq!((metrics.staged_rows, metrics.unique_rows), (total, unique));
                             assert!(unique < total, "{name}: some rows come twice");
                         }
                     }
@@ -95,7 +100,7 @@ fn passes_of_all_layers_come_in_order_from_many_threads() {
                         if in_flight.len() == 3 {
                             let (staged, rows) = in_flight.pop_front().unwrap();
                             let found = staged.read_on(&stream).unwrap();
-                            assert!(found == expected(store, layer, &rows, Output::Bf16));
+                            assert!(found == expected(store, layer, &rows, ValueType::Bf16));
                         }
                     }
                 });
@@ -121,11 +126,11 @@ fn a_full_ring_refuses_instead_of_waiting_and_goes_on() {
         let stream = device.stream(0).unwrap();
         stage(&ring, other, &of_other).read_on(&stream).unwrap();
         let found = first.read_on(&stream).unwrap();
-        assert!(found == expected(&store, layer, &rows, Output::Bf16));
+        assert!(found == expected(&store, layer, &rows, ValueType::Bf16));
         let third = stage(&ring, layer, &rows[2..]);
         for (staged, rows) in [(second, &rows[1..]), (third, &rows[2..])] {
             let found = staged.read_on(&stream).unwrap();
-            assert!(found == expected(&store, layer, rows, Output::Bf16));
+            assert!(found == expected(&store, layer, rows, ValueType::Bf16));
         }
     }
 }
@@ -147,7 +152,7 @@ fn dropped_passes_free_their_slots() {
                 let staged = stage(&ring, layer, &rows);
                 if pass % 3 == 0 {
                     let found = staged.read_on(&stream).unwrap();
-                    assert!(found == expected(&store, layer, &rows, Output::Bf16));
+                    assert!(found == expected(&store, layer, &rows, ValueType::Bf16));
                 }
             }
         }
@@ -164,7 +169,7 @@ fn a_pass_outlives_its_ring() {
         let staged = ring.stage(layer, &rows).unwrap().unwrap();
         drop(ring);
         let found = staged.read_on(&device.stream(0).unwrap()).unwrap();
-        assert!(found == expected(&store, layer, &rows, Output::Bf16));
+        assert!(found == expected(&store, layer, &rows, ValueType::Bf16));
     }
 }
 
@@ -187,7 +192,7 @@ fn damage_makes_zeros_and_an_error_and_the_next_pass_is_good() {
             let stream = device.stream(0).unwrap();
             let good: Vec<RowId> = (1..30).map(RowId).collect();
             let found = stage(&ring, LayerId(1), &good).read_on(&stream).unwrap();
-            assert!(found == expected(&store, LayerId(1), &good, Output::Bf16));
+            assert!(found == expected(&store, LayerId(1), &good, ValueType::Bf16));
 
             let bad: Vec<RowId> = (0..30).map(RowId).collect();
             let is_damage = |error: &DeviceError| {
@@ -203,7 +208,7 @@ fn damage_makes_zeros_and_an_error_and_the_next_pass_is_good() {
                     let sink = Arc::new(device.memory(30 * 64 * 2).unwrap());
                     let (copied, outcome) = staged
                         .unwrap()
-                        .consume_on(&stream, |port| port.copy_on(&stream, &sink))
+                        .consume_on(&stream, |slot| slot.copy_on(&stream, &sink))
                         .unwrap();
                     copied.unwrap();
                     let error = outcome.wait().unwrap_err();
@@ -213,7 +218,7 @@ fn damage_makes_zeros_and_an_error_and_the_next_pass_is_good() {
                 }
             }
             let found = stage(&ring, LayerId(1), &good).read_on(&stream).unwrap();
-            assert!(found == expected(&store, LayerId(1), &good, Output::Bf16));
+            assert!(found == expected(&store, LayerId(1), &good, ValueType::Bf16));
             if store.resident_columns(LayerId(1)).unwrap().1.is_empty() {
                 continue;
             }
@@ -243,7 +248,7 @@ fn a_captured_graph_serves_changing_tokens() {
         let rings = ring(
             &device,
             &store,
-            RingConfig::new(ROWS).depth(2).output(Output::F32),
+            RingConfig::new(ROWS).depth(2).value_type(ValueType::F32),
         );
         let stream = device.stream(0).unwrap();
         let sinks: Vec<_> = layers(&store)
@@ -252,13 +257,13 @@ fn a_captured_graph_serves_changing_tokens() {
             .collect();
         // One graph for each slot; it takes the rows of all layers, the first layer's first.
         let graphs: Vec<_> = (0..2)
-            .map(|slot| {
+            .map(|slot_index| {
                 let graph = stream.capture(|stream| {
                     for (&layer, sink) in layers(&store).iter().zip(&sinks) {
-                        let port = &rings.ports(layer)?[slot];
-                        port.wait_on(stream)?;
-                        port.copy_on(stream, sink)?;
-                        port.release_on(stream)?;
+                        let slot = &rings.output_slots(layer)?[slot_index];
+                        slot.wait_on(stream)?;
+                        slot.copy_on(stream, sink)?;
+                        slot.release_on(stream)?;
                     }
                     Ok(())
                 });
@@ -275,7 +280,7 @@ fn a_captured_graph_serves_changing_tokens() {
                 if index + 1 == sinks.len() {
                     let found = stream.read(sink).unwrap();
                     assert!(
-                        found == expected(&store, layer, &rows, Output::F32),
+                        found == expected(&store, layer, &rows, ValueType::F32),
                         "pass {pass}"
                     );
                 }
@@ -293,7 +298,7 @@ fn requests_that_make_no_sense_are_refused() {
         let refused = |layer, rows: &[RowId]| text(ring.stage(layer, rows).unwrap_err());
         assert_eq!(
             refused(LayerId(1), &[RowId(0); 3]),
-            "rows of a pass is 3, expected at most 2"
+            "the pass has 3 rows, expected at most 2"
         );
         assert_eq!(
             refused(LayerId(2), &[]),
@@ -308,39 +313,39 @@ fn requests_that_make_no_sense_are_refused() {
         let new = |config| text(Ring::new(&device, store.clone(), &config).unwrap_err());
         assert_eq!(
             new(RingConfig::new(0)),
-            "rows of a pass is 0, expected 1 or more"
+            "`max_rows` is 0, expected 1 or more"
         );
         assert_eq!(
             new(RingConfig::new(1).depth(0)),
-            "passes at a time is 0, expected 1 or more"
+            "`depth` is 0, expected 1 or more passes at a time"
         );
         let hot = |rows: &[RowId], bytes| {
             text(HotRows::load(&device, &store, LayerId(1), rows, bytes).unwrap_err())
         };
         assert_eq!(
             hot(&[RowId(1)], 80),
-            "bytes for hot rows is 80, expected room for a row of 72 and its entries"
+            "80 bytes of device memory are too few for hot rows: one row and its index take 88"
         );
         assert!(hot(&[RowId(120)], 1 << 20).contains("120"));
         let other = open("long-rows", Config::new().reader(Reader::Memory));
         let foreign = MappedColumns::register(&device, &other, LayerId(0)).unwrap();
-        let foreign_store = "mapped columns are not of the same open store";
+        let foreign_store = "the mapped columns belong to another open store";
         assert_eq!(new(RingConfig::new(1).mapped(foreign)), foreign_store);
         let again = open("deepseek", direct().resident(Resident::Orders(2)));
         let hot = HotRows::load(&device, &again, LayerId(1), &[RowId(1)], 1 << 10).unwrap();
-        let foreign_store = "hot rows are not of the same open store";
+        let foreign_store = "the hot rows belong to another open store";
         assert_eq!(new(RingConfig::new(1).hot(hot)), foreign_store);
         let other_device = Device::host();
         let hot = HotRows::load(&other_device, &store, LayerId(1), &[RowId(1)], 1 << 10).unwrap();
         assert_eq!(
             new(RingConfig::new(1).hot(hot)),
-            "hot rows are not of the same device"
+            "the hot rows belong to another device"
         );
         let none =
             MappedColumns::register(&device, &open("demo", direct()), LayerId(1)).unwrap_err();
         assert_eq!(
             text(none),
-            "resident columns is 0, expected 1 or more: see `Config::resident`"
+            "layer 1 has no column in memory to map; open the store with `Config::resident`"
         );
     }
 }
@@ -378,13 +383,13 @@ fn what_a_graph_cannot_repeat_is_refused_while_captured() {
         for pass in 0..4 {
             let rows = some_rows(&store, LayerId(1), 2, pass);
             let found = stage(&ring, LayerId(1), &rows).read_on(&stream).unwrap();
-            assert!(found == expected(&store, LayerId(1), &rows, Output::Bf16));
+            assert!(found == expected(&store, LayerId(1), &rows, ValueType::Bf16));
         }
     }
 }
 
 #[test]
-fn a_panic_of_the_consumer_leaves_the_lane_as_it_was() {
+fn a_panic_of_the_consumer_leaves_the_ring_as_it_was() {
     for device in devices() {
         let store = open("demo", direct());
         let ring = ring(&device, &store, RingConfig::new(ROWS).depth(1));
@@ -396,7 +401,7 @@ fn a_panic_of_the_consumer_leaves_the_lane_as_it_was() {
             let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(consume));
             assert!(panicked.is_err());
             let found = stage(&ring, LayerId(1), &rows).read_on(&stream).unwrap();
-            assert!(found == expected(&store, LayerId(1), &rows, Output::Bf16));
+            assert!(found == expected(&store, LayerId(1), &rows, ValueType::Bf16));
         }
     }
 }
@@ -414,7 +419,7 @@ fn consumers_in_turn_may_use_different_streams() {
             let staged = stage(&ring, LayerId(3), &rows);
             // The next pass is staged while this one is being consumed.
             let (copied, outcome) = staged
-                .consume_on(stream, |port| port.copy_on(stream, &sink))
+                .consume_on(stream, |slot| slot.copy_on(stream, &sink))
                 .unwrap();
             copied.unwrap();
             outcome.wait().unwrap();
@@ -423,7 +428,7 @@ fn consumers_in_turn_may_use_different_streams() {
             }
             let found = stream.read(&sink).unwrap();
             assert!(
-                found == expected(&store, LayerId(3), &rows, Output::Bf16),
+                found == expected(&store, LayerId(3), &rows, ValueType::Bf16),
                 "pass {pass}"
             );
         }

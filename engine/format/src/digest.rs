@@ -9,9 +9,19 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Digest(pub u128);
 
-/// A digest in the making.
+/// Computes the digest of bytes that come in pieces.
 #[derive(Clone, Default)]
 pub struct Digester(Xxh3);
+
+/// Digests of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardDigests {
+    /// Of all bytes after the header.
+    pub data: Digest,
+    /// Of the row bytes alone, in row order, whatever the layout.
+    pub rows: Digest,
+}
 
 impl Digest {
     /// The digest of `bytes`.
@@ -21,12 +31,12 @@ impl Digest {
 }
 
 impl Digester {
-    /// Nothing read yet.
+    /// A digester that has seen no bytes.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Continues with `bytes`.
+    /// Adds `bytes`.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }

@@ -2,19 +2,19 @@
 
 use thiserror::Error;
 
-use crate::address::LayerId;
+use crate::ids::LayerId;
 
 /// An addressing scheme that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SchemeError {
-    /// A name that is none of the presets.
-    #[error(
-        "unknown scheme `{name}`; known are engram-demo-v1, deepseek-v4.1-flash, qwen3.8-flash-next, longcat-flash-lite"
-    )]
+    /// A name of no published scheme.
+    #[error("unknown scheme `{name}`; known are {known}")]
     UnknownName {
         /// The name given.
         name: String,
+        /// The names there are.
+        known: String,
     },
     /// A field outside its range.
     #[error("scheme: {field} is {found}, expected {expected}")]
@@ -23,7 +23,7 @@ pub enum SchemeError {
         field: &'static str,
         /// Its value.
         found: u64,
-        /// What would do.
+        /// What is allowed.
         expected: String,
     },
     /// Columns that do not fit the table.
@@ -48,13 +48,17 @@ pub enum SchemeError {
         /// The factor.
         factor: u64,
     },
-    /// A token map missing or too many.
-    #[error("scheme `{scheme}` {}", if *.compressed { "hashes compressed ids and needs a token map" } else { "hashes raw ids and takes no token map" })]
-    TokenMapPresence {
+    /// No token map for a scheme that hashes compressed ids.
+    #[error("scheme `{scheme}` hashes compressed ids and needs a token map")]
+    MissingTokenMap {
         /// Name of the scheme.
         scheme: String,
-        /// Whether it hashes compressed ids.
-        compressed: bool,
+    },
+    /// A token map for a scheme that hashes raw ids.
+    #[error("scheme `{scheme}` hashes raw ids and takes no token map")]
+    UnusedTokenMap {
+        /// Name of the scheme.
+        scheme: String,
     },
 }
 
@@ -65,6 +69,14 @@ pub enum TokenMapError {
     /// No entries.
     #[error("token map: no entries")]
     Empty,
+    /// More entries than any vocabulary has.
+    #[error("token map: {entries} entries, expected at most {most}")]
+    TooLong {
+        /// Its entries.
+        entries: u64,
+        /// The most entries allowed.
+        most: u64,
+    },
     /// A size that is no whole number of entries.
     #[error("token map: {bytes} bytes, expected a multiple of 4")]
     Length {
@@ -153,6 +165,16 @@ pub enum FormatError {
         /// Size that the format requires.
         expected: u64,
     },
+    /// A file or text longer than the format allows, refused before it is read or parsed.
+    #[error("{what}: {found} bytes, expected at most {most}")]
+    TooLong {
+        /// What is too long.
+        what: &'static str,
+        /// Its size in bytes.
+        found: u64,
+        /// The most bytes allowed.
+        most: u64,
+    },
     /// Text that is no manifest.
     #[error("manifest: {reason}")]
     Manifest {
@@ -166,7 +188,7 @@ pub enum FormatError {
         field: String,
         /// Its value.
         found: String,
-        /// What would do.
+        /// What is allowed.
         expected: String,
     },
     /// A field of a profile that is out of range or contradicts the rest.
@@ -176,7 +198,7 @@ pub enum FormatError {
         field: String,
         /// Its value.
         found: String,
-        /// What would do.
+        /// What is allowed.
         expected: String,
     },
     /// A profile of other ids than a pack hashes.
@@ -204,7 +226,7 @@ pub enum FormatError {
         field: &'static str,
         /// Its value.
         found: u64,
-        /// What would do.
+        /// What is allowed.
         expected: &'static str,
     },
 }

@@ -2,12 +2,12 @@
 
 use crate::{
     FORMAT_VERSION,
-    address::{Column, LayerId},
+    address::Column,
     codec::RowCodec,
-    digest::Digest,
+    digest::{Digest, ShardDigests},
     error::FormatError,
+    ids::LayerId,
     layout::{HEADER_BYTES, RecordLayout},
-    manifest::ShardDigests,
 };
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -13,8 +13,8 @@ const STRIDE_ALIGN: usize = 16;
 
 /// The geometry of the records of one table.
 ///
-/// Records lie in groups: the fewest whole blocks that hold a record, with as many records as fit.
-/// So a record never crosses a block where it fits one.
+/// Records lie in groups. A group is the fewest whole blocks that hold a record, filled with as many records as fit, so
+/// a record that fits a block never crosses two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordLayout {
     row_bytes: usize,
@@ -62,8 +62,8 @@ impl RecordLayout {
     /// Offset in the file of record `index` of a shard.
     #[inline]
     pub const fn record_offset(&self, index: u64) -> u64 {
-        let (group, slot) = self.by_group.div_rem(index);
-        HEADER_BYTES as u64 + group * self.group_bytes as u64 + slot * self.stride as u64
+        let (group, index_in_group) = self.by_group.div_rem(index);
+        HEADER_BYTES as u64 + group * self.group_bytes as u64 + index_in_group * self.stride as u64
     }
 
     /// Where record `index` of the shard that is file `file` lies: row, padding and seal.

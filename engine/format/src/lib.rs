@@ -11,25 +11,27 @@ mod digest;
 mod error;
 mod extent;
 mod header;
+mod ids;
 mod layout;
 mod manifest;
 mod profile;
 mod seal;
 
 pub use address::{
-    Batch, Boundary, BoundaryRule, Column, DEAD, EngramFamily, HashRule, Hasher, LayerId,
-    LayerScheme, LongCatFamily, MAX_ORDER, NGrams, PresetName, QwenFamily, Request, RowId, RowIds,
-    Scheme, Sequence, TokenMap,
+    Batch, Boundary, BoundaryRule, Column, DEAD, EngramParameters, HashRule, Hasher, LayerScheme,
+    LongCatParameters, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, NGrams, QwenParameters, Request, RowIds,
+    Scheme, SchemeName, Sequence, TokenMap,
 };
 pub use codec::{NanPlace, RowCodec};
-pub use digest::{Digest, Digester};
+pub use digest::{Digest, Digester, ShardDigests};
 pub use error::{AddressError, FormatError, SchemeError, TokenMapError};
 pub use extent::Extent;
 pub use half::{bf16, f16};
 pub use header::ShardHeader;
+pub use ids::{LayerId, RowId};
 pub use layout::{BLOCK_BYTES, HEADER_BYTES, RecordLayout, SEAL_BYTES};
 pub use manifest::{
-    MANIFEST_FILE, MAX_SEGMENTS, Manifest, Plane, Sample, Segment, ShardDigests, SourceFile,
+    MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SEGMENTS, Manifest, Plane, Sample, Segment, SourceFile,
     Storage, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
 };
 pub use profile::{

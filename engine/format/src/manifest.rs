@@ -3,17 +3,19 @@
 mod canonical;
 mod check;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::{
     FORMAT_VERSION,
-    address::{Column, LayerId, RowId, Scheme},
+    address::{Column, Scheme},
     codec::RowCodec,
-    digest::Digest,
+    digest::{Digest, Digester, ShardDigests},
     error::FormatError,
     extent::Extent,
     header::ShardHeader,
+    ids::{LayerId, RowId},
     layout::RecordLayout,
 };
 pub(crate) use canonical::canonical;
@@ -24,15 +26,20 @@ pub const MANIFEST_FILE: &str = "manifest.json";
 /// Name of the token map in a pack's folder: little-endian u32, one for each raw token id.
 pub const TOKEN_MAP_FILE: &str = "token_map.u32le";
 
+/// Size in bytes of the largest manifest that is read or written.
+///
+/// A column takes about 100 bytes of a packed pack's manifest and a tensor about 150. So there is room for 100,000
+/// of either, where the largest known models have hundreds, and a hostile file cannot fill the memory.
+pub const MAX_MANIFEST_BYTES: u64 = 16 << 20;
+
 const FORMAT: &str = "engram-pack";
 
-/// Everything there is to know of a pack but the rows.
+/// Everything that a pack says of itself, apart from the rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// How tokens address rows.
     pub scheme: Scheme,
-    /// The token map file, where the scheme hashes compressed ids.
+    /// The token map file, if the scheme hashes compressed ids.
     pub token_map: Option<TokenMapFile>,
     /// Where the rows lie.
     pub storage: Storage,
@@ -94,7 +101,7 @@ pub struct Table {
     pub samples: Vec<Sample>,
 }
 
-/// The bytes that one kind of tensor contributes to each row.
+/// The part of each row that comes from one kind of tensor: the values, or the scales.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plane {
@@ -118,16 +125,6 @@ pub struct Segment {
     pub first_row: u64,
     /// Number of its rows.
     pub row_count: u64,
-}
-
-/// Digests of a shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ShardDigests {
-    /// Of all bytes after the header.
-    pub data: Digest,
-    /// Of the row bytes alone, in row order, whatever the layout.
-    pub rows: Digest,
 }
 
 /// A row whose seal is known.
@@ -225,72 +222,107 @@ impl Manifest {
 
     /// Reads and checks a manifest.
     ///
+    /// The checksum is verified on the text itself and the fields are read straight into their types, so a hostile
+    /// file costs no more memory than a multiple of its size, which [`MAX_MANIFEST_BYTES`] limits.
+    ///
     /// # Errors
-    /// Text that is not canonical JSON, another format or version, a checksum that does not match,
-    /// unknown or missing fields, or values that contradict one another.
-    #[expect(clippy::missing_panics_doc, reason = "only objects have a `format`")]
+    /// A text longer than [`MAX_MANIFEST_BYTES`] or not canonical JSON, another format or version, a checksum that
+    /// does not match, unknown or missing fields, or values that contradict one another.
     pub fn from_text(text: &[u8]) -> Result<Self, FormatError> {
-        let unreadable = |e: serde_json::Error| FormatError::Manifest {
-            reason: e.to_string(),
-        };
-        let mut root: Value = serde_json::from_slice(text).map_err(unreadable)?;
-        let field =
-            |field: &str, found: Option<&Value>, expected: &str| FormatError::ManifestField {
-                field: field.into(),
-                found: found.map_or("missing".into(), Value::to_string),
-                expected: expected.into(),
-            };
-        if root.get("format").and_then(Value::as_str) != Some(FORMAT) {
-            return Err(field("format", root.get("format"), FORMAT));
-        }
-        match root.get("version").and_then(Value::as_u64) {
-            None | Some(0) => {
-                return Err(field(
-                    "version",
-                    root.get("version"),
-                    "a whole number from 1 on",
-                ));
-            }
-            Some(version) if version == u64::from(FORMAT_VERSION) => {}
-            Some(found) => {
-                return Err(FormatError::Version {
-                    found,
-                    supported: FORMAT_VERSION,
-                });
-            }
-        }
-        // Whatever the checksum does not cover, such as spaces or repeated keys, shows here.
-        if text != (canonical(&root) + "\n").as_bytes() {
-            return Err(FormatError::Manifest {
-                reason: "not in canonical form; it was edited or damaged".into(),
-            });
-        }
-        let fields = root.as_object_mut().expect("it has fields");
-        let stored = fields.remove("checksum");
-        let Some(expected) = stored.as_ref().and_then(Value::as_str) else {
-            return Err(field("checksum", stored.as_ref(), "32 hexadecimal digits"));
-        };
-        let found = Digest::of(canonical(&root).as_bytes()).to_string();
-        if found != expected {
-            return Err(FormatError::Checksum {
+        if text.len() as u64 > MAX_MANIFEST_BYTES {
+            return Err(FormatError::TooLong {
                 what: "manifest",
-                found,
-                expected: expected.into(),
+                found: text.len() as u64,
+                most: MAX_MANIFEST_BYTES,
             });
         }
-        let fields = root.as_object_mut().expect("it has fields");
-        fields.remove("format");
-        fields.remove("version");
-        let manifest: Self = serde_json::from_value(root).map_err(unreadable)?;
-        // What the types read from another form, such as a list for an object, shows here.
+        Head::read(text)?.check()?;
+        check_checksum(text)?;
+        let manifest: Self = serde_json::from_slice(text).map_err(unreadable)?;
+        // Unknown keys are skipped above, and a list would pass for an object: both show here.
         if manifest.to_text().as_bytes() != text {
             return Err(FormatError::Manifest {
-                reason: "it has keys that no manifest has, lacks some, or spells values otherwise"
-                    .into(),
+                reason: "it is not canonical JSON of exactly the keys that a manifest has".into(),
             });
         }
         manifest.check()?;
         Ok(manifest)
+    }
+}
+
+/// What any version of a manifest says of itself, read before everything else.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Head<'a> {
+    #[serde(borrow)]
+    format: Option<Cow<'a, str>>,
+    version: Option<u64>,
+}
+
+impl<'a> Head<'a> {
+    fn read(text: &'a [u8]) -> Result<Self, FormatError> {
+        serde_json::from_slice(text).map_err(unreadable)
+    }
+
+    fn check(&self) -> Result<(), FormatError> {
+        let fault = |field: &str, found: Option<String>, expected: &str| {
+            Err(FormatError::ManifestField {
+                field: field.into(),
+                found: found.unwrap_or_else(|| "missing".into()),
+                expected: expected.into(),
+            })
+        };
+        if self.format.as_deref() != Some(FORMAT) {
+            let found = self.format.as_ref().map(|format| format!("{format:?}"));
+            return fault("format", found, FORMAT);
+        }
+        match self.version {
+            None | Some(0) => {
+                let found = self.version.map(|version| version.to_string());
+                fault("version", found, "a whole number from 1 on")
+            }
+            Some(version) if version == u64::from(FORMAT_VERSION) => Ok(()),
+            Some(found) => Err(FormatError::Version {
+                found,
+                supported: FORMAT_VERSION,
+            }),
+        }
+    }
+}
+
+/// Checks the checksum of `text`. Canonical form puts its key first, and it covers everything else.
+fn check_checksum(text: &[u8]) -> Result<(), FormatError> {
+    let split = || {
+        let (stored, rest) = text
+            .strip_prefix(br#"{"checksum":""#)?
+            .split_at_checked(32)?;
+        let covered = rest.strip_prefix(b"\",")?.strip_suffix(b"\n")?;
+        Some((str::from_utf8(stored).ok()?, covered))
+    };
+    let Some((expected, covered)) = split() else {
+        return Err(FormatError::Manifest {
+            reason:
+                "it is not canonical JSON that begins with a checksum; it was edited or damaged"
+                    .into(),
+        });
+    };
+    let mut digester = Digester::new();
+    digester.update(b"{");
+    digester.update(covered);
+    let found = digester.finish().to_string();
+    if found != expected {
+        return Err(FormatError::Checksum {
+            what: "manifest",
+            found,
+            expected: expected.into(),
+        });
+    }
+    Ok(())
+}
+
+fn unreadable(error: serde_json::Error) -> FormatError {
+    FormatError::Manifest {
+        reason: error.to_string(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! How often the n-grams of a text occur (PROFILE.md).
 //!
-//! A profile knows ids as they are hashed and nothing of tables: one serves every layer and every pack with
+//! A profile holds ids as they are hashed and knows nothing of tables, so one serves every layer and every pack with
 //! the same [`WindowRules`].
 
 mod bytes;
@@ -14,10 +14,10 @@ use crate::{address::Hasher, digest::Digest, error::FormatError, manifest::canon
 pub use bytes::MAX_PROFILE_BYTES;
 pub use count::ProfileCounter;
 
-/// Most n-grams of one order that a profile may hold.
+/// The most n-grams of one order that a profile may hold.
 pub const MAX_PROFILE_NGRAMS: usize = 1 << 24;
 
-/// What windows, and so n-grams, follow from: a scheme without its tables.
+/// The part of a scheme that decides which n-grams a text has: everything but the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct WindowRules {
     /// The largest n-gram order N.
@@ -52,7 +52,7 @@ pub struct OrderCounts {
 }
 
 impl WindowRules {
-    /// Those of `hasher`.
+    /// The rules of `hasher`'s scheme.
     #[expect(clippy::missing_panics_doc, reason = "a boundary is plain data")]
     pub fn of(hasher: &Hasher) -> Self {
         let scheme = hasher.scheme();
@@ -67,7 +67,7 @@ impl WindowRules {
         }
     }
 
-    /// Checks that they are the `expected` ones of a pack.
+    /// Checks that a profile counted by these rules fits a pack with the `expected` ones.
     ///
     /// # Errors
     /// The first field that differs.
@@ -99,69 +99,69 @@ impl WindowRules {
 }
 
 impl Profile {
-    /// What its n-grams follow from.
+    /// The rules by which its n-grams were counted.
     pub fn rules(&self) -> &WindowRules {
         &self.rules
     }
 
-    /// Tokens counted: each ends one n-gram of every order.
+    /// Number of tokens counted. Each of them ends one n-gram of every order.
     pub fn tokens(&self) -> u64 {
         self.tokens
     }
 
-    /// One for each order from 2 on.
+    /// The counts of each order, from order 2 on.
     pub fn orders(&self) -> &[OrderCounts] {
         &self.orders
     }
 
-    /// The n-grams of `order`, none where the profile has no such order.
+    /// The counts of `order`, or `None` if the profile has no such order.
     pub fn order(&self, order: u32) -> Option<&OrderCounts> {
-        let place = usize::try_from(order).ok()?.checked_sub(2)?;
-        self.orders.get(place)
+        let index = usize::try_from(order).ok()?.checked_sub(2)?;
+        self.orders.get(index)
     }
 
-    /// The n-grams of all orders with their counts, most frequent first; of equal ones the short first.
+    /// The n-grams of all orders with their counts, most frequent first. Of equal counts, shorter n-grams come first.
     pub fn by_count(&self) -> impl Iterator<Item = (&[u32], u64)> {
-        let mut heads: Vec<_> = (self.orders.iter())
+        let mut orders: Vec<_> = (self.orders.iter())
             .map(|counts| counts.iter().peekable())
             .collect();
         iter::from_fn(move || {
             let mut best = None;
-            for (place, head) in heads.iter_mut().enumerate() {
-                let Some(&(_, count)) = head.peek() else {
+            for (index, ngrams) in orders.iter_mut().enumerate() {
+                let Some(&(_, count)) = ngrams.peek() else {
                     continue;
                 };
                 if best.is_none_or(|(_, most)| count > most) {
-                    best = Some((place, count));
+                    best = Some((index, count));
                 }
             }
-            heads[best?.0].next()
+            orders[best?.0].next()
         })
     }
 }
 
 impl OrderCounts {
-    /// Ids of each n-gram.
+    /// Number of ids in each n-gram.
     pub fn order(&self) -> usize {
         self.order
     }
 
-    /// Different n-grams of the text, those that were left out too.
+    /// Number of different n-grams in the text, including those that the profile leaves out.
     pub fn distinct(&self) -> u64 {
         self.distinct
     }
 
-    /// N-grams in the profile.
+    /// Number of n-grams that the profile holds.
     pub fn kept(&self) -> usize {
         self.counts.len()
     }
 
-    /// Sum of their counts: at most the profile's tokens.
+    /// Sum of the counts of those n-grams, at most [`Profile::tokens`].
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Hashed ids, newest first, and count of each.
+    /// Each n-gram, as hashed ids with the newest first, and its count.
     pub fn iter(&self) -> impl Iterator<Item = (&[u32], u64)> {
         let ngrams = self.ids.chunks_exact(self.order);
         ngrams.zip(self.counts.iter().copied())

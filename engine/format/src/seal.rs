@@ -2,15 +2,15 @@
 
 mod xxh3;
 
-use crate::address::{LayerId, RowId};
+use crate::ids::{LayerId, RowId};
 
 /// The seal of the row `bytes` at `row` of layer `layer`'s table.
 ///
-/// XXH3-64 of the bytes, exclusive-or the place they belong to: damage changes the first, and a
+/// XXH3-64 of the bytes, exclusive-or the position (layer and row) that they belong to. Damage changes the first; a
 /// record that was swapped or read from elsewhere always differs in the second.
 #[inline]
 pub fn seal(layer: LayerId, row: RowId, bytes: &[u8]) -> u64 {
-    xxh3::hash(bytes) ^ place(layer, row)
+    xxh3::hash(bytes) ^ position(layer, row)
 }
 
 /// Copies the row `bytes` to `out` and gives its [`seal()`], in one pass where the processor can.
@@ -19,11 +19,11 @@ pub fn seal(layer: LayerId, row: RowId, bytes: &[u8]) -> u64 {
 /// If `out` is of another length.
 #[inline]
 pub fn copy_and_seal(layer: LayerId, row: RowId, bytes: &[u8], out: &mut [u8]) -> u64 {
-    xxh3::copy_and_hash(bytes, out) ^ place(layer, row)
+    xxh3::copy_and_hash(bytes, out) ^ position(layer, row)
 }
 
 #[inline]
-fn place(layer: LayerId, row: RowId) -> u64 {
+fn position(layer: LayerId, row: RowId) -> u64 {
     u64::from(layer.0) << 48 | row.0
 }
 

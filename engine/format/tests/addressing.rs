@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use engram_format::{
-    DEAD, EngramFamily, HashRule, Hasher, LongCatFamily, PresetName, QwenFamily, Request, RowId,
-    RowIds, Scheme, Sequence, TokenMap,
+    DEAD, EngramParameters, HashRule, Hasher, LongCatParameters, QwenParameters, Request, RowId,
+    RowIds, Scheme, SchemeName, Sequence, TokenMap,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -80,7 +80,7 @@ fn multipliers(scheme: &Scheme) -> Vec<u64> {
 
 #[test]
 fn deepseek_v41_constants_have_the_published_digests() {
-    let scheme = PresetName::DeepSeekV41Flash.scheme();
+    let scheme = SchemeName::DeepSeekV41Flash.scheme();
     let rows: Vec<u64> = scheme.layers.iter().map(|l| l.row_count).collect();
     assert_eq!(rows, [384_006_168, 384_016_682]);
     assert_eq!(
@@ -99,7 +99,7 @@ fn deepseek_v41_constants_have_the_published_digests() {
 
 #[test]
 fn deepseek_v41_rows_have_the_published_digests() {
-    let hasher = identity(PresetName::DeepSeekV41Flash.scheme());
+    let hasher = identity(SchemeName::DeepSeekV41Flash.scheme());
     let rows = hash(&hasher, &[0, 3, 15]);
     let (first_two, third) = rows.split_at(2 * 48);
     assert_eq!(
@@ -120,7 +120,7 @@ fn deepseek_v41_rows_have_the_published_digests() {
 fn deepseek_v41_fixtures_agree_with_a_toy_token_map() {
     let v41 = &vectors("published.json")["v41"];
     let map = TokenMap::new(vec![0, 1, 2, 3, 3, 5, 6, 7, 99_091, 2], 99_092).unwrap();
-    let hasher = Hasher::new(PresetName::DeepSeekV41Flash.scheme(), Some(map)).unwrap();
+    let hasher = Hasher::new(SchemeName::DeepSeekV41Flash.scheme(), Some(map)).unwrap();
     let i32_digest = |rows: Vec<u64>| {
         let mut hash = Sha256::new();
         rows.iter()
@@ -151,7 +151,7 @@ fn deepseek_v41_fixtures_agree_with_a_toy_token_map() {
 
 #[test]
 fn deepseek_v41_dead_and_extreme_windows_hit_the_published_rows() {
-    let hasher = identity(PresetName::DeepSeekV41Flash.scheme());
+    let hasher = identity(SchemeName::DeepSeekV41Flash.scheme());
     let dead = hash(&hasher, &[DEAD]);
     assert_eq!(dead[..4], [4_299_726, 29_253_038, 43_157_972, 58_397_134]);
     assert_eq!(dead[23], 370_096_053);
@@ -164,7 +164,7 @@ fn deepseek_v41_dead_and_extreme_windows_hit_the_published_rows() {
 #[test]
 fn demo_rows_agree_with_the_walk_through() {
     let demo = &vectors("published.json")["demo_v1"];
-    let scheme = PresetName::EngramDemoV1.scheme();
+    let scheme = SchemeName::EngramDemoV1.scheme();
     assert_eq!(multipliers(&scheme), numbers(&demo["multipliers"]));
     let buckets: Vec<u64> = scheme
         .layers
@@ -193,7 +193,7 @@ fn demo_rows_agree_with_the_walk_through() {
 #[test]
 fn qwen_rows_agree_with_the_published_ones() {
     let qwen = &vectors("published.json")["qwen4_exp"];
-    let scheme = PresetName::Qwen38FlashNext.scheme();
+    let scheme = SchemeName::Qwen38FlashNext.scheme();
     assert_eq!(multipliers(&scheme), numbers(&qwen["multipliers"]));
     assert_eq!(scheme.layers[0].buckets, numbers(&qwen["head_sizes"]));
     assert_eq!(scheme.layers[0].row_count, 320_001_536);
@@ -204,7 +204,7 @@ fn qwen_rows_agree_with_the_published_ones() {
 #[test]
 fn longcat_has_the_published_row_count() {
     assert_eq!(
-        PresetName::LongCatFlashLite.scheme().layers[0].row_count,
+        SchemeName::LongCatFlashLite.scheme().layers[0].row_count,
         122_683_536
     );
 }
@@ -221,7 +221,7 @@ fn every_family_agrees_with_numpy() {
     for case in cases {
         let p = &case["params"];
         let scheme = match case["family"].as_str().unwrap() {
-            "engram" => EngramFamily {
+            "engram" => EngramParameters {
                 name: text(&p["name"]),
                 layers: tokens(&p["layers"]),
                 heads: n32(&p["heads"]),
@@ -231,7 +231,7 @@ fn every_family_agrees_with_numpy() {
                 seed: p["seed"].as_u64().unwrap(),
             }
             .scheme(),
-            "qwen" => QwenFamily {
+            "qwen" => QwenParameters {
                 name: text(&p["name"]),
                 layers: tokens(&p["layers"]),
                 max_order: n32(&p["max_order"]),
@@ -243,7 +243,7 @@ fn every_family_agrees_with_numpy() {
                 seed: p["seed"].as_u64().unwrap(),
             }
             .scheme(),
-            _ => LongCatFamily {
+            _ => LongCatParameters {
                 name: text(&p["name"]),
                 max_order: n32(&p["max_order"]),
                 heads: n32(&p["heads"]),
@@ -265,7 +265,7 @@ fn every_family_agrees_with_numpy() {
 
 #[test]
 fn a_token_outside_the_vocabulary_changes_nothing() {
-    let hasher = identity(PresetName::Qwen38FlashNext.scheme());
+    let hasher = identity(SchemeName::Qwen38FlashNext.scheme());
     let mut sequences = [Sequence::new(), Sequence::new()];
     let mut rows = RowIds::new();
     hasher
@@ -293,7 +293,7 @@ fn a_token_outside_the_vocabulary_changes_nothing() {
 
 #[test]
 fn schemes_that_cannot_work_are_refused() {
-    let scheme = PresetName::DeepSeekV41Flash.scheme();
+    let scheme = SchemeName::DeepSeekV41Flash.scheme();
     let refused = Hasher::new(scheme.clone(), None).unwrap_err().to_string();
     assert!(refused.contains("needs a token map"), "{refused}");
     let map = TokenMap::new(vec![99_092], 99_093).unwrap();
@@ -310,24 +310,54 @@ fn schemes_that_cannot_work_are_refused() {
     };
     let refused = overflowing.validate().unwrap_err().to_string();
     assert!(refused.contains("layer 1 would overflow"), "{refused}");
-    let refused = "deepseek-v9".parse::<PresetName>().unwrap_err().to_string();
+    let refused = "deepseek-v9".parse::<SchemeName>().unwrap_err().to_string();
     assert!(
         refused.contains("unknown scheme `deepseek-v9`"),
         "{refused}"
     );
 }
 
-fn preset_tokens() -> impl Strategy<Value = (PresetName, Vec<u32>)> {
-    let preset = prop::sample::select(PresetName::ALL.to_vec());
-    preset.prop_flat_map(|preset| {
-        let scheme = preset.scheme();
+#[test]
+fn a_scheme_of_too_many_columns_is_refused_before_it_is_derived() {
+    // Its seven million primes would take hours by trial division, and minutes by any test.
+    let layers: Vec<u32> = (0..1024).collect();
+    let engram = EngramParameters {
+        name: "hostile".into(),
+        layers: layers.clone(),
+        heads: 1024,
+        bucket_starts: vec![1 << 35; 7],
+        compressed_vocab_size: 99_092,
+        pad: 2,
+        seed: 0,
+    };
+    let qwen = QwenParameters {
+        name: "hostile".into(),
+        layers,
+        max_order: 8,
+        heads: 1024,
+        bucket_start: 1 << 35,
+        row_multiple: 1,
+        vocab_size: 99_092,
+        eos: 2,
+        seed: 0,
+    };
+    for refused in [engram.scheme(), qwen.scheme()] {
+        let refused = refused.unwrap_err().to_string();
+        assert_eq!(refused, "scheme: columns is 7168, expected 1 to 1024");
+    }
+}
+
+fn scheme_tokens() -> impl Strategy<Value = (SchemeName, Vec<u32>)> {
+    let name = prop::sample::select(SchemeName::ALL.to_vec());
+    name.prop_flat_map(|name| {
+        let scheme = name.scheme();
         let boundary = scheme.boundary.map_or(vec![DEAD], |b| b.tokens);
         let token = prop_oneof![
             8 => 0..scheme.hashed_vocab_size,
             1 => Just(DEAD),
             1 => prop::sample::select(boundary),
         ];
-        (Just(preset), prop::collection::vec(token, 1..40))
+        (Just(name), prop::collection::vec(token, 1..40))
     })
 }
 
@@ -336,11 +366,11 @@ proptest! {
 
     #[test]
     fn chunks_rollbacks_forks_and_batches_give_the_rows_of_one_call(
-        (preset, tokens) in preset_tokens(),
+        (name, tokens) in scheme_tokens(),
         cuts in prop::collection::vec(0usize..40, 0..6),
         wrong in prop::collection::vec(0u32..1000, 0..6),
     ) {
-        let hasher = identity(preset.scheme());
+        let hasher = identity(name.scheme());
         let layers = hasher.scheme().layers.len();
         let whole = hash(&hasher, &tokens);
 
@@ -378,8 +408,8 @@ proptest! {
     }
 
     #[test]
-    fn row_ids_stay_in_their_columns((preset, tokens) in preset_tokens()) {
-        let hasher = identity(preset.scheme());
+    fn row_ids_stay_in_their_columns((name, tokens) in scheme_tokens()) {
+        let hasher = identity(name.scheme());
         let mut rows = RowIds::new();
         hasher.extend(&mut Sequence::new(), &tokens, &mut rows).unwrap();
         for layer in 0..hasher.scheme().layers.len() {

@@ -1,27 +1,43 @@
 //! Ways to read files at an offset, one read at a time or many, and to publish new files whole.
 //!
-//! Nothing here knows what the bytes mean.
+//! Nothing here knows what the bytes mean. [`Io`] gives access to files: a [`ReadAt`] copies bytes out of one, one
+//! read at a time from any thread; a [`ReadEngine`] has many reads of many files in flight for the thread that owns it.
 
-mod direct;
+mod answers;
+mod direct_file;
+mod engine;
 mod error;
-mod memory;
-mod mmap;
-mod pread;
+mod event_fd;
+#[cfg(feature = "fault")]
+mod fault;
+mod io;
+mod lock;
+pub mod parallel;
 mod prefetch;
+mod progress;
 mod publish;
-mod queue;
 mod read_at;
 mod row_buffer;
-mod words;
+mod shared_memory;
 
-pub use direct::DirectFile;
+pub use direct_file::DirectFile;
+#[cfg(feature = "fault")]
+pub use engine::FaultEngine;
+pub use engine::{
+    BlockRead, EngineKind, EngineRequest, OnRead, ReadEngine, ThreadsEngine, UringEngine, Waker,
+};
 pub use error::IoError;
-pub use memory::MemoryReader;
-pub use mmap::MmapReader;
-pub use pread::PreadReader;
+pub use event_fd::EventFd;
+#[cfg(feature = "fault")]
+pub use fault::{Fault, FaultPlan, FaultRule};
+#[cfg(feature = "fault")]
+pub use io::FaultIo;
+pub use io::{Access, Io, SystemIo};
+pub use lock::lock;
 pub use prefetch::prefetch;
 pub use publish::{NewFile, create_folder, publish_bytes, sync_entry};
-pub use queue::{Bell, BlockRead, BlockingQueue, OnRead, QueueKind, ReadQueue, UringQueue};
-pub use read_at::ReadAt;
-pub use row_buffer::{FilledRows, RowBuffer, RowMemory};
-pub use words::Words;
+#[cfg(feature = "fault")]
+pub use read_at::FaultReader;
+pub use read_at::{MemoryReader, MmapReader, PreadReader, ReadAt};
+pub use row_buffer::{BufferMemory, FilledRows, RowBuffer};
+pub use shared_memory::SharedWords;

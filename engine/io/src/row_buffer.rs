@@ -1,4 +1,4 @@
-//! Memory that several threads fill at once, each its own part.
+//! A buffer of rows that several threads fill at once, each its own part.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -6,29 +6,29 @@ use memmap2::{MmapOptions, MmapRaw};
 
 use crate::IoError;
 
-/// Memory that a [`RowBuffer`] can be made of, such as memory that a device may read.
+/// Memory that a [`RowBuffer`] may lie in, such as pinned memory that a GPU reads.
 ///
 /// # Safety
-/// Until it is dropped, [`Self::address`] and [`Self::len`] give the same, all bytes there are initialised and can be
-/// read and written by any thread, and no safe code reaches them but through the buffer.
-pub unsafe trait RowMemory: Send + Sync {
+/// Until it is dropped, [`Self::address`] and [`Self::len`] return the same values; the bytes there are initialised,
+/// any thread may read and write them, and no safe code does so except through the buffer.
+pub unsafe trait BufferMemory: Send + Sync {
     /// Its first byte.
     fn address(&self) -> *mut u8;
 
-    /// Its bytes.
+    /// Its size in bytes.
     fn len(&self) -> usize;
 
-    /// Whether it has none.
+    /// Whether its size is 0.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Memory of this process alone.
+/// Zeroed memory of this process.
 struct Anonymous(MmapRaw);
 
-// SAFETY: an anonymous mapping is zeroed, stays where it is, and nobody else has it.
-unsafe impl RowMemory for Anonymous {
+// SAFETY: an anonymous mapping is zeroed and stays where it is, and `MmapRaw` lends no references to it.
+unsafe impl BufferMemory for Anonymous {
     fn address(&self) -> *mut u8 {
         self.0.as_mut_ptr()
     }
@@ -38,29 +38,32 @@ unsafe impl RowMemory for Anonymous {
     }
 }
 
-/// Rows at a fixed address, each in one or two parts that are filled once, by any thread.
+/// The claims of a row's parts are bits 0 and 1; that they are finished, the bits from this one on.
+const FINISHED: usize = 4;
+
+/// Rows one after another at a fixed address. Each has one or two parts, which are filled once, by any threads.
 pub struct RowBuffer {
-    memory: Box<dyn RowMemory>,
-    /// Bytes of the two parts of a row.
+    memory: Box<dyn BufferMemory>,
+    /// Bytes of each part of a row.
     parts: [usize; 2],
     rows: usize,
-    /// A bit for each part of a row that somebody has filled or is filling.
+    /// For each row, a bit for each part that has been filled or is being filled.
     claims: Vec<AtomicU8>,
 }
 
 impl RowBuffer {
-    /// A buffer for up to `capacity` bytes at a page-aligned address. It has no rows until [`Self::reset`].
+    /// A buffer of `capacity` bytes at a page-aligned address. It has no rows until [`Self::reset`].
     ///
     /// # Errors
     /// No memory.
     pub fn new(capacity: usize) -> Result<Self, IoError> {
         let memory = MmapOptions::new().len(capacity.max(1)).map_anon();
-        let memory = memory.map_err(IoError::os("get memory for", "rows"))?;
+        let memory = memory.map_err(IoError::no_memory(capacity, "rows"))?;
         Ok(Self::of(Box::new(Anonymous(memory.into()))))
     }
 
-    /// A buffer for as many bytes as `memory` has, at whose address it is. It has no rows until [`Self::reset`].
-    pub fn of(memory: Box<dyn RowMemory>) -> Self {
+    /// A buffer that lies in `memory`. It has no rows until [`Self::reset`].
+    pub fn of(memory: Box<dyn BufferMemory>) -> Self {
         Self {
             memory,
             parts: [0; 2],
@@ -69,13 +72,13 @@ impl RowBuffer {
         }
     }
 
-    /// Bytes that fit.
+    /// Bytes that all rows together may have.
     pub fn capacity(&self) -> usize {
         self.memory.len()
     }
 
-    /// Makes room for `rows` rows of two parts of these sizes (the second may be 0), none of them
-    /// filled. The bytes stay.
+    /// Makes room for `rows` rows, none of them filled. `parts` are the bytes of the two parts of a row, of which the
+    /// second may be 0. The contents of the memory do not change.
     ///
     /// # Panics
     /// If they do not fit.
@@ -91,7 +94,7 @@ impl RowBuffer {
         self.claims.resize_with(rows, || AtomicU8::new(0));
     }
 
-    /// Rows there is room for.
+    /// Number of rows, filled or not.
     pub fn rows(&self) -> usize {
         self.rows
     }
@@ -121,6 +124,33 @@ impl RowBuffer {
         self.claim(row, 0b11, 0..self.row_bytes(), write)
     }
 
+    /// Lets `write` fill one part of a row, and gives the whole row to whoever fills its last part. A row of
+    /// one part has just that.
+    ///
+    /// # Panics
+    /// As [`Self::fill`].
+    pub fn fill_and_finish(
+        &self,
+        row: usize,
+        part: usize,
+        write: impl FnOnce(&mut [u8]),
+    ) -> Option<&[u8]> {
+        self.fill(row, part, write);
+        let all = if self.parts[1] == 0 { 0b01 } else { 0b11 };
+        let finished = 1 << (part + FINISHED);
+        // Whoever sees both parts finished sees their bytes too.
+        let before = self.claims[row].fetch_or(finished, Ordering::AcqRel);
+        if (before | finished) >> FINISHED != all {
+            return None;
+        }
+        let start = row * self.row_bytes();
+        // SAFETY: the row lies in the memory, as in `claim`. All of its parts are claimed and finished, so
+        // nobody writes there until `reset` or `bytes`, which take `&mut self`, end this borrow.
+        Some(unsafe {
+            std::slice::from_raw_parts(self.memory.address().add(start), self.row_bytes())
+        })
+    }
+
     fn claim<R>(
         &self,
         row: usize,
@@ -131,7 +161,7 @@ impl RowBuffer {
         let claimed = self.claims[row].fetch_or(bits, Ordering::Relaxed);
         assert_eq!(claimed & bits, 0, "a part of row {row} is filled twice");
         let start = row * self.row_bytes() + range.start;
-        // SAFETY: `reset` made sure that every row lies in the mapping, and indexing `claims` that this
+        // SAFETY: `reset` made sure that every row lies in the memory, and indexing `claims` that this
         // is one of them. The claim is ours alone, so no other reference to these bytes exists until
         // `&mut self` proves that all borrows of `self` have ended.
         let bytes = unsafe {
@@ -143,14 +173,21 @@ impl RowBuffer {
     /// The bytes of all rows.
     pub fn bytes(&mut self) -> &mut [u8] {
         let bytes = self.rows * self.row_bytes();
-        // SAFETY: the rows lie in the mapping, and `&mut self` ends all borrows handed out by `claim`.
+        // SAFETY: the rows lie in the memory, and `&mut self` ends all borrows handed out by `claim`.
         unsafe { std::slice::from_raw_parts_mut(self.memory.address(), bytes) }
     }
 }
 
-/// A buffer that nobody fills any more.
+/// A [`RowBuffer`] that is no longer filled, whose bytes can be read through a shared reference.
 #[derive(Debug)]
 pub struct FilledRows(RowBuffer);
+
+impl FilledRows {
+    /// The bytes of all rows, to be changed.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.0.bytes()
+    }
+}
 
 impl From<RowBuffer> for FilledRows {
     fn from(buffer: RowBuffer) -> Self {
@@ -169,7 +206,7 @@ impl std::ops::Deref for FilledRows {
 
     /// The bytes of all rows.
     fn deref(&self) -> &[u8] {
-        // SAFETY: the rows lie in the mapping; `self` owns the buffer, so all borrows handed out by
+        // SAFETY: the rows lie in the memory; `self` owns the buffer, so all borrows handed out by
         // `claim` have ended, and nothing here fills it.
         unsafe {
             std::slice::from_raw_parts(self.0.memory.address(), self.0.rows * self.0.row_bytes())
@@ -214,6 +251,36 @@ mod tests {
                 assert_eq!(bytes[6..], [row ^ (round + 1) << 1; 4]);
             }
         }
+    }
+
+    #[test]
+    fn who_fills_the_last_part_has_the_row() {
+        let mut buffer = RowBuffer::new(100 * 10).unwrap();
+        for round in 0..20 {
+            buffer.reset(100, [6, 4]);
+            let finished = std::sync::atomic::AtomicUsize::new(0);
+            std::thread::scope(|scope| {
+                for part in 0..2 {
+                    let (buffer, finished) = (&buffer, &finished);
+                    scope.spawn(move || {
+                        for row in 0..100 {
+                            let value = u8::try_from(row).unwrap() ^ round;
+                            let whole = buffer.fill_and_finish(row, part, |out| out.fill(value));
+                            if let Some(whole) = whole {
+                                assert_eq!(whole, [value; 10]);
+                                finished.fetch_add(1, Ordering::Relaxed);
+                            }
+                        }
+                    });
+                }
+            });
+            assert_eq!(finished.into_inner(), 100);
+        }
+        buffer.reset(1, [5, 0]);
+        assert_eq!(
+            buffer.fill_and_finish(0, 0, |out| out.fill(7)),
+            Some(&[7; 5][..])
+        );
     }
 
     #[test]

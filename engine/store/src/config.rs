@@ -1,12 +1,19 @@
 //! How a pack is opened.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
+
+use engram_io::{Io, SystemIo};
+
+use crate::{backing::OpenBacking, tier::Tier};
 
 /// Deep enough for any drive, and for a batch of a few tokens at once.
 const DEFAULT_DEPTH: u16 = 256;
 
 /// A million rows of DeepSeek-V4.1-Flash: the short n-grams of most texts.
 const DEFAULT_CACHE_BYTES: usize = 256 << 20;
+
+/// Some tickets of a prompt of a thousand tokens.
+const DEFAULT_POOL_BYTES: usize = 64 << 20;
 
 /// How the files of a pack are read. All readers return the same bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,7 +52,7 @@ pub enum Resident {
 }
 
 /// Settings of an open pack.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
     /// How files are read.
@@ -69,7 +76,7 @@ pub struct Config {
     /// Counts of n-grams to be expected (`format-spec/PROFILE.md`). The file is read and checked when the pack is
     /// opened, in some 40 ns an n-gram; then a thread reads the rows that are wanted most into the cache, where it
     /// has room, until that is full. Look-ups share the drive with it meanwhile;
-    /// [`Store::seeded`](crate::Store::seeded) waits for it.
+    /// [`Store::wait_seeded`](crate::Store::wait_seeded) waits for it.
     pub profile: Option<PathBuf>,
     /// Threads that read; 0 for as many as suit the reader. Each of `io_uring` holds
     /// [`Self::io_depth`] reads in flight, each other thread one. Where `io_uring` is refused, as many
@@ -77,6 +84,15 @@ pub struct Config {
     pub io_threads: usize,
     /// Reads in flight of each `io_uring` thread, at least 1.
     pub io_depth: u16,
+    /// Bytes that buffers of tickets and lookups keep, all together, while nobody uses them.
+    pub pool_bytes: usize,
+    /// Tiers that are asked before all others, in this order: they serve rows in the place of the pack's.
+    pub tiers: Vec<Arc<dyn Tier>>,
+    /// Where rows are fetched from that no tier has; if not given, direct readers fetch them from the
+    /// pack's own files. The manifest, and what is resident, are read there in any case.
+    pub backing: Option<Arc<dyn OpenBacking>>,
+    /// What gives access to files; a test may give one whose reads fail.
+    pub file_access: Arc<dyn Io>,
 }
 
 impl Default for Config {
@@ -92,6 +108,10 @@ impl Default for Config {
             profile: None,
             io_threads: 0,
             io_depth: DEFAULT_DEPTH,
+            pool_bytes: DEFAULT_POOL_BYTES,
+            tiers: Vec::new(),
+            backing: None,
+            file_access: Arc::new(SystemIo),
         }
     }
 }
@@ -162,6 +182,34 @@ impl Config {
     #[must_use]
     pub fn checkpoint(mut self, folder: impl Into<PathBuf>) -> Self {
         self.checkpoint = Some(folder.into());
+        self
+    }
+
+    /// Limits the memory of unused buffers.
+    #[must_use]
+    pub fn pool_bytes(mut self, bytes: usize) -> Self {
+        self.pool_bytes = bytes;
+        self
+    }
+
+    /// Adds a tier that is asked before the pack's own, after those that were added before.
+    #[must_use]
+    pub fn tier(mut self, tier: Arc<dyn Tier>) -> Self {
+        self.tiers.push(tier);
+        self
+    }
+
+    /// Fetches rows that no tier has from a storage of the caller's.
+    #[must_use]
+    pub fn backing(mut self, backing: Arc<dyn OpenBacking>) -> Self {
+        self.backing = Some(backing);
+        self
+    }
+
+    /// Reads files through `io` instead of the operating system's calls.
+    #[must_use]
+    pub fn file_access(mut self, io: Arc<dyn Io>) -> Self {
+        self.file_access = io;
         self
     }
 }

@@ -17,20 +17,20 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A file that is not what the manifest or the format says.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: FormatError,
+        cause: FormatError,
     },
     /// The scheme and the token map do not fit each other.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Scheme {
         /// The pack.
         path: PathBuf,
         /// What is wrong.
-        source: SchemeError,
+        cause: SchemeError,
     },
     /// A row of a checkpoint that is not what it was when the pack was attached to it.
     #[error("{}: row {row} of layer {layer} has seal {found:016x}, {expected:016x} when the pack was attached; the checkpoint has changed, attach it again", path.display())]
@@ -83,6 +83,22 @@ pub enum LookupError {
         /// Rows of the table.
         row_count: u64,
     },
+    /// A batch with more rows than can be counted in 32 bits.
+    #[error("the batch has {rows} rows; one batch can have at most 4,294,967,295")]
+    BatchTooLarge {
+        /// Rows of the batch.
+        rows: usize,
+    },
+    /// A buffer whose memory is not aligned for the values that it should hold.
+    #[error(
+        "the buffer's memory at {address:#x} is not aligned to the {value_bytes} bytes of its values"
+    )]
+    Misaligned {
+        /// Address of the memory.
+        address: usize,
+        /// Bytes of a value.
+        value_bytes: usize,
+    },
     /// An output of another size than the batch.
     #[error("the output has {found} bytes, {rows} rows of {row_bytes} bytes need {expected}")]
     OutputSize {
@@ -112,14 +128,14 @@ pub enum LookupError {
         expected: u64,
     },
     /// Rows that could not be read from the drive.
-    #[error("{} rows of layer {layer}, the first {}, cannot be had: {source}", rows.len(), rows[0])]
+    #[error("{} rows of layer {layer} cannot be read, the first is row {}: {cause}", rows.len(), rows[0])]
     Unread {
         /// The layer.
         layer: LayerId,
         /// The rows, in order; never none.
         rows: Vec<RowId>,
         /// The first failure.
-        source: IoError,
+        cause: IoError,
     },
     /// A reading thread that ended by a bug; the pack must be opened again.
     #[error("a reading thread has panicked; open the pack again")]

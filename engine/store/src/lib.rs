@@ -1,41 +1,72 @@
 //! Storage engine for N-gram memory tables.
 //!
-//! A [`Store`] is an open pack: the tables of one model with the scheme that addresses them. Tokens
-//! become row ids through its [`Hasher`] and one [`Sequence`] for each request; [`Store::lookup`]
-//! copies the rows of a [`Batch`] in token order, each checked against its seal on the way.
+//! A [`Store`] is an open pack: the tables of one model with the scheme that addresses them. Tokens become
+//! row ids through its [`Hasher`] and one [`Sequence`] for each request; a lookup brings the rows of a
+//! [`Batch`] in token order, each checked against its seal on the way.
 //!
 //! ```text
-//! tokens --Hasher, Sequence--> RowIds [layer][position][column] --Store::lookup--> row bytes --RowCodec--> f32, bf16
+//! tokens --Hasher, Sequence--> RowIds --Batch--> Store::lookup, submit --> bytes, f32, f16 or bf16
+//!                                                       |
+//!                      tiers: one's own, resident, read through, cache; then the backing
+//! ```
+//!
+//! A [`Tier`] has rows at once, a [`Backing`] fetches them. What the caller does not wait for is a
+//! [`Ticket`].
+//!
+//! ```
+//! use engram::{Config, RowIds, Sequence, Store};
+//! # let pack = concat!(env!("CARGO_MANIFEST_DIR"), "/../../format-spec/vectors/deepseek");
+//!
+//! let store = Store::open(pack, Config::new())?;
+//!
+//! // Row ids depend on token ids alone: hash them before the model runs its first layer.
+//! let (mut sequence, mut row_ids) = (Sequence::new(), RowIds::new());
+//! store.hasher().extend(&mut sequence, &[0, 3, 15], &mut row_ids)?;
+//!
+//! for batch in row_ids.batches() {
+//!     let width = store.codec(batch.layer())?.width();
+//!     let mut values = vec![0.0_f32; batch.len() * width]; // [token][column][value]
+//!     store.lookup_values(batch, &mut values[..])?;
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
 //! Everything here can be shared between threads.
 
 #![forbid(unsafe_code)]
 
-mod ahead;
-mod cache;
-mod columns;
+mod backing;
+mod buffer_pool;
 mod config;
 mod error;
-mod fetch;
-mod gather;
+mod fill;
+mod lookup;
 mod metrics;
 mod open;
-mod rows;
+mod output;
+mod pipeline;
+mod pools;
+mod resolve;
 mod seed;
+mod source;
 mod store;
-mod table;
 mod ticket;
+mod tier;
 
+pub use backing::{Backing, OpenBacking, PendingRead, PendingReads, ReadGeometry};
+pub use buffer_pool::{Buffer, BufferPool};
 pub use config::{Config, Reader, Resident};
 pub use engram_format::{
     AddressError, Batch, Column, DEAD, FormatError, HEADER_BYTES, Hasher, LayerId, Manifest,
-    NGrams, OrderCounts, PresetName, Profile, RecordLayout, Request, RowCodec, RowId, RowIds,
-    Scheme, SchemeError, Sequence, Storage, TokenMap, bf16, f16,
+    NGrams, OrderCounts, Profile, RecordLayout, Request, RowCodec, RowId, RowIds, Scheme,
+    SchemeError, SchemeName, Sequence, Storage, TokenMap, bf16, f16,
 };
-pub use engram_io::{IoError, QueueKind, RowBuffer, RowMemory};
+pub use engram_io::{BlockRead, BufferMemory, EngineKind, IoError, RowBuffer};
 pub use error::{LookupError, OpenError};
 pub use metrics::{ColumnMetrics, Metrics, TableMetrics};
 pub use open::{Backend, read_hasher, read_manifest, read_profile};
+pub use output::{RowsMut, ValueType, ValuesMut};
+pub use resolve::{RowRef, Wanted};
 pub use store::{ResidentColumn, Store};
-pub use ticket::{Buffer, BufferHome, Ticket};
+pub use ticket::Ticket;
+pub use tier::Tier;

@@ -8,7 +8,10 @@ use std::{
 
 use engram_format::{Column, LayerId};
 
-/// Counts of one open pack. All but [`Self::in_flight`] only grow.
+use crate::resolve::RowRef;
+
+/// Counts of one open pack. All but [`Self::in_flight`] and
+/// [`Self::pooled_bytes`] only grow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -16,9 +19,12 @@ pub struct Metrics {
     pub tables: Vec<TableMetrics>,
     /// Reads that are at the drive now.
     pub in_flight: u64,
+    /// Bytes of buffers that wait to be used again, at most [`Config::pool_bytes`](crate::Config::pool_bytes).
+    pub pooled_bytes: u64,
     /// Rows that the profile put into the cache.
     pub seeded_rows: u64,
-    /// Pieces of the profile's rows that could not be read; [`Store::seeded`](crate::Store::seeded) tells why.
+    /// Pieces of the profile's rows that could not be read; [`Store::wait_seeded`](crate::Store::wait_seeded)
+    /// tells why.
     pub seed_failures: u64,
 }
 
@@ -32,7 +38,7 @@ pub struct TableMetrics {
     pub batches: u64,
     /// Rows asked for.
     pub rows: u64,
-    /// Of columns that are read past the page cache; those of other columns are in memory or mapped.
+    /// Of columns with rows that are fetched from the drive; those of other columns are in memory or mapped.
     pub columns: Vec<ColumnMetrics>,
     /// Reads of the drive that have ended.
     pub reads: u64,
@@ -69,8 +75,8 @@ pub(crate) struct Counters {
     pub(crate) bytes_read: AtomicU64,
     pub(crate) bytes_used: AtomicU64,
     pub(crate) waited_ns: AtomicU64,
-    /// Rows asked for and found in the cache, of each column.
-    pub(crate) columns: Vec<[AtomicU64; 2]>,
+    /// Rows found in the cache, and rows fetched, of each column.
+    columns: Vec<[AtomicU64; 2]>,
 }
 
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
@@ -85,20 +91,37 @@ impl Counters {
         }
     }
 
+    /// Counts rows of a column that were found in the cache.
+    pub(crate) fn add_cached(&self, column: usize, rows: u32) {
+        if rows > 0 {
+            add(&self.columns[column][0], rows.into());
+        }
+    }
+
+    /// Counts rows that are fetched from the backing.
+    pub(crate) fn add_fetched(&self, rows: &[RowRef]) {
+        for equal in rows.chunk_by(|a, b| a.column == b.column) {
+            add(
+                &self.columns[usize::from(equal[0].column)][1],
+                equal.len() as u64,
+            );
+        }
+    }
+
     pub(crate) fn snapshot<'a>(
         &self,
         layer: LayerId,
-        on_disk: impl Iterator<Item = &'a Column>,
+        backed: impl Iterator<Item = &'a Column>,
     ) -> TableMetrics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let columns = on_disk.map(|column| {
-            let [rows, cached] = &self.columns[column.index as usize];
+        let columns = backed.map(|column| {
+            let [cached, fetched] = self.columns[column.index as usize].each_ref().map(read);
             ColumnMetrics {
                 column: column.index,
                 order: column.order,
                 head: column.head,
-                rows: read(rows),
-                cached: read(cached),
+                rows: cached + fetched,
+                cached,
             }
         });
         TableMetrics {
@@ -172,8 +195,11 @@ impl Metrics {
         let mut text = format!(
             "# HELP engram_reads_in_flight Reads that are at the drive now.\n\
              # TYPE engram_reads_in_flight gauge\n\
-             engram_reads_in_flight {}\n",
-            self.in_flight
+             engram_reads_in_flight {}\n\
+             # HELP engram_pooled_bytes Bytes of buffers that wait to be used again.\n\
+             # TYPE engram_pooled_bytes gauge\n\
+             engram_pooled_bytes {}\n",
+            self.in_flight, self.pooled_bytes
         );
         for (name, help, count) in OF_STORES {
             write(

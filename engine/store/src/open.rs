@@ -2,53 +2,60 @@
 
 mod attached;
 mod backend;
-mod direct;
+mod backing;
+mod caches;
+mod documents;
+mod files;
+mod packed;
 mod resident;
-mod shards;
+mod share;
 
-use std::{
-    fs,
-    io::{ErrorKind, Read},
-    iter,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::Path, sync::Arc};
 
-use engram_format::{
-    Digest, FormatError, Hasher, MANIFEST_FILE, MAX_PROFILE_BYTES, Manifest, Profile, Storage,
-    TOKEN_MAP_FILE, TokenMap, TokenMapFile, WindowRules,
-};
-use engram_io::{IoError, MemoryReader, MmapReader, PreadReader, ReadAt};
+use engram_format::{Column, Hasher, Manifest, Profile, Storage};
+use engram_io::ReadAt;
 
 use crate::{
-    config::{Config, Reader},
+    backing::{Backed, Backing, Receiver},
+    config::Config,
     error::OpenError,
-    fetch::{DiskRows, Workers},
-    rows::Rows,
+    lookup::Table,
+    metrics::Counters,
+    source::{Source, SourceRows},
+    tier::{ReaderTier, ResidentShard, ResidentTier, Tier},
 };
 
-pub use backend::Backend;
+use files::PackFiles;
 
-/// A manifest of more bytes than any limit of the format allows is not read into memory.
-const MAX_MANIFEST: u64 = 1 << 30;
+pub use backend::Backend;
+pub(crate) use caches::Populating;
+pub use documents::{read_hasher, read_manifest, read_profile};
 
 /// What an open pack is made of.
 pub(crate) struct Parts {
     pub(crate) manifest: Manifest,
     pub(crate) hasher: Hasher,
     pub(crate) profile: Option<Profile>,
-    /// For each table, its rows in memory and those on disk.
-    pub(crate) rows: Vec<(Rows, Option<Arc<DiskRows>>)>,
-    pub(crate) workers: Option<Workers>,
+    pub(crate) tables: Vec<Table>,
+    pub(crate) backing: Option<Arc<dyn Backing>>,
+    pub(crate) populating: Option<Populating>,
     pub(crate) backend: Backend,
+}
+
+/// The files of a pack that tiers read.
+struct Opened {
+    /// By file; none for those whose rows are resident or fetched.
+    readers: Arc<[Option<Box<dyn ReadAt>>]>,
+    /// By table and column; none for those that are not loaded. No columns in an attached pack.
+    resident: Vec<Vec<Option<ResidentShard>>>,
 }
 
 pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
     let manifest = read_manifest(pack)?;
-    let hasher = hasher(pack, &manifest)?;
+    let hasher = documents::hasher_of(pack, &manifest)?;
     let profile = config.profile.as_deref();
     let profile = profile
-        .map(|path| read_profile_of(path, &hasher))
+        .map(|path| documents::profile_of(path, &hasher))
         .transpose()?;
     let folder = match &manifest.storage {
         Storage::Packed => pack,
@@ -57,158 +64,140 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
             .as_deref()
             .unwrap_or(Path::new(checkpoint)),
     };
-    let rows = match &manifest.storage {
-        Storage::Packed => shards::open(pack, &manifest, config, profile.as_ref())?,
-        Storage::Attached { .. } => attached::open(folder, &manifest, config)?,
+    let files = PackFiles::new(folder, &manifest);
+    let sources = sources(&manifest, &files, config);
+    let opened = match &manifest.storage {
+        Storage::Packed => packed::open(&manifest, &files, config, profile.as_ref())?,
+        Storage::Attached { .. } => attached::open(&manifest, &files, config)?,
     };
-    let (rows, workers) = if config.reader.is_direct() {
-        let (disk, workers) = direct::open(folder, &manifest, &rows, config)?;
-        (
-            rows.into_iter().zip(disk.into_iter().map(Some)).collect(),
-            Some(workers),
-        )
-    } else {
-        (rows.into_iter().zip(iter::repeat(None)).collect(), None)
-    };
+    let (backing, backend) = backing::open(&sources, &files, config)?;
+    let mut resident = opened.resident.into_iter();
+    let mut tables = Vec::with_capacity(sources.len());
+    for (index, source) in sources.into_iter().enumerate() {
+        let parts = TableParts {
+            source,
+            readers: &opened.readers,
+            resident: resident.next().unwrap_or_default(),
+            first_file: files.first_files[index] as usize,
+            backing: backing.as_ref(),
+        };
+        tables.push(parts.table(&manifest, index, config)?);
+    }
+    let populating = Populating::start(&tables);
     Ok(Parts {
-        backend: Backend::new(config.reader, workers.as_ref()),
         manifest,
         hasher,
         profile,
-        rows,
-        workers,
+        tables,
+        backing,
+        populating,
+        backend,
     })
 }
 
-/// Reads the manifest of the pack in the folder `pack`, and nothing else.
-///
-/// # Errors
-/// A manifest that is missing, damaged or newer.
-pub fn read_manifest(pack: impl AsRef<Path>) -> Result<Manifest, OpenError> {
-    let pack = pack.as_ref();
-    let path = pack.join(MANIFEST_FILE);
-    match read_file(&path, MAX_MANIFEST) {
-        Err(OpenError::Io(IoError::Os { source, .. })) if source.kind() == ErrorKind::NotFound => {
-            Err(OpenError::NotAPack { path: pack.into() })
+/// Where the rows of each table lie.
+fn sources(manifest: &Manifest, files: &PackFiles, config: &Config) -> Vec<Arc<Source>> {
+    let tables = manifest.tables.iter().zip(&files.first_files).enumerate();
+    let sources = tables.map(|(index, (table, &first_file))| {
+        let rows = match manifest.storage {
+            Storage::Packed => SourceRows::Sealed {
+                layout: table.layout(),
+                columns: manifest.scheme.columns(index).collect(),
+                first_file,
+            },
+            Storage::Attached { .. } => SourceRows::Attached {
+                planes: table.planes.clone(),
+            },
+        };
+        Arc::new(Source {
+            layer: table.layer,
+            check_seals: config.check_seals,
+            rows,
+            paths: files.paths.clone(),
+        })
+    });
+    sources.collect()
+}
+
+/// What one table is made of.
+struct TableParts<'a> {
+    source: Arc<Source>,
+    readers: &'a Arc<[Option<Box<dyn ReadAt>>]>,
+    resident: Vec<Option<ResidentShard>>,
+    first_file: usize,
+    backing: Option<&'a Arc<dyn Backing>>,
+}
+
+impl TableParts<'_> {
+    /// Puts the tiers of the table at `index` in the order in which they are asked.
+    fn table(self, manifest: &Manifest, index: usize, config: &Config) -> Result<Table, OpenError> {
+        let (source, backing) = (self.source.clone(), self.backing);
+        let table = &manifest.tables[index];
+        let columns: Arc<[Column]> = manifest.scheme.columns(index).collect();
+        let is_backed: Vec<bool> = columns
+            .iter()
+            .map(|column| backing.is_some() && !self.has_column(column))
+            .collect();
+        let reads = self.reads_files();
+        let counters = Arc::new(Counters::new(columns.len()));
+        let receiver = backing
+            .map(|_| {
+                let backed = is_backed.iter().filter(|backed| **backed).count();
+                let cache = caches::open(manifest, table, &columns, backed, &counters, config)?;
+                Ok::<_, OpenError>(Receiver {
+                    source: source.clone(),
+                    cache: cache.map(Arc::new),
+                    counters: counters.clone(),
+                })
+            })
+            .transpose()?;
+        let is_resident = self.resident.iter().any(Option::is_some);
+        let resident = is_resident.then(|| {
+            let tier = ResidentTier::new(source.clone(), table.layout(), self.resident);
+            Arc::new(tier)
+        });
+        let reader = reads.then(|| Arc::new(ReaderTier::new(source.clone(), self.readers.clone())));
+        let cache = receiver
+            .as_ref()
+            .and_then(|receiver| receiver.cache.clone());
+        let mut tiers = config.tiers.clone();
+        tiers.extend(resident.clone().map(|tier| tier as Arc<dyn Tier>));
+        tiers.extend(reader.clone().map(|tier| tier as Arc<dyn Tier>));
+        tiers.extend(cache.map(|tier| tier as Arc<dyn Tier>));
+        Ok(Table {
+            layer: table.layer,
+            codec: table.codec,
+            row_count: columns.iter().map(|column| column.row_count).sum(),
+            columns,
+            tiers,
+            backed: receiver.zip(backing).map(|(receiver, backing)| Backed {
+                receiver: Arc::new(receiver),
+                backing: backing.clone(),
+            }),
+            is_backed,
+            resident,
+            reader,
+            counters,
+        })
+    }
+
+    /// Whether a tier has the rows of `column`.
+    fn has_column(&self, column: &Column) -> bool {
+        let index = column.index as usize;
+        match &self.source.rows {
+            SourceRows::Attached { .. } => self.reads_files(),
+            SourceRows::Sealed { .. } => {
+                self.resident[index].is_some() || self.readers[self.first_file + index].is_some()
+            }
         }
-        read => Manifest::from_text(&read?).map_err(in_file(&path)),
     }
-}
 
-/// What turns tokens into the row ids of the pack in the folder `pack`; no shard need be there.
-///
-/// # Errors
-/// A manifest or token map that is missing or damaged, or that do not fit each other.
-pub fn read_hasher(pack: impl AsRef<Path>) -> Result<Hasher, OpenError> {
-    let pack = pack.as_ref();
-    hasher(pack, &read_manifest(pack)?)
-}
-
-/// Reads and checks the profile at `path`, whatever model it is of.
-///
-/// # Errors
-/// A file that is missing, damaged or newer, or no profile.
-pub fn read_profile(path: impl AsRef<Path>) -> Result<Profile, OpenError> {
-    let path = path.as_ref();
-    Profile::from_bytes(&read_file(path, MAX_PROFILE_BYTES)?).map_err(in_file(path))
-}
-
-/// The profile at `path`, which must be of what `hasher` hashes.
-fn read_profile_of(path: &Path, hasher: &Hasher) -> Result<Profile, OpenError> {
-    let profile = read_profile(path)?;
-    let rules = WindowRules::of(hasher);
-    profile.rules().check(&rules).map_err(in_file(path))?;
-    Ok(profile)
-}
-
-fn hasher(pack: &Path, manifest: &Manifest) -> Result<Hasher, OpenError> {
-    let vocab_size = manifest.scheme.hashed_vocab_size;
-    let token_map = manifest.token_map.as_ref();
-    let token_map = token_map
-        .map(|file| read_token_map(pack, file, vocab_size))
-        .transpose()?;
-    Hasher::new(manifest.scheme.clone(), token_map).map_err(|source| OpenError::Scheme {
-        path: pack.into(),
-        source,
-    })
-}
-
-fn read_token_map(
-    pack: &Path,
-    file: &TokenMapFile,
-    vocab_size: u32,
-) -> Result<TokenMap, OpenError> {
-    let path = pack.join(TOKEN_MAP_FILE);
-    check_size(&path, 4 * file.entries)?;
-    let bytes = read_file(&path, 4 * file.entries)?;
-    check_digest(&path, "token map", Digest::of(&bytes), file.digest)?;
-    TokenMap::from_bytes(&bytes, vocab_size).map_err(|e| in_file(&path)(e.into()))
-}
-
-/// The bytes of a file of at most `most`.
-fn read_file(path: &Path, most: u64) -> Result<Vec<u8>, OpenError> {
-    let os = |source| IoError::Os {
-        action: "read",
-        path: path.into(),
-        source,
-    };
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(os)?;
-    file.take(most + 1).read_to_end(&mut bytes).map_err(os)?;
-    if bytes.len() as u64 > most {
-        return Err(in_file(path)(FormatError::Size {
-            found: file_size(path)?,
-            expected: most,
-        }));
+    /// Whether a tier reads any of the table's files.
+    fn reads_files(&self) -> bool {
+        let files = match &self.source.rows {
+            SourceRows::Attached { .. } => 0..self.readers.len(),
+            SourceRows::Sealed { columns, .. } => self.first_file..self.first_file + columns.len(),
+        };
+        self.readers[files].iter().any(Option::is_some)
     }
-    Ok(bytes)
-}
-
-fn open_reader(path: &Path, reader: Reader) -> Result<Box<dyn ReadAt>, IoError> {
-    Ok(match reader {
-        Reader::Mmap => Box::new(MmapReader::open(path)?),
-        Reader::Memory => Box::new(MemoryReader::open(path)?),
-        // For direct reads it only checks headers.
-        Reader::Pread | Reader::Direct | Reader::DirectThreads => {
-            Box::new(PreadReader::open(path)?)
-        }
-    })
-}
-
-fn file_size(path: &Path) -> Result<u64, IoError> {
-    let metadata = fs::metadata(path).map_err(|source| IoError::Os {
-        action: "open",
-        path: path.into(),
-        source,
-    })?;
-    Ok(metadata.len())
-}
-
-fn check_size(path: &Path, expected: u64) -> Result<(), OpenError> {
-    let found = file_size(path)?;
-    if found == expected {
-        return Ok(());
-    }
-    Err(in_file(path)(FormatError::Size { found, expected }))
-}
-
-fn check_digest(
-    path: &Path,
-    what: &'static str,
-    found: Digest,
-    expected: Digest,
-) -> Result<(), OpenError> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(in_file(path)(FormatError::Checksum {
-        what,
-        found: found.to_string(),
-        expected: expected.to_string(),
-    }))
-}
-
-fn in_file(path: &Path) -> impl FnOnce(FormatError) -> OpenError {
-    let path = PathBuf::from(path);
-    move |source| OpenError::Format { path, source }
 }

@@ -9,31 +9,28 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use engram_format::{Column, Hasher, OrderCounts, Profile, RowId};
+use engram_format::{Column, Hasher, OrderCounts, Profile};
 use engram_io::IoError;
 
 use crate::{
-    cache::RowCache,
+    backing::Backed,
     error::LookupError,
-    fetch::{DiskRows, Fetch, Intake, Pool, WARM_LIVES, Want, Workers},
+    fill::fill_cache,
+    lookup::Table,
     metrics::add,
+    pools::Pools,
+    resolve::RowRef,
+    tier::{Admit, FULL_CREDIT, RowCache},
 };
 
 /// A table whose cache is seeded.
 #[derive(Debug)]
-pub(crate) struct SeededTable {
+struct SeededTable {
     /// Its layer's place in the scheme.
-    pub(crate) layer_index: usize,
-    /// Its columns on disk.
-    pub(crate) columns: Vec<Column>,
-    pub(crate) disk: Arc<DiskRows>,
-}
-
-/// What reads rows, with as many threads as look-ups have.
-#[derive(Debug)]
-pub(crate) struct Source {
-    pub(crate) workers: Arc<Workers>,
-    pub(crate) pool: Arc<Pool>,
+    layer_index: usize,
+    /// Its columns whose rows are fetched.
+    columns: Vec<Column>,
+    backed: Backed,
 }
 
 /// A thread that fills caches, until it is done or this is dropped.
@@ -53,37 +50,40 @@ struct Progress {
 }
 
 impl Seeding {
-    /// Starts to read the rows of `profile` into the caches of `tables`.
+    /// Starts to read the rows of `profile` into the caches of `tables`; none if no table has one.
     ///
     /// # Errors
     /// A system that has no thread left.
     pub(crate) fn start(
         profile: Profile,
-        hasher: Hasher,
-        tables: Vec<SeededTable>,
-        source: Source,
-    ) -> Result<Self, IoError> {
+        hasher: &Hasher,
+        tables: &[Table],
+        pools: &Arc<Pools>,
+    ) -> Result<Option<Self>, IoError> {
+        let tables = tables.iter().enumerate();
+        let tables: Vec<SeededTable> = tables.filter_map(SeededTable::of).collect();
+        if tables.is_empty() {
+            return Ok(None);
+        }
+        let (hasher, pools) = (hasher.clone(), pools.clone());
         let progress = Arc::new(Progress::default());
         let mine = progress.clone();
         let run = move || {
             let _guard = EndOnPanic(&mine);
-            let wanted: Vec<Vec<RowId>> = tables
+            let wanted: Vec<Vec<RowRef>> = tables
                 .iter()
                 .map(|table| table.wanted(&profile, &hasher, &mine.stop))
                 .collect();
             drop((profile, hasher));
-            mine.read(&tables, &wanted, &source);
+            mine.read(&tables, &wanted, &pools);
         };
         let thread = thread::Builder::new().name("engram-seed".into());
-        let thread = thread.spawn(run).map_err(|source| IoError::Os {
-            action: "start",
-            path: "a thread that seeds the cache".into(),
-            source,
-        })?;
-        Ok(Self {
+        let thread = thread.spawn(run);
+        let thread = thread.map_err(IoError::system("start a thread that seeds the cache"))?;
+        Ok(Some(Self {
             progress,
             thread: Some(thread),
-        })
+        }))
     }
 
     /// Rows read so far, and reads of a piece that failed.
@@ -120,8 +120,12 @@ impl Drop for EndOnPanic<'_> {
 impl Progress {
     /// Reads the `wanted` rows of each table, most wanted first, so that look-ups find those soon, and in pieces
     /// that leave half of the reads in flight to look-ups.
-    fn read(&self, tables: &[SeededTable], wanted: &[Vec<RowId>], source: &Source) {
-        let piece = (source.workers.depth() / 2).max(1);
+    fn read(&self, tables: &[SeededTable], wanted: &[Vec<RowRef>], pools: &Pools) {
+        let depth = tables
+            .iter()
+            .map(|table| table.backed.backing.depth())
+            .max();
+        let piece = (depth.unwrap_or(0) / 2).max(1);
         let mut first = None;
         let longest = wanted.iter().map(Vec::len).max().unwrap_or(0);
         let pieces = (0..longest).step_by(piece);
@@ -132,7 +136,10 @@ impl Progress {
                 break;
             }
             let wanted = wanted.iter().skip(start).take(piece);
-            match table.read(wanted.copied(), table.lives(start), source) {
+            let cache = table.cache();
+            let wanted = wanted.copied().filter(|row| cache.has_room(row.row_id));
+            let admit = Admit::IfRoom(table.credit(start));
+            match fill_cache(&table.backed, wanted, admit, pools) {
                 Ok(rows) => add(&self.rows, rows),
                 Err(error) => {
                     add(&self.failures, 1);
@@ -150,27 +157,41 @@ impl Progress {
 }
 
 impl SeededTable {
+    /// The table at `layer_index`, if it has a cache.
+    fn of((layer_index, table): (usize, &Table)) -> Option<Self> {
+        let backed = table.backed.as_ref()?;
+        backed.receiver.cache.as_ref()?;
+        let columns = table.columns.iter();
+        let columns = columns.filter(|column| table.is_backed[column.index as usize]);
+        Some(Self {
+            layer_index,
+            columns: columns.copied().collect(),
+            backed: backed.clone(),
+        })
+    }
+
     fn cache(&self) -> &RowCache {
-        let cache = self.disk.cache.as_ref();
-        &cache.expect("only tables with a cache are seeded").rows
+        let cache = self.backed.receiver.cache.as_ref();
+        cache.expect("only tables with a cache are seeded").rows()
     }
 
     /// The rows that the n-grams of `profile` ask for most often, as many as the cache has room for, the most
     /// wanted first. A row has the counts of all n-grams that share it.
-    fn wanted(&self, profile: &Profile, hasher: &Hasher, stop: &AtomicBool) -> Vec<RowId> {
+    fn wanted(&self, profile: &Profile, hasher: &Hasher, stop: &AtomicBool) -> Vec<RowRef> {
         let room = self.cache().capacity();
-        let mut best: Vec<(Reverse<u64>, RowId)> = Vec::new();
+        let mut best: Vec<(Reverse<u64>, RowRef)> = Vec::new();
         for column in &self.columns {
             let counts = profile.order(column.order);
             if stop.load(Ordering::Relaxed) {
                 return Vec::new();
             }
             let ngrams = counts.into_iter().flat_map(OrderCounts::iter);
+            let index = u16::try_from(column.index).expect("a scheme has at most 1,024 columns");
             let rows = ngrams.map(|(ngram, count)| {
-                let row = hasher.ngram_row(self.layer_index, column.index as usize, ngram);
-                (row, count)
+                let row_id = hasher.ngram_row(self.layer_index, column.index as usize, ngram);
+                (RowRef::alone(row_id, index), count)
             });
-            let mut rows: Vec<(RowId, u64)> = rows.collect();
+            let mut rows: Vec<(RowRef, u64)> = rows.collect();
             rows.sort_unstable();
             rows.dedup_by(|next, kept| {
                 let shared = next.0 == kept.0;
@@ -187,45 +208,13 @@ impl SeededTable {
         best.into_iter().map(|(_, row)| row).collect()
     }
 
-    /// Lives of a row that so many others are wanted more than. What look-ups bring should first take the places of
-    /// the others: with a life for each, the best would go as soon as the worst.
-    fn lives(&self, rank: usize) -> u64 {
+    /// Credit of a row that so many others are wanted more than. What lookups bring should first take the
+    /// places of the others: with credit for each, the best would go as soon as the worst.
+    fn credit(&self, rank: usize) -> u64 {
         if rank < self.cache().capacity() / 2 {
-            WARM_LIVES
+            FULL_CREDIT
         } else {
             0
         }
-    }
-
-    /// Reads those of `rows` that the cache has room for, and returns how many there were.
-    fn read(
-        &self,
-        rows: impl Iterator<Item = RowId>,
-        lives: u64,
-        source: &Source,
-    ) -> Result<u64, LookupError> {
-        let pool = &source.pool;
-        let mut fetch = pool.fetch();
-        let mine = Arc::get_mut(&mut fetch).expect("nobody else has it yet");
-        let rows = rows.filter(|&row| self.cache().has_room(row));
-        mine.plan
-            .wants
-            .extend((0..).zip(rows).map(|(index, row)| Want {
-                row,
-                index,
-                slot: index,
-            }));
-        let count = mine.plan.wants.len();
-        if count > 0 {
-            mine.rows = Some(self.disk.clone());
-            mine.intake = Intake::Seed(lives);
-            mine.plan.make_reads(&self.disk, source.workers.slot_bytes);
-            mine.buffer = Some(pool.buffer(count, self.disk.parts())?);
-            source.workers.submit(&fetch);
-            let mine = Fetch::wait(&mut fetch);
-            mine.buffer = Some(mine.take_result()?);
-        }
-        pool.put_fetch(fetch);
-        Ok(count as u64)
     }
 }

@@ -1,41 +1,67 @@
 //! The open pack.
 
 mod resident;
+mod submit_buffer;
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use engram_format::{Batch, Column, Hasher, LayerId, Manifest, Profile, RowCodec, Scheme};
+use engram_format::{Batch, Column, Hasher, LayerId, Manifest, RowCodec, Scheme};
 
 use crate::{
+    backing::{Backing, Destination, Fetch, FetchPool},
+    buffer_pool::{Buffer, BufferPool, Buffers},
     config::Config,
     error::{LookupError, OpenError},
-    fetch::{Fetch, Intake, Pool, Workers},
-    gather::{Destination, Slice},
-    metrics::{Counters, Metrics},
-    open::{self, Backend},
-    seed::{SeededTable, Seeding, Source},
-    table::Table,
-    ticket::{Buffer, Ticket},
+    fill::fill_cache,
+    lookup::{Scratch, Table},
+    metrics::Metrics,
+    open::{self, Backend, Populating},
+    output::{Output, ValueType, ValuesMut, row_bytes},
+    pools::Pools,
+    seed::Seeding,
+    ticket::Ticket,
+    tier::Admit,
 };
 
 pub use resident::ResidentColumn;
+use submit_buffer::SubmitBuffer;
 
 /// Rows read at a time to warm the cache.
 const WARM_ROWS: usize = 4_096;
 
-/// An open pack. Shared freely between threads.
+/// An open pack: tables of rows, and the scheme by which tokens address them. Shared freely between
+/// threads.
+///
+/// ```
+/// use engram::{Config, RowIds, Sequence, Store};
+/// # let pack = concat!(env!("CARGO_MANIFEST_DIR"), "/../../format-spec/vectors/deepseek");
+///
+/// let store = Store::open(pack, Config::new())?;
+///
+/// // Hash the tokens of a prompt to the rows that it needs, in every layer that has a table.
+/// let (mut sequence, mut row_ids) = (Sequence::new(), RowIds::new());
+/// store.hasher().extend(&mut sequence, &[0, 3, 15], &mut row_ids)?;
+///
+/// for batch in row_ids.batches() {
+///     let codec = store.codec(batch.layer())?;
+///     let mut values = vec![0.0_f32; batch.len() * codec.width()]; // [token][column][value]
+///     store.lookup_values(batch, &mut values[..])?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Store {
     manifest: Manifest,
     hasher: Hasher,
     tables: Vec<Table>,
-    check_seals: bool,
     backend: Backend,
-    pool: Arc<Pool>,
+    pools: Arc<Pools>,
     /// Where a profile has rows for a cache.
     seeding: Option<Seeding>,
-    /// Where rows are read past the page cache.
-    workers: Option<Arc<Workers>>,
+    /// Where rows are fetched from.
+    backing: Option<Arc<dyn Backing>>,
+    /// Ends with the store.
+    _populating: Option<Populating>,
 }
 
 impl Store {
@@ -49,60 +75,26 @@ impl Store {
         let _span = tracing::debug_span!("open", pack = %path.display()).entered();
         let parts = open::open(path, &config)?;
         tracing::debug!(backend = %parts.backend, "opened");
-        let scheme = &parts.manifest.scheme;
-        let tables = parts.manifest.tables.iter().zip(parts.rows).enumerate();
-        let tables: Vec<Table> = tables
-            .map(|(index, (table, (rows, disk)))| {
-                let columns: Vec<Column> = scheme.columns(index).collect();
-                Table {
-                    layer: table.layer,
-                    codec: table.codec,
-                    row_count: columns.iter().map(|column| column.row_count).sum(),
-                    columns,
-                    rows,
-                    disk,
-                    counters: Counters::default(),
-                }
-            })
-            .collect();
-        let mut store = Self {
-            tables,
+        let pools = Arc::new(Pools {
+            buffers: Arc::new(Buffers::new(config.pool_bytes)),
+            fetches: FetchPool::default(),
+        });
+        let seeding = match (parts.profile, &parts.backing) {
+            (Some(profile), Some(_)) => {
+                Seeding::start(profile, &parts.hasher, &parts.tables, &pools)?
+            }
+            _ => None,
+        };
+        Ok(Self {
             manifest: parts.manifest,
             hasher: parts.hasher,
-            check_seals: config.check_seals,
+            tables: parts.tables,
             backend: parts.backend,
-            pool: Arc::default(),
-            seeding: None,
-            workers: parts.workers.map(Arc::new),
-        };
-        store.seeding = match parts.profile {
-            Some(profile) => store.seed(profile)?,
-            None => None,
-        };
-        Ok(store)
-    }
-
-    /// Starts to read the rows of `profile` into the caches, where there are any.
-    fn seed(&self, profile: Profile) -> Result<Option<Seeding>, OpenError> {
-        let tables = self.tables.iter().enumerate();
-        let tables: Vec<SeededTable> = tables
-            .filter_map(|(layer_index, table)| {
-                let disk = table.disk.as_ref()?;
-                disk.cache.as_ref()?;
-                Some(SeededTable {
-                    layer_index,
-                    columns: table.on_disk().copied().collect(),
-                    disk: disk.clone(),
-                })
-            })
-            .collect();
-        let Some(workers) = self.workers.clone().filter(|_| !tables.is_empty()) else {
-            return Ok(None);
-        };
-        let pool = self.pool.clone();
-        let source = Source { workers, pool };
-        let seeding = Seeding::start(profile, self.hasher.clone(), tables, source)?;
-        Ok(Some(seeding))
+            pools,
+            seeding,
+            backing: parts.backing,
+            _populating: parts.populating,
+        })
     }
 
     /// What the pack says of itself.
@@ -127,18 +119,20 @@ impl Store {
 
     /// What has been done since the pack was opened.
     pub fn metrics(&self) -> Metrics {
-        let tables = self
-            .tables
-            .iter()
-            .map(|table| table.counters().snapshot(table.layer, table.on_disk()));
+        let tables = self.tables.iter().map(|table| {
+            let backed = table.columns.iter();
+            let backed = backed.filter(|column| table.is_backed[column.index as usize]);
+            table.counters.snapshot(table.layer, backed)
+        });
         let seeding = self.seeding.as_ref();
         let [seeded_rows, seed_failures] = seeding.map_or([0; 2], Seeding::counts);
         Metrics {
             tables: tables.collect(),
             in_flight: self
-                .workers
+                .backing
                 .as_ref()
-                .map_or(0, |workers| workers.in_flight()),
+                .map_or(0, |backing| backing.in_flight()),
+            pooled_bytes: self.pools.buffers.unused_bytes(),
             seeded_rows,
             seed_failures,
         }
@@ -162,144 +156,225 @@ impl Store {
 
     /// Copies the rows of `batch` to `out`, one after another: `[token][column][row bytes]`.
     ///
-    /// Blocks while it reads. Rows in memory are copied where they lie, without allocation, while the
-    /// others are on their way.
+    /// Blocks while rows are read. Rows in memory are copied where they lie; a batch whose rows are all in
+    /// memory neither allocates nor takes a lock.
+    ///
+    /// ```
+    /// use engram::{Batch, Config, LayerId, RowId, Store};
+    /// # let pack = concat!(env!("CARGO_MANIFEST_DIR"), "/../../format-spec/vectors/deepseek");
+    ///
+    /// let store = Store::open(pack, Config::new())?;
+    /// let row_ids = [RowId(0), RowId(7)];
+    /// let mut bytes = vec![0; row_ids.len() * store.codec(LayerId(1))?.row_bytes()];
+    /// store.lookup(Batch::new(LayerId(1), &row_ids), &mut bytes)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// A layer or row that is not there, an `out` of another size than the rows, a failed read, or a
     /// damaged record. Then `out` is all zero.
     pub fn lookup(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {
-        let _span =
-            tracing::trace_span!("lookup", layer = batch.layer().0, rows = batch.len()).entered();
-        // No byte of a bad row may be mistaken for a good one.
-        self.look_up(batch, out).inspect_err(|_| out.fill(0))
+        let codec = self.codec(batch.layer()).inspect_err(|_| out.fill(0))?;
+        self.answer(batch, Output::new(codec, None, out))
     }
 
-    /// A buffer for `rows` rows of `layer`, whose contents mean nothing yet.
+    /// As [`Self::lookup`], with the rows decoded to `f32`, `f16` or `bf16` as they are copied:
+    /// `[token][column][value]`.
+    ///
+    /// # Errors
+    /// As [`Self::lookup`].
+    pub fn lookup_values<'a>(
+        &self,
+        batch: Batch<'_>,
+        out: impl Into<ValuesMut<'a>>,
+    ) -> Result<(), LookupError> {
+        let codec = self.codec(batch.layer())?;
+        self.answer(batch, Output::of_values(codec, out.into()))
+    }
+
+    fn answer(&self, batch: Batch<'_>, mut output: Output<'_>) -> Result<(), LookupError> {
+        let span = tracing::trace_span!("lookup", layer = batch.layer().0, rows = batch.len());
+        let _entered = span.entered();
+        let answered = self.table(batch.layer()).and_then(|table| {
+            table.check(&batch, &output)?;
+            table.count(&batch);
+            Scratch::with(|scratch| {
+                table.serve(&table.tiers, batch, &mut output, scratch)?;
+                if scratch.missing.is_empty() {
+                    return Ok(());
+                }
+                self.fetch_missing(table, &mut output, scratch)
+            })
+        });
+        answered.inspect_err(|_| output.clear())
+    }
+
+    /// Fetches the rows that no tier has, and waits for them. The caller's memory is only borrowed, so they
+    /// come to a buffer of the store's first.
+    fn fetch_missing(
+        &self,
+        table: &Table,
+        output: &mut Output<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), LookupError> {
+        let mut fetch = self.pools.fetches.take();
+        let mine = Fetch::unshared(&mut fetch);
+        let backed = table.plan(mine, &mut scratch.missing);
+        let rows = mine.plan.rows.len();
+        mine.destination = Destination::Staging(self.pools.buffers.take(rows, table.parts())?);
+        backed.start(&fetch);
+        let mine = Fetch::wait_counted(&mut fetch);
+        let result = mine.result();
+        if let Destination::Staging(mut buffer) = std::mem::take(&mut mine.destination) {
+            if result.is_ok() {
+                let row_bytes = table.codec.row_bytes();
+                let found = buffer.bytes();
+                let mut place = 0;
+                for equal in mine.plan.rows.chunk_by(|a, b| a.row_id == b.row_id) {
+                    let row = &found[place * row_bytes..][..row_bytes];
+                    equal
+                        .iter()
+                        .for_each(|wanted| output.put(wanted.index as usize, row));
+                    place += equal.len();
+                }
+            }
+            self.pools.buffers.recycle(buffer);
+        }
+        self.pools.fetches.put_back(fetch);
+        result
+    }
+
+    /// A buffer for the bytes of `rows` rows of `layer`, whose contents mean nothing yet.
     ///
     /// # Errors
     /// A layer without a table, or no memory.
     pub fn buffer(&self, layer: LayerId, rows: usize) -> Result<Buffer, LookupError> {
         let parts = self.table(layer)?.parts();
-        Ok(Buffer::new(
-            self.pool.buffer(rows, parts)?,
-            self.pool.clone(),
-        ))
+        let buffer = self.pools.buffers.take(rows, parts)?;
+        Ok(Buffer::new(buffer, self.pools.buffers.clone()))
     }
 
-    /// Begins to read the rows of `batch` into `destination`: `[token][column][row bytes]`. Rows in memory
-    /// are there when it returns, the others when the ticket is done.
+    /// A buffer for `rows` rows of `layer` that are decoded to `value_type` as they come.
+    ///
+    /// # Errors
+    /// As [`Self::buffer`].
+    pub fn value_buffer(
+        &self,
+        layer: LayerId,
+        rows: usize,
+        value_type: ValueType,
+    ) -> Result<Buffer, LookupError> {
+        let bytes = row_bytes(self.codec(layer)?, Some(value_type));
+        let buffer = self.pools.buffers.take(rows, [bytes, 0])?;
+        Ok(Buffer::new(buffer, self.pools.buffers.clone()).of_values(value_type))
+    }
+
+    /// Begins to read the rows of `batch` into `destination`, as bytes `[token][column][row bytes]` or as
+    /// values, whichever the buffer is for. Rows in memory are there when it returns, the others when the
+    /// ticket is done.
+    ///
+    /// ```
+    /// use engram::{Config, RowIds, Sequence, Store, ValueType};
+    /// # let pack = concat!(env!("CARGO_MANIFEST_DIR"), "/../../format-spec/vectors/deepseek");
+    ///
+    /// let store = Store::open(pack, Config::new())?;
+    /// let mut row_ids = RowIds::new();
+    /// store.hasher().extend(&mut Sequence::new(), &[0, 3, 15], &mut row_ids)?;
+    ///
+    /// // Ask for the rows of all layers before the model runs its first one.
+    /// let mut tickets = Vec::new();
+    /// for batch in row_ids.batches() {
+    ///     let buffer = store.value_buffer(batch.layer(), batch.len(), ValueType::F32)?;
+    ///     tickets.push(store.submit(batch, buffer)?);
+    /// }
+    /// for ticket in tickets {
+    ///     // ... earlier layers compute ...
+    ///     let values = ticket.wait()?;
+    ///     assert!(values.as_f32().iter().all(|value| value.is_finite()));
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// A layer or row that is not there, a `destination` of another size than the rows, or a damaged record
     /// in memory; other errors come with the ticket.
     pub fn submit(&self, batch: Batch<'_>, destination: Buffer) -> Result<Ticket, LookupError> {
-        let _span =
-            tracing::trace_span!("submit", layer = batch.layer().0, rows = batch.len()).entered();
-        self.begin(batch, destination, Intake::Offer)
-    }
-
-    fn begin(
-        &self,
-        batch: Batch<'_>,
-        destination: Buffer,
-        intake: Intake,
-    ) -> Result<Ticket, LookupError> {
+        let span = tracing::trace_span!("submit", layer = batch.layer().0, rows = batch.len());
+        let _entered = span.entered();
         let began = Instant::now();
         let table = self.table(batch.layer())?;
-        table.check(batch.row_ids(), destination.len())?;
-        let (mut buffer, home) = destination.into_parts();
-        buffer.reset(batch.len(), table.parts());
-        let mut fetch = self.pool.fetch();
-        let mine = Arc::get_mut(&mut fetch).expect("nobody else has it yet");
-        (mine.buffer, mine.home) = (Some(buffer), Some(home));
-        mine.began = Some(began);
-        if let (Some(disk), Some(workers)) = (&table.disk, &self.workers) {
-            mine.rows = Some(disk.clone());
-            mine.intake = intake;
-            let Fetch { plan, buffer, .. } = mine;
-            let out = buffer.as_mut().expect("just put there").bytes();
-            let row_bytes = table.codec.row_bytes();
-            table.split(disk, batch.row_ids(), plan, &mut Slice { out, row_bytes });
-            if intake == Intake::Offer {
-                disk.count(&plan.counts);
+        let mut destination = SubmitBuffer(destination);
+        table.check(&batch, &destination.output(table)?)?;
+        table.count(&batch);
+        destination.reset(table, batch.len());
+        Scratch::with(|scratch| {
+            let mut output = destination.output(table)?;
+            table.serve(&table.tiers, batch, &mut output, scratch)?;
+            let mut fetch = self.pools.fetches.take();
+            let mine = Fetch::unshared(&mut fetch);
+            mine.began = Some(began);
+            if scratch.missing.is_empty() {
+                mine.destination = destination.into_fetch(table, 0, &self.pools)?;
+            } else {
+                let backed = table.plan(mine, &mut scratch.missing);
+                let rows = mine.plan.rows.len();
+                mine.destination = destination.into_fetch(table, rows, &self.pools)?;
+                backed.start(&fetch);
             }
-            plan.make_reads(disk, workers.slot_bytes);
-            workers.submit(&fetch);
-        }
-        let ticket = Ticket::new(fetch, self.pool.clone());
-        table.gather(
-            batch.row_ids(),
-            self.check_seals,
-            &mut ticket.fetch().buffer(),
-        )?;
-        ticket.fetch().part_ended();
-        Ok(ticket)
+            fetch.note_time();
+            Ok(Ticket::new(fetch, self.pools.clone()))
+        })
     }
 
-    /// Reads the rows of `batch` into the cache, some thousands at a time in this order, so that look-ups
-    /// find them there. Every column's rows are taken in, in the place of others if need be, so the most wanted should
-    /// come last; nothing is counted as a look. Without a cache it only reads.
+    /// Reads the rows of `batch` into the cache, some thousands at a time in this order, so that lookups
+    /// find them there. The rows of every column are taken in, in the place of others if need be, so the
+    /// most wanted should come last. No metric counts them as asked for. Without a cache it only reads.
     ///
     /// # Errors
     /// As [`Self::lookup`].
     pub fn warm(&self, batch: Batch<'_>) -> Result<(), LookupError> {
-        let layer = batch.layer();
-        for rows in batch.row_ids().chunks(WARM_ROWS) {
-            let buffer = self.buffer(layer, rows.len())?;
-            self.begin(Batch::new(layer, rows), buffer, Intake::Warm)?
-                .wait()?;
+        let table = self.table(batch.layer())?;
+        let row_bytes = table.codec.row_bytes();
+        for row_ids in batch.row_ids().chunks(WARM_ROWS) {
+            let mut buffer = self.pools.buffers.take(row_ids.len(), [row_bytes, 0])?;
+            let warmed = self.warm_piece(table, Batch::new(table.layer, row_ids), buffer.bytes());
+            self.pools.buffers.recycle(buffer);
+            warmed?;
         }
         Ok(())
     }
 
-    /// Waits until the rows of [`Config::profile`] are in the cache, as many as it had room for, and returns how many
-    /// were read: 0 without a profile or a cache.
+    fn warm_piece(
+        &self,
+        table: &Table,
+        batch: Batch<'_>,
+        out: &mut [u8],
+    ) -> Result<(), LookupError> {
+        let mut output = Output::new(table.codec, None, out);
+        table.check(&batch, &output)?;
+        Scratch::with(|scratch| {
+            table.serve(table.tiers_before_cache(), batch, &mut output, scratch)?;
+            let Some(backed) = &table.backed else {
+                return Ok(());
+            };
+            let cache = backed.receiver.cache.as_ref();
+            let missing = scratch.missing.iter().copied();
+            let uncached =
+                missing.filter(|row| cache.is_none_or(|cache| !cache.rows().contains(row.row_id)));
+            fill_cache(backed, uncached, Admit::Always, &self.pools).map(drop)
+        })
+    }
+
+    /// Waits until the rows of [`Config::profile`] are in the cache, as many as it had room for, and returns
+    /// how many were read: 0 without a profile or a cache.
     ///
-    /// Look-ups need not wait: each finds what is there already. A cache in a shared folder that is full of
+    /// Lookups need not wait: each finds what is there already. A cache in a shared folder that is full of
     /// what others have read is left as it is.
     ///
     /// # Errors
     /// The first rows that could not be read, or a damaged record. The others have been taken in all the same.
-    pub fn seeded(&self) -> Result<u64, &LookupError> {
+    pub fn wait_seeded(&self) -> Result<u64, &LookupError> {
         self.seeding.as_ref().map_or(Ok(0), Seeding::wait)
-    }
-
-    fn look_up(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {
-        let table = self.table(batch.layer())?;
-        table.check(batch.row_ids(), out.len())?;
-        let row_bytes = table.codec.row_bytes();
-        let mut out = Slice { out, row_bytes };
-        let (Some(disk), Some(workers)) = (&table.disk, &self.workers) else {
-            return table.gather(batch.row_ids(), self.check_seals, &mut out);
-        };
-        let mut fetch = self.pool.fetch();
-        let mine = Arc::get_mut(&mut fetch).expect("nobody else has it yet");
-        mine.rows = Some(disk.clone());
-        table.split(disk, batch.row_ids(), &mut mine.plan, &mut out);
-        disk.count(&mine.plan.counts);
-        if mine.plan.wants.is_empty() {
-            self.pool.put_fetch(fetch);
-            return table.gather(batch.row_ids(), self.check_seals, &mut out);
-        }
-        mine.plan.make_reads(disk, workers.slot_bytes);
-        // The caller's memory is only borrowed, so what the threads read goes through a buffer.
-        let slots = mine.plan.share_slots();
-        mine.buffer = Some(self.pool.buffer(slots, table.parts())?);
-        workers.submit(&fetch);
-        let gathered = table.gather(batch.row_ids(), self.check_seals, &mut out);
-        let mine = Fetch::finish(&mut fetch);
-        gathered?;
-        let mut buffer = mine.take_result()?;
-        let found = buffer.bytes();
-        for want in &mine.plan.wants {
-            let start = want.slot as usize * row_bytes;
-            let row = &found[start..start + row_bytes];
-            out.row(want.index as usize, |out| out.copy_from_slice(row));
-        }
-        mine.buffer = Some(buffer);
-        self.pool.put_fetch(fetch);
-        Ok(())
     }
 
     fn table(&self, layer: LayerId) -> Result<&Table, LookupError> {

@@ -1,125 +1,60 @@
 //! Batches in flight.
 
-use std::{fmt, ops::Deref, sync::Arc, time::Duration};
-
-use engram_io::{FilledRows, RowBuffer};
-
-use crate::{
-    error::LookupError,
-    fetch::{Fetch, Pool},
+use std::{
+    future::Future,
+    os::fd::OwnedFd,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
 };
 
-/// Where memory for rows comes from and returns to: a store's pool, or a caller's own, for example one that a device
-/// can read.
-pub trait BufferHome: fmt::Debug + Send + Sync {
-    /// Takes memory back that nothing fills any more. Called once for each [`Buffer`], by whichever thread lets go of
-    /// it last, one that reads included: it should not block.
-    fn take_back(&self, rows: RowBuffer);
-}
+use engram_io::{EventFd, IoError};
 
-/// Rows at a fixed address, `[token][column][row bytes]`, which return to where they came from when dropped: page-aligned
-/// ones to the store's pool, others to their [`BufferHome`].
-pub struct Buffer {
-    rows: Option<FilledRows>,
-    home: Arc<dyn BufferHome>,
-    took: Option<Duration>,
-}
-
-impl Buffer {
-    /// A buffer of the caller's, to be filled by [`Store::submit`](crate::Store::submit): as long as the rows that
-    /// `rows` was last reset to.
-    pub fn new(rows: RowBuffer, home: Arc<dyn BufferHome>) -> Self {
-        Self {
-            rows: Some(rows.into()),
-            home,
-            took: None,
-        }
-    }
-
-    /// From the submission of the ticket that filled it until its last row was there; none before that.
-    pub fn took(&self) -> Option<Duration> {
-        self.took
-    }
-
-    pub(crate) fn into_parts(mut self) -> (RowBuffer, Arc<dyn BufferHome>) {
-        let rows = self.rows.take().expect("held until dropped");
-        (rows.into(), self.home.clone())
-    }
-}
-
-impl Deref for Buffer {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.rows.as_ref().expect("held until dropped")
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        if let Some(rows) = self.rows.take() {
-            self.home.take_back(rows.into());
-        }
-    }
-}
-
-impl fmt::Debug for Buffer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buffer")
-            .field("bytes", &self.len())
-            .finish_non_exhaustive()
-    }
-}
+use crate::{
+    backing::{Fetch, Listener},
+    buffer_pool::{Buffer, BufferPool},
+    error::LookupError,
+    pools::Pools,
+};
 
 /// A batch whose rows are on their way.
 ///
-/// Dropping it lets go of the batch: what has not been read is not read, and its buffer returns home when
-/// the rest is done.
+/// A caller has four ways to learn that they are there: [`wait`](Self::wait) blocks, [`try_wait`](Self::try_wait)
+/// asks, [`eventfd`](Self::eventfd) and [`on_done`](Self::on_done) tell an event loop, and a ticket is a
+/// [`Future`] that any executor can await.
+///
+/// Dropping it lets go of the batch: what has not been read is not read, and its buffer returns to its pool
+/// when the reads in flight have ended.
 #[derive(Debug)]
 pub struct Ticket {
     fetch: Option<Arc<Fetch>>,
-    pool: Arc<Pool>,
+    pools: Arc<Pools>,
 }
 
 impl Ticket {
-    pub(crate) fn new(fetch: Arc<Fetch>, pool: Arc<Pool>) -> Self {
+    pub(crate) fn new(fetch: Arc<Fetch>, pools: Arc<Pools>) -> Self {
         Self {
             fetch: Some(fetch),
-            pool,
+            pools,
         }
     }
 
-    pub(crate) fn fetch(&self) -> &Arc<Fetch> {
+    fn fetch(&self) -> &Arc<Fetch> {
         self.fetch.as_ref().expect("held until waited for")
     }
 
     /// Whether [`Self::wait`] would return at once.
     pub fn is_done(&self) -> bool {
-        self.fetch
-            .as_ref()
-            .is_none_or(|fetch| fetch.event.is_done())
+        self.fetch.as_ref().is_none_or(|fetch| fetch.is_done())
     }
 
     /// Waits until all rows are there.
     ///
     /// # Errors
-    /// Rows that could not be read, or a damaged record. The buffer has returned home then.
-    #[expect(
-        clippy::missing_panics_doc,
-        reason = "a ticket holds its fetch until here"
-    )]
+    /// Rows that could not be read, or a damaged record. The buffer has returned to its pool then.
     pub fn wait(mut self) -> Result<Buffer, LookupError> {
         let _span = tracing::trace_span!("wait").entered();
-        let mut fetch = self.fetch.take().expect("held until waited for");
-        let filled = Fetch::finish(&mut fetch);
-        let (result, took) = (filled.take_result(), filled.took());
-        let home = filled.home.clone().expect("whoever asked said so");
-        self.pool.put_fetch(fetch);
-        result.map(|rows| {
-            let mut buffer = Buffer::new(rows, home);
-            buffer.took = Some(took);
-            buffer
-        })
+        self.finish()
     }
 
     /// The rows, if all are there, else the ticket again.
@@ -134,8 +69,61 @@ impl Ticket {
         }
     }
 
+    /// Calls `callback` once all rows are there, or the batch has failed: at once if that is so already, else
+    /// on the thread that reads the last of them. It holds up that thread's other reads, so it must not
+    /// block. It takes the place of one given before, of an event file, and of a task that awaits the ticket.
+    /// A ticket that is dropped calls it too, when its last read has ended.
+    pub fn on_done(&self, callback: impl FnOnce() + Send + 'static) {
+        self.fetch().listen(Listener::Callback(Box::new(callback)));
+    }
+
+    /// An event file (`eventfd`) that becomes readable once all rows are there, or the batch has failed, for
+    /// `epoll`, `asyncio` and the like. As [`Self::on_done`], it takes the place of what was given before.
+    ///
+    /// # Errors
+    /// A process that may open no more files.
+    pub fn eventfd(&self) -> Result<OwnedFd, IoError> {
+        let event = EventFd::new()?;
+        let readable = event.try_clone()?;
+        self.on_done(move || event.signal());
+        Ok(readable.into())
+    }
+
     /// Lets go of the batch, as dropping it does: for speculative tokens that were rejected.
     pub fn cancel(self) {}
+
+    fn finish(&mut self) -> Result<Buffer, LookupError> {
+        let mut fetch = self.fetch.take().expect("held until waited for");
+        let filled = Fetch::wait_counted(&mut fetch);
+        let result = filled.result();
+        let took = filled.took();
+        let (buffer, staging) = std::mem::take(&mut filled.destination).into_buffer();
+        staging
+            .into_iter()
+            .for_each(|staging| self.pools.buffers.recycle(staging));
+        self.pools.fetches.put_back(fetch);
+        result?;
+        let mut buffer = buffer.expect("a ticket's fetch fills a buffer of the caller's");
+        buffer.set_took(took);
+        Ok(buffer)
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<Buffer, LookupError>;
+
+    /// # Panics
+    /// If it has been ready before.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.is_done() {
+            self.fetch().listen(Listener::Task(context.waker().clone()));
+            // It may have ended meanwhile, and told the waker already.
+            if !self.is_done() {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(self.finish())
+    }
 }
 
 impl Drop for Ticket {

@@ -11,7 +11,7 @@ use rustix::fs::{Advice, fadvise};
 const COLD_FACTOR: f64 = 5.0;
 
 /// The files that hold a pack's rows.
-pub(crate) fn files(pack: &std::path::Path, manifest: &Manifest) -> Vec<PathBuf> {
+pub fn files(pack: &std::path::Path, manifest: &Manifest) -> Vec<PathBuf> {
     match &manifest.storage {
         Storage::Attached { checkpoint } => {
             let sources = manifest.sources.iter();
@@ -45,6 +45,6 @@ pub fn evict(files: &[PathBuf]) -> Result<()> {
 }
 
 /// Whether a run was cold, by the time that the same reads took again right after it.
-pub(crate) fn was_cold(first: Duration, again: Duration) -> bool {
+pub fn was_cold(first: Duration, again: Duration) -> bool {
     first.as_secs_f64() >= COLD_FACTOR * again.as_secs_f64()
 }

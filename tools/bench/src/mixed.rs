@@ -13,16 +13,21 @@ use engram::{
     read_manifest,
 };
 use engram_format::Column;
+use engram_kit::{
+    console::{JsonReport, print_json},
+    plot,
+    random::Random,
+    report::{self, figure},
+    say, stats,
+    texts::{read_trace, trace_name},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cgroup::{self, Limit},
-    cold, plot,
-    random::{self, Random},
-    raw, report,
-    report::figure,
-    timing::{self, Latencies, Stopwatch},
-    trace,
+    cold,
+    row_choice::random_rows,
+    timing::{Latencies, Stopwatch, rate},
 };
 
 /// Rows of the single batches: eighteen tokens of DeepSeek-V4.1-Flash for one layer.
@@ -37,8 +42,6 @@ const DECODE_STEPS: usize = 300;
 pub const DECODED: usize = SEQUENCES * DECODE_STEPS;
 /// Memory of a process beside what it keeps of the pack.
 const OVERHEAD: u64 = 96 << 20;
-
-pub use crate::{cold::evict, trace::read as read_trace};
 
 /// A storage that can be asked for rows.
 pub trait Contender {
@@ -79,9 +82,8 @@ pub struct Args {
     /// Rounds; contenders run in turns, and medians count
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
     /// Draw the prefill's tokens a second here, as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -136,6 +138,7 @@ impl Args {
     }
 
     fn run_all(&self, registry: &[(&str, Open)]) -> Result<()> {
+        self.json.begin();
         let names: Vec<&str> = registry.iter().map(|(name, _)| *name).collect();
         for name in &self.only {
             ensure!(
@@ -155,7 +158,7 @@ impl Args {
         }
         self.print(&names, &runs)?;
         let all: BTreeMap<&str, &Vec<Figures>> = names.iter().copied().zip(&runs).collect();
-        report::json(self.json.as_deref(), &all)?;
+        self.json.print(&all)?;
         self.draw(&names, &runs)
     }
 
@@ -205,9 +208,9 @@ impl Args {
         self.check_rows(&mut *contender, &manifest, &mut random)?;
         let mut traces = BTreeMap::new();
         for path in &self.trace {
-            let tokens = trace::read(path)?;
+            let tokens = read_trace(path)?;
             let found = on_trace(&mut *contender, &manifest, &hasher, &tokens, self.tokens)?;
-            traces.insert(trace::name(path), found);
+            traces.insert(trace_name(path), found);
         }
         let vocabulary = hasher.vocab_size();
         let even: Vec<u32> = (0..self.tokens / 4 + DECODED)
@@ -223,8 +226,7 @@ impl Args {
             single_warm_us,
             traces,
         };
-        println!("{}", serde_json::to_string(&figures)?);
-        Ok(())
+        print_json(&figures)
     }
 
     /// Compares some rows with those that the pack's own seals vouch for.
@@ -237,7 +239,7 @@ impl Args {
         let store = Store::open(&self.pack, Config::new().reader(Reader::Pread))?;
         for (index, table) in manifest.tables.iter().enumerate() {
             let columns: Vec<Column> = manifest.scheme.columns(index).collect();
-            let rows = random::rows(&columns, 10 * columns.len(), random);
+            let rows = random_rows(&columns, 10 * columns.len(), random);
             let mut out = [(); 2].map(|()| vec![0; rows.len() * table.codec.row_bytes()]);
             let [expected, found] = &mut out;
             let layer = table.layer;
@@ -253,10 +255,10 @@ impl Args {
 
     fn draw(&self, names: &[&str], runs: &[Vec<Figures>]) -> Result<()> {
         let groups = traces(runs).map(|trace| {
-            let of = |run: &Figures| run.traces[trace].prefill_tokens_per_second;
+            let speed = |run: &Figures| run.traces[trace].prefill_tokens_per_second;
             (
                 trace.clone(),
-                runs.iter().map(|runs| median(runs, &of)).collect(),
+                runs.iter().map(|runs| median(runs, &speed)).collect(),
             )
         });
         let title = format!("Prefill, {} MiB of memory", self.memory);
@@ -271,7 +273,7 @@ impl Args {
     }
 
     fn print(&self, names: &[&str], runs: &[Vec<Figures>]) -> Result<()> {
-        println!(
+        say!(
             "{}: {} MiB of memory each, median of {} rounds in turns",
             self.pack.display(),
             self.memory,
@@ -293,26 +295,26 @@ impl Args {
                 } else {
                     " MEMORY WITHOUT LIMIT"
                 };
-                println!("{name}: {}{limit}", run.about);
+                say!("{name}: {}{limit}", run.about);
             }
         }
         let single_rows = runs.iter().flatten().map(|run| run.single_rows).max();
-        println!("\nbatches of {} even rows, us", single_rows.unwrap_or(0));
+        say!("\nbatches of {} even rows, us", single_rows.unwrap_or(0));
         report::table(&["", "cold", "again"], &rows)?;
-        println!("* again took more than a fifth: it keeps nothing, or the first was not cold");
+        say!("* again took more than a fifth: it keeps nothing, or the first was not cold");
         for trace in traces(runs) {
-            println!("\n{trace}");
+            say!("\n{trace}");
             let mut rows = Vec::new();
             for (name, runs) in names.iter().zip(runs) {
-                let of = |of: &dyn Fn(&OnTrace) -> f64| {
-                    figure(median(runs, &|run| of(&run.traces[trace])))
+                let cell = |field: &dyn Fn(&OnTrace) -> f64| {
+                    figure(median(runs, &|run| field(&run.traces[trace])))
                 };
                 rows.push(vec![
                     (*name).to_owned(),
-                    of(&|on| on.prefill_tokens_per_second),
-                    of(&|on| on.cpu_us_per_row),
-                    of(&|on| on.decode_p50_us),
-                    of(&|on| on.decode_p99_us),
+                    cell(&|on| on.prefill_tokens_per_second),
+                    cell(&|on| on.cpu_us_per_row),
+                    cell(&|on| on.decode_p50_us),
+                    cell(&|on| on.decode_p99_us),
                 ]);
             }
             let head = ["", "prefill tokens/s", "CPU us/row", "decode p50 us", "p99"];
@@ -328,9 +330,9 @@ fn traces(runs: &[Vec<Figures>]) -> impl Iterator<Item = &String> {
     run.into_iter().flat_map(|run| run.traces.keys())
 }
 
-/// A median of the rounds.
-fn median(runs: &[Figures], of: &dyn Fn(&Figures) -> f64) -> f64 {
-    timing::median(runs.iter().map(of).collect())
+/// The median of `field` over the rounds.
+fn median(runs: &[Figures], field: &dyn Fn(&Figures) -> f64) -> f64 {
+    stats::median(runs.iter().map(field).collect())
 }
 
 /// Microseconds of batches of rows that nobody has read, and of the same again.
@@ -345,7 +347,7 @@ fn singles(
     let mut out = vec![0; count * table.codec.row_bytes()];
     let (mut cold, mut warm) = (Latencies::default(), Latencies::default());
     for _ in 0..SINGLES {
-        let rows = random::rows(&columns, count, random);
+        let rows = random_rows(&columns, count, random);
         cold.time(|| contender.gather(table.layer, &rows, &mut out))?;
         warm.time(|| contender.gather(table.layer, &rows, &mut out))?;
     }
@@ -374,8 +376,8 @@ fn on_trace(
     let elapsed = prefilled.context("decoding follows the prefill")?;
     let rows = prefill * manifest.scheme.column_count() * manifest.tables.len();
     Ok(OnTrace {
-        prefill_tokens_per_second: raw::rate(prefill, elapsed.wall),
-        cpu_us_per_row: 1e6 / raw::rate(rows, elapsed.cpu),
+        prefill_tokens_per_second: rate(prefill, elapsed.wall),
+        cpu_us_per_row: 1e6 / rate(rows, elapsed.cpu),
         decode_p50_us: latencies.percentile(50),
         decode_p99_us: latencies.percentile(99),
     })

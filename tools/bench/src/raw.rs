@@ -1,14 +1,11 @@
 //! The drive's limit, as a bare ring of reads finds it.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Result, ensure};
-use engram_io::{BlockRead, DirectFile, ReadQueue, UringQueue};
-
-use crate::{
-    random::Random,
-    timing::{Elapsed, Stopwatch},
-};
+use engram_bench::timing::{Elapsed, Stopwatch};
+use engram_io::{BlockRead, DirectFile, ReadEngine, UringEngine};
+use engram_kit::random::Random;
 
 const SLOT_BYTES: usize = 16 << 10;
 
@@ -49,7 +46,7 @@ pub(crate) fn open(files: &[PathBuf]) -> Result<Arc<[DirectFile]>> {
 
 /// Time that `reads` take with `depth` in flight from one thread.
 pub(crate) fn run(files: &Arc<[DirectFile]>, reads: &[BlockRead], depth: u16) -> Result<Elapsed> {
-    let mut queue = UringQueue::new(files.clone(), depth, SLOT_BYTES)?;
+    let mut queue = UringEngine::new(files.clone(), depth, SLOT_BYTES)?;
     let mut failed = None;
     let watch = Stopwatch::start();
     let mut left = reads.iter();
@@ -73,15 +70,4 @@ pub(crate) fn run(files: &Arc<[DirectFile]>, reads: &[BlockRead], depth: u16) ->
         Some(error) => Err(error.into()),
         None => Ok(elapsed),
     }
-}
-
-/// How many a second.
-pub(crate) fn rate(count: usize, time: Duration) -> f64 {
-    float(count) / time.as_secs_f64().max(1e-9)
-}
-
-/// A number for people.
-#[expect(clippy::cast_precision_loss, reason = "nobody reads so many digits")]
-pub(crate) fn float(count: usize) -> f64 {
-    count as f64
 }

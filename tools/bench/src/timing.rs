@@ -6,27 +6,31 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// A running measurement of the wall clock and of the processor time of all threads of this process.
 #[derive(Debug)]
-pub(crate) struct Stopwatch {
+pub struct Stopwatch {
     wall: Instant,
     cpu: Duration,
 }
 
-/// What has passed.
+/// The time that a [`Stopwatch`] has measured.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Elapsed {
-    pub(crate) wall: Duration,
-    pub(crate) cpu: Duration,
+pub struct Elapsed {
+    /// On the wall clock.
+    pub wall: Duration,
+    /// On the processor, the sum over all threads of this process.
+    pub cpu: Duration,
 }
 
 impl Stopwatch {
-    pub(crate) fn start() -> Self {
+    /// Starts measuring.
+    pub fn start() -> Self {
         Self {
             cpu: cpu(),
             wall: Instant::now(),
         }
     }
 
-    pub(crate) fn stop(&self) -> Elapsed {
+    /// The time since the start.
+    pub fn stop(&self) -> Elapsed {
         Elapsed {
             wall: self.wall.elapsed(),
             cpu: cpu().saturating_sub(self.cpu),
@@ -42,23 +46,24 @@ fn cpu() -> Duration {
 
 /// Durations of single calls.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Latencies(Vec<Duration>);
+pub struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    pub(crate) fn time<T>(&mut self, call: impl FnOnce() -> T) -> T {
+    /// Runs `call` and remembers how long it took.
+    pub fn time<T>(&mut self, call: impl FnOnce() -> T) -> T {
         let start = Instant::now();
         let result = call();
         self.0.push(start.elapsed());
         result
     }
 
-    /// All of them together.
-    pub(crate) fn total(&self) -> Duration {
+    /// The sum of all durations.
+    pub fn total(&self) -> Duration {
         self.0.iter().sum()
     }
 
     /// The duration that `percent` percent of the calls did not exceed, in microseconds.
-    pub(crate) fn percentile(&mut self, percent: usize) -> f64 {
+    pub fn percentile(&mut self, percent: usize) -> f64 {
         self.0.sort_unstable();
         let last = self.0.len().saturating_sub(1);
         self.0
@@ -67,8 +72,13 @@ impl Latencies {
     }
 }
 
-/// The middle one of some figures; not a number, where there are none.
-pub fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_unstable_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(f64::NAN)
+/// How many per second.
+pub fn rate(count: usize, time: Duration) -> f64 {
+    float(count) / time.as_secs_f64().max(1e-9)
+}
+
+/// `count` as a figure for people.
+#[expect(clippy::cast_precision_loss, reason = "nobody reads so many digits")]
+pub fn float(count: usize) -> f64 {
+    count as f64
 }

@@ -2,25 +2,28 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, io, path::Path, process::Command};
 
-use engram::{PresetName, Sequence, read_hasher};
+use engram::{SchemeName, Sequence, read_hasher};
 use engram_checkpoint::Checkpoint;
 use engram_format::ProfileCounter;
-use engram_pack::{BuildOptions, SynthOptions, build, read_trace, synth};
+use engram_kit::texts::read_trace;
+use engram_pack::{BuildOptions, SynthOptions, build, synth};
 use serde_json::Value;
 
+/// The tables that a run prints. With `--json`, its report is kept in `out.json`.
 fn engram_bench(folder: &Path, args: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_engram-bench"))
         .current_dir(folder)
         .args(args)
         .output()
         .unwrap();
-    assert!(
-        output.status.success(),
-        "{args:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{args:?}: {errors}");
+    if args.contains(&"--json") {
+        fs::write(folder.join("out.json"), output.stdout).unwrap();
+        return errors;
+    }
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -39,7 +42,7 @@ fn prepared() -> tempfile::TempDir {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path();
     let options = SynthOptions {
-        preset: PresetName::DeepSeekV41Flash,
+        scheme: SchemeName::DeepSeekV41Flash,
         scale: 100_000,
         seed: 1,
         tokenizer: None,
@@ -66,10 +69,11 @@ fn every_benchmark() {
         .args([
             "nvme", "--pack", "pack", "--rows", "500", "--rounds", "1", "--depth", "8",
         ])
-        .args(["--json", "out.json", "--plot", "nvme.svg"])
+        .args(["--json", "--plot", "nvme.svg"])
         .output()
         .unwrap();
     if refused.status.success() {
+        fs::write(folder.join("out.json"), refused.stdout).unwrap();
         assert!(json(folder).as_array().unwrap().len() >= 5);
         assert!(drawn(folder, "nvme.svg", "bare ring"));
     } else {
@@ -82,8 +86,8 @@ fn every_benchmark() {
     }
 
     let dram = [
-        "dram", "--pack", "pack", "--rows", "20000", "--rounds", "1", "--json", "out.json",
-        "--plot", "dram.svg",
+        "dram", "--pack", "pack", "--rows", "20000", "--rounds", "1", "--json", "--plot",
+        "dram.svg",
     ];
     assert!(engram_bench(folder, &dram).contains("row cache"));
     assert_eq!(json(folder)[0]["of_limit"], 1.0);
@@ -102,7 +106,6 @@ fn every_benchmark() {
         "--rounds",
         "1",
         "--json",
-        "out.json",
         "--plot",
         "mixed.svg",
     ];
@@ -122,7 +125,6 @@ fn every_benchmark() {
         "--trace",
         "trace_squares.u32le",
         "--json",
-        "out.json",
         "--plot",
         "locality.svg",
     ];
@@ -132,6 +134,31 @@ fn every_benchmark() {
     assert_eq!(json(folder)["squares"].get("seeded_hit_rate"), None);
 
     profiles(folder, &locality);
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error_to_tell() {
+    let temporary = prepared();
+    let trace = ["--trace", "trace_squares.u32le"];
+    let dram = ["dram", "--pack", "pack", "--rows", "20000", "--rounds", "1"];
+    let locality = [&["locality"][..], &trace].concat();
+    for args in [&locality[..], &[&locality[..], &["--json"]].concat(), &dram] {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let ended = Command::new(env!("CARGO_BIN_EXE_engram-bench"))
+            .current_dir(temporary.path())
+            .args(args)
+            .stdout(writer)
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{args:?}: {ended:?}");
+        let told = String::from_utf8_lossy(&ended.stderr);
+        assert!(
+            args.contains(&"--json") || told.is_empty(),
+            "{args:?}: {told}"
+        );
+        assert!(!told.contains("error"), "{args:?}: {told}");
+    }
 }
 
 /// Those that take a profile, after `locality` without one.
@@ -167,7 +194,6 @@ fn profiles(folder: &Path, locality: &[&str]) {
         "--rounds",
         "1",
         "--json",
-        "out.json",
     ];
     assert!(engram_bench(folder, &seeding).contains("squares, 2 MiB"));
     let runs = &json(folder)["squares, 2 MiB"];
@@ -195,7 +221,7 @@ fn every_way_to_a_device() {
     ];
     let pcie = [
         &pcie[..],
-        &["--rounds", "1", "--json", "out.json", "--plot", "pcie.svg"],
+        &["--rounds", "1", "--json", "--plot", "pcie.svg"],
     ]
     .concat();
     assert!(engram_bench(folder, &pcie).contains("zero-copy gather"));
@@ -223,7 +249,7 @@ fn every_way_to_a_device() {
         ];
         let overlap = [
             &overlap[..],
-            &["--steps", "4", "--rounds", "2", "--json", "out.json"],
+            &["--steps", "4", "--rounds", "2", "--json"],
             more,
         ]
         .concat();

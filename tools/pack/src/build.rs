@@ -17,9 +17,10 @@ use engram_format::{
     TokenMap, TokenMapFile,
 };
 use engram_io::{create_folder, publish_bytes};
+use engram_kit::parallel;
 use serde::Serialize;
 
-use crate::{Progress, parallel};
+use crate::Progress;
 use shard::ShardJob;
 use state::{BuildState, is_finished};
 

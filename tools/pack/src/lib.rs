@@ -4,17 +4,14 @@
 
 mod attach;
 mod build;
-mod parallel;
 mod profile;
 mod synth;
-mod texts;
 mod verify;
 
 pub use attach::attach;
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
 pub use profile::{OrderSummary, ProfileSummary, profile};
 pub use synth::{SynthOptions, SynthReport, synth, write_checkpoint};
-pub use texts::{Texts, read_trace};
 pub use verify::{Damage, VerifyOptions, VerifyReport, pack_bytes, verify};
 
 /// Called with the bytes done since the last call, from any thread.

@@ -2,13 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-#[macro_use]
-mod console;
 mod cmd;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use engram_kit::console;
 
 /// Builds, inspects and verifies packs of N-gram memory tables.
 #[derive(Parser)]
@@ -43,10 +42,5 @@ fn main() -> ExitCode {
         Command::Get(args) => args.run(),
         Command::Demo(args) => args.run(),
     };
-    result.unwrap_or_else(|error| {
-        if !console::is_broken_pipe(&error) {
-            eprintln!("error: {error:#}");
-        }
-        ExitCode::FAILURE
-    })
+    console::exit(result)
 }

@@ -6,9 +6,10 @@ use anyhow::{Context, Result};
 use engram::{Hasher, Profile, Sequence};
 use engram_format::{ProfileCounter, WindowRules};
 use engram_io::publish_bytes;
+use engram_kit::texts::Texts;
 use serde::Serialize;
 
-use crate::{Progress, Texts};
+use crate::Progress;
 
 /// Tokens counted between two calls of the progress.
 const CHUNK: usize = 1 << 16;

@@ -17,7 +17,7 @@ use engram_checkpoint::{
     CONFIG_FILE, Dtype, Family, PLAIN_TOKEN_MAP_FILE, Scales, TOKENIZER_FILE, builtin_token_map,
     is_plain_token_map, read_token_map,
 };
-use engram_format::{PresetName, Scheme, TokenMap};
+use engram_format::{Scheme, SchemeName, TokenMap};
 use engram_io::{NewFile, publish_bytes};
 use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Serialize;
@@ -36,7 +36,7 @@ const HEADER_ALIGN: usize = 8;
 #[derive(Debug, Clone)]
 pub struct SynthOptions {
     /// The model.
-    pub preset: PresetName,
+    pub scheme: SchemeName,
     /// How many times smaller its tables are.
     pub scale: u64,
     /// Seed of the contents.
@@ -73,12 +73,12 @@ struct TensorPlan {
 /// A scale that leaves no rows, a tokenizer of another model, or a folder that cannot be written.
 pub fn synth(options: &SynthOptions, out: &Path, progress: Progress<'_>) -> Result<SynthReport> {
     ensure!(options.scale > 0, "--scale is 0, expected 1 or more");
-    let family = Family::preset(options.preset).scaled_down(options.scale);
+    let family = Family::published(options.scheme).scaled_down(options.scale);
     let tokenizer = options.tokenizer.as_deref();
     family.check_tokenizer(tokenizer)?;
     let token_map = match tokenizer {
         Some(path) => Some(read_token_map(out, Some(path))?),
-        None => builtin_token_map(options.preset),
+        None => builtin_token_map(options.scheme),
     };
     new_folder(out)?;
     match (tokenizer, &token_map) {

@@ -9,12 +9,14 @@ use std::{
     time::Instant,
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use engram::read_manifest;
-use engram_format::{Digest, Manifest, Storage, TOKEN_MAP_FILE};
+use engram_format::{Digest, Manifest, Storage, TOKEN_MAP_FILE, TokenMapFile};
+use engram_io::{PreadReader, ReadAt};
+use engram_kit::parallel;
 use serde::Serialize;
 
-use crate::{Progress, parallel};
+use crate::Progress;
 use samples::verify_samples;
 use shard::ShardCheck;
 use spread::check_percent;
@@ -142,21 +144,31 @@ fn verify_shards(
 
 fn verify_token_map(pack: &Path, manifest: &Manifest) -> Option<Damage> {
     let file = manifest.token_map.as_ref()?;
-    let what = match std::fs::read(pack.join(TOKEN_MAP_FILE)) {
-        Err(error) => error.to_string(),
-        Ok(bytes) => {
-            let found = Digest::of(&bytes);
-            if found == file.digest {
-                return None;
-            }
-            format!("digest is {found}, the manifest says {}", file.digest)
-        }
-    };
+    let error = check_token_map(&pack.join(TOKEN_MAP_FILE), file).err()?;
     Some(Damage {
         file: TOKEN_MAP_FILE.into(),
         row: None,
         records: 0,
         offset: 0,
-        what,
+        what: format!("{error:#}"),
     })
+}
+
+fn check_token_map(path: &Path, file: &TokenMapFile) -> Result<()> {
+    let reader = PreadReader::open_sequential(path)?;
+    let (size, expected) = (reader.size(), 4 * file.entries);
+    ensure!(
+        size == expected,
+        "size is {size} bytes, expected {expected}"
+    );
+    // A checked manifest names at most 64 MiB.
+    let mut bytes = vec![0; usize::try_from(size)?];
+    reader.read_at(0, &mut bytes)?;
+    let found = Digest::of(&bytes);
+    ensure!(
+        found == file.digest,
+        "digest is {found}, the manifest says {}",
+        file.digest
+    );
+    Ok(())
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use engram::PresetName;
+use engram::SchemeName;
 use engram_checkpoint::builtin_token_map;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -53,7 +53,7 @@ fn synth(folder: &Path, scheme: &str, scale: &str) -> String {
         scale,
         "--seed",
         "3",
-        "--out",
+        "--output",
         &checkpoint,
         "--json",
     ]);
@@ -332,7 +332,7 @@ fn synth_refuses_a_folder_in_use_and_impossible_scales() {
         "longcat-flash-lite",
         "--scale",
         "9",
-        "--out",
+        "--output",
         &checkpoint,
     ];
     assert!(fails(1, &again).contains("is not empty"));
@@ -342,7 +342,7 @@ fn synth_refuses_a_folder_in_use_and_impossible_scales() {
         "longcat-flash-lite",
         "--scale",
         "0",
-        "--out",
+        "--output",
         "unused",
     ];
     assert!(fails(1, &none).contains("--scale is 0"));
@@ -366,7 +366,7 @@ fn a_real_tokenizer_gives_the_rows_of_the_builtin_map() {
         "--tokenizer",
         &tokenizer,
     ];
-    ok(&[&scheme[..], &["--out", &checkpoint]].concat());
+    ok(&[&scheme[..], &["--output", &checkpoint]].concat());
     ok(&["build", &checkpoint, "-o", &pack]);
     let map = fs::read(folder.path().join("pack/token_map.u32le")).unwrap();
     let builtin = concat!(
@@ -380,7 +380,7 @@ fn a_real_tokenizer_gives_the_rows_of_the_builtin_map() {
 fn synth_keeps_a_plain_token_map_under_its_own_name() {
     let folder = tempfile::tempdir().unwrap();
     let map = folder.path().join("my_map.u32le");
-    let builtin = builtin_token_map(PresetName::DeepSeekV41Flash).unwrap();
+    let builtin = builtin_token_map(SchemeName::DeepSeekV41Flash).unwrap();
     fs::write(&map, builtin.to_bytes()).unwrap();
     let [checkpoint, pack] = ["checkpoint", "pack"].map(|name| folder.path().join(name));
     let [checkpoint, pack, map] = [&checkpoint, &pack, &map].map(|path| path.to_str().unwrap());
@@ -391,7 +391,7 @@ fn synth_keeps_a_plain_token_map_under_its_own_name() {
         scheme,
         "--scale",
         "500000",
-        "--out",
+        "--output",
         checkpoint,
         "--tokenizer",
         map,
@@ -477,7 +477,7 @@ fn a_text_is_counted_by_its_tokenizer() {
     fs::write(&text, "The sea, the sea, and the sea again.").unwrap();
     let tokenizer = concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../engine/model/tests/golden/engram_v41/tokenizer.json"
+        "/../reference/model/tests/golden/engram_v41/tokenizer.json"
     );
     let scheme = ["profile", "--scheme", "longcat-flash-lite", "-o", out];
     let text = ["--text", text.to_str().unwrap()];

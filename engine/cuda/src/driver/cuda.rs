@@ -5,7 +5,6 @@ use std::{
     marker::PhantomData,
     mem::MaybeUninit,
     ptr::{self, NonNull},
-    time::Duration,
 };
 
 use cudarc::driver::{
@@ -13,7 +12,7 @@ use cudarc::driver::{
     sys::{self, CUdevice_attribute_enum as Attribute},
 };
 
-use super::{Driver, Handle};
+use super::{Driver, Handle, Timing};
 use crate::{
     error::DeviceError,
     kernels::{Kernel, PTX},
@@ -25,8 +24,8 @@ const LIBRARY: &str = if cfg!(windows) {
     "libcuda.so.1"
 };
 
-/// The oldest driver that has every function called here: `cuEventElapsedTime_v2` came with CUDA 12.8 (R570).
-const OLDEST: i32 = 12_080;
+/// The oldest driver that takes the kernels, whose PTX is of CUDA 12.0 (R525). It has every function called here.
+const OLDEST: i32 = 12_000;
 
 /// Threads of a block.
 const THREADS: u32 = 256;
@@ -50,7 +49,7 @@ unsafe impl Send for Cuda {}
 // SAFETY: as above, by many threads at once.
 unsafe impl Sync for Cuda {}
 
-/// What the driver says of a call named `call`.
+/// The error of a driver's call.
 fn failed(call: &'static str) -> impl Fn(DriverError) -> DeviceError {
     move |error| {
         let text = |part: Result<&std::ffi::CStr, DriverError>| {
@@ -85,10 +84,7 @@ impl Cuda {
         // SAFETY: the pointer is to a place for the result.
         let known = unsafe { sys::cuDriverGetVersion(&raw mut found) };
         known.result().map_err(failed("cuDriverGetVersion"))?;
-        if found < OLDEST {
-            let expected = OLDEST;
-            return Err(DeviceError::OldDriver { found, expected });
-        }
+        check_version(found)?;
         let count = result::device::get_count().map_err(failed("cuDeviceGetCount"))?;
         let count = u32::try_from(count).unwrap_or(0);
         if ordinal >= count {
@@ -119,8 +115,7 @@ impl Cuda {
         let unified = has(Attribute::CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING)? != 0;
         let maps = has(Attribute::CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY)? != 0;
         if !unified || !maps {
-            let what = "read host memory at its own address";
-            return Err(DeviceError::Unsupported { device: name, what });
+            return Err(DeviceError::NoUnifiedAddresses { device: name });
         }
         let image = CString::new(PTX).expect("text without zeros");
         // SAFETY: the image is a text that ends with a zero.
@@ -149,7 +144,7 @@ impl Cuda {
         })
     }
 
-    /// Makes the context that of this thread, until what this gives is dropped.
+    /// Makes the context this thread's current one, until the result is dropped.
     fn enter(&self) -> Result<Entered, DeviceError> {
         // SAFETY: the context is retained until this is dropped.
         let pushed = unsafe { sys::cuCtxPushCurrent_v2(self.context) };
@@ -158,14 +153,14 @@ impl Cuda {
     }
 }
 
-/// A thread in a context; its own one comes back when this is dropped. It stays in its thread.
+/// A thread whose current context is ours until this is dropped, in the same thread.
 struct Entered(PhantomData<*const ()>);
 
 impl Drop for Entered {
     fn drop(&mut self) {
         let mut context = ptr::null_mut();
-        // SAFETY: the pointer is to a place for the result; the context was pushed in this thread. Nobody can be told
-        // of a failure.
+        // SAFETY: the pointer is to a place for the result; the context was pushed in this thread. A failure cannot be
+        // reported from here.
         let _ = unsafe { sys::cuCtxPopCurrent_v2(&raw mut context) };
     }
 }
@@ -173,8 +168,8 @@ impl Drop for Entered {
 impl Drop for Cuda {
     fn drop(&mut self) {
         let _here = self.enter();
-        // SAFETY: whatever was handed out holds this driver, so nothing uses the module or the context any more.
-        // Failing leaves them to the end of the process.
+        // SAFETY: whatever was made by this driver holds it, so nothing uses the module or the context any more.
+        // If this fails, they stay until the process ends.
         unsafe {
             let _ = result::module::unload(self.module);
             let _ = result::primary_ctx::release(self.device);
@@ -182,8 +177,21 @@ impl Drop for Cuda {
     }
 }
 
+/// Refuses a driver that is too old, by the CUDA version that it reports.
+fn check_version(found: i32) -> Result<(), DeviceError> {
+    if found < OLDEST {
+        let expected = OLDEST;
+        return Err(DeviceError::OldDriver { found, expected });
+    }
+    Ok(())
+}
+
 fn stream_of(handle: Handle) -> sys::CUstream {
     handle as sys::CUstream
+}
+
+fn event_of(handle: Handle) -> sys::CUevent {
+    handle as sys::CUevent
 }
 
 // SAFETY: the driver's memory stays where it is until it is freed; pinned memory is zeroed below.
@@ -208,7 +216,7 @@ unsafe impl Driver for Cuda {
 
     unsafe fn free_device_memory(&self, address: u64, _bytes: usize) {
         let _here = self.enter();
-        // SAFETY: the caller's promise. Failing leaves it to the end of the process.
+        // SAFETY: the caller's promise. If this fails, the memory stays until the process ends.
         let _ = unsafe { result::free_sync(address) };
     }
 
@@ -240,9 +248,8 @@ unsafe impl Driver for Cuda {
         let mut flags = sys::CU_MEMHOSTREGISTER_PORTABLE | sys::CU_MEMHOSTREGISTER_DEVICEMAP;
         if !is_writable {
             if !self.reads_read_only {
-                return Err(DeviceError::Unsupported {
+                return Err(DeviceError::NoReadOnlyMemory {
                     device: self.name.clone(),
-                    what: "read host memory that is mapped to be read alone; load the columns for this process",
                 });
             }
             flags |= sys::CU_MEMHOSTREGISTER_READ_ONLY;
@@ -255,15 +262,15 @@ unsafe impl Driver for Cuda {
         // SAFETY: registered above; the pointer is to a place for the result.
         let found = unsafe { sys::cuMemHostGetDevicePointer_v2(device.as_mut_ptr(), host, 0) };
         if let Err(error) = found.result() {
-            // SAFETY: registered above, and nobody knows of it.
-            unsafe { self.forget(address) };
+            // SAFETY: registered above, and nobody else has the address.
+            unsafe { self.unregister(address) };
             return Err(failed("cuMemHostGetDevicePointer")(error));
         }
         // SAFETY: the call has succeeded, so it has written its result.
         Ok(unsafe { device.assume_init() })
     }
 
-    unsafe fn forget(&self, address: *const u8) {
+    unsafe fn unregister(&self, address: *const u8) {
         let _here = self.enter();
         // SAFETY: the caller's promise.
         let _ = unsafe { sys::cuMemHostUnregister(address.cast_mut().cast()) };
@@ -300,7 +307,7 @@ unsafe impl Driver for Cuda {
         bytes: usize,
     ) -> Result<(), DeviceError> {
         let _here = self.enter()?;
-        // SAFETY: the caller's promise. Which side each address is on follows from it.
+        // SAFETY: the caller's promise. The driver tells by an address which side it is on.
         let copied = unsafe { sys::cuMemcpyAsync(to, from, bytes, stream_of(stream)) };
         copied.result().map_err(failed("cuMemcpyAsync"))
     }
@@ -310,18 +317,20 @@ unsafe impl Driver for Cuda {
         let argument: *const c_void = match kernel {
             Kernel::Decode(call, ..) => ptr::from_ref(call).cast(),
             Kernel::Gather(call, ..) => ptr::from_ref(call).cast(),
+            #[cfg(feature = "bench")]
             Kernel::Spin(nanoseconds) => ptr::from_ref(nanoseconds).cast(),
         };
         let blocks = kernel.threads().div_ceil(THREADS.into());
         let blocks = u32::try_from(blocks).expect("less than 2^32 threads, as was checked");
         let threads = match kernel {
+            Kernel::Decode(..) | Kernel::Gather(..) => THREADS,
+            #[cfg(feature = "bench")]
             Kernel::Spin(_) => 1,
-            _ => THREADS,
         };
         let function = self.functions[kernel.index()];
         let mut arguments = [argument.cast_mut()];
         // SAFETY: the function takes one argument, of this type: kernels.rs has the structures of rows.cu. It is
-        // copied before this returns. The caller promises what it points to.
+        // copied before this returns. The memory that it points to is the caller's promise.
         let launched = unsafe {
             result::launch_kernel(
                 function,
@@ -352,41 +361,61 @@ unsafe impl Driver for Cuda {
         writes.result().map_err(failed("cuStreamWriteValue64"))
     }
 
-    fn mark(&self) -> Result<Handle, DeviceError> {
+    fn event(&self, timing: Timing) -> Result<Handle, DeviceError> {
         let _here = self.enter()?;
-        let event = result::event::create(sys::CUevent_flags::CU_EVENT_DEFAULT);
+        let flags = match timing {
+            Timing::Timed => sys::CUevent_flags::CU_EVENT_DEFAULT,
+            Timing::Untimed => sys::CUevent_flags::CU_EVENT_DISABLE_TIMING,
+        };
+        let event = result::event::create(flags);
         Ok(event.map_err(failed("cuEventCreate"))? as Handle)
     }
 
-    unsafe fn record(&self, mark: Handle, stream: Handle) -> Result<(), DeviceError> {
+    unsafe fn record(&self, event: Handle, stream: Handle) -> Result<(), DeviceError> {
         let _here = self.enter()?;
         // SAFETY: the caller's promise.
-        unsafe { result::event::record(mark as sys::CUevent, stream_of(stream)) }
+        unsafe { result::event::record(event_of(event), stream_of(stream)) }
             .map_err(failed("cuEventRecord"))
     }
 
-    unsafe fn between(&self, start: Handle, end: Handle) -> Result<Duration, DeviceError> {
+    unsafe fn is_passed(&self, event: Handle) -> Result<bool, DeviceError> {
         let _here = self.enter()?;
         // SAFETY: the caller's promise.
-        let passed = unsafe {
-            result::event::synchronize(end as sys::CUevent)
-                .and_then(|()| result::event::elapsed(start as sys::CUevent, end as sys::CUevent))
-        };
-        let milliseconds = passed.map_err(failed("cuEventElapsedTime"))?;
-        Ok(Duration::from_secs_f64(
-            f64::from(milliseconds).max(0.0) / 1e3,
-        ))
+        match unsafe { sys::cuEventQuery(event_of(event)) } {
+            sys::CUresult::CUDA_ERROR_NOT_READY => Ok(false),
+            result => result
+                .result()
+                .map(|()| true)
+                .map_err(failed("cuEventQuery")),
+        }
     }
 
-    unsafe fn destroy_mark(&self, mark: Handle) {
+    #[cfg(feature = "bench")]
+    unsafe fn elapsed(
+        &self,
+        start: Handle,
+        end: Handle,
+    ) -> Result<std::time::Duration, DeviceError> {
+        let _here = self.enter()?;
+        // SAFETY: the caller's promise.
+        let milliseconds = unsafe {
+            result::event::synchronize(event_of(end))
+                .and_then(|()| result::event::elapsed(event_of(start), event_of(end)))
+        };
+        let milliseconds = milliseconds.map_err(failed("cuEventElapsedTime"))?;
+        let seconds = f64::from(milliseconds).max(0.0) / 1e3;
+        Ok(std::time::Duration::from_secs_f64(seconds))
+    }
+
+    unsafe fn destroy_event(&self, event: Handle) {
         let _here = self.enter();
         // SAFETY: the caller's promise.
-        let _ = unsafe { result::event::destroy(mark as sys::CUevent) };
+        let _ = unsafe { result::event::destroy(event_of(event)) };
     }
 
     unsafe fn begin_capture(&self, stream: Handle) -> Result<(), DeviceError> {
         let _here = self.enter()?;
-        // Rings go on with streams of their own meanwhile.
+        // Other threads use streams of their own meanwhile, such as those of a ring.
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the caller's promise.
         unsafe { result::stream::begin_capture(stream_of(stream), mode) }
@@ -419,5 +448,18 @@ unsafe impl Driver for Cuda {
         let _here = self.enter();
         // SAFETY: the caller's promise.
         let _ = unsafe { result::graph::exec_destroy(graph as sys::CUgraphExec) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drivers_from_r525_on_are_taken() {
+        assert!(check_version(11_080).is_err());
+        for taken in [12_000, 12_040, 12_080, 13_000] {
+            check_version(taken).unwrap();
+        }
     }
 }

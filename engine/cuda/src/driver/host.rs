@@ -1,7 +1,7 @@
-//! A stand-in without a GPU: memory of the host for all memory, a thread for each stream.
+//! A stand-in for a GPU: its memory is the host's, and each of its streams is a thread.
 //!
-//! Streams really run beside their callers and one another, and wait for words as a GPU's do, so whatever orders work
-//! wrongly fails here too.
+//! Streams run beside their callers and one another, and wait for words as a GPU's streams do, so work in a wrong order
+//! fails here too.
 
 mod kernels;
 
@@ -19,21 +19,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Driver, Handle};
+use super::{Driver, Handle, Timing};
 use crate::{error::DeviceError, kernels::Kernel};
 
-/// Of all memory, as much as a GPU's allocations have.
+/// Alignment of all memory, that of a GPU's allocations.
 const ALIGN: usize = 256;
 
-/// Between looks at a word that is waited for.
-const LOOK: Duration = Duration::from_micros(20);
+const STREAM_LIVES: &str = "a stream lives until it is destroyed";
 
-/// The stand-in's streams, marks and graphs.
+/// Time between looks at a word that a stream waits for.
+const POLL: Duration = Duration::from_micros(20);
+
+/// The stand-in's streams, events and graphs.
 #[derive(Default)]
 pub(crate) struct Host {
     last: AtomicU64,
     streams: Mutex<HashMap<Handle, Stream>>,
-    marks: Mutex<HashMap<Handle, Arc<Mark>>>,
+    events: Mutex<HashMap<Handle, Arc<Event>>>,
     graphs: Mutex<HashMap<Handle, Arc<[Op]>>>,
     registered: Mutex<HashSet<u64>>,
 }
@@ -41,24 +43,24 @@ pub(crate) struct Host {
 struct Stream {
     ops: Sender<Op>,
     thread: JoinHandle<()>,
-    /// What is kept for a graph meanwhile.
+    /// Work that is kept for a graph, while the stream is being captured.
     captured: Option<Vec<Op>>,
 }
 
-/// When a stream was where a mark is.
+/// A point in the work of a stream.
 #[derive(Debug, Default)]
-struct Mark {
-    state: Mutex<Passing>,
+struct Event {
+    state: Mutex<EventState>,
     has_passed: Condvar,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
-enum Passing {
-    /// No stream has been told of it.
+enum EventState {
+    /// In no stream yet.
     #[default]
-    Never,
-    Soon,
-    At(Instant),
+    New,
+    Recorded,
+    PassedAt(Instant),
 }
 
 #[derive(Debug, Clone)]
@@ -67,7 +69,7 @@ enum Op {
     Launch(Kernel),
     WaitFor { word: u64, value: u64 },
     Write { word: u64, value: u64 },
-    Pass(Arc<Mark>),
+    Pass(Arc<Event>),
     Graph(Arc<[Op]>),
 }
 
@@ -88,9 +90,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Mark {
+impl Event {
     fn pass(&self) {
-        *lock(&self.state) = Passing::At(Instant::now());
+        *lock(&self.state) = EventState::PassedAt(Instant::now());
         self.has_passed.notify_all();
     }
 
@@ -98,9 +100,9 @@ impl Mark {
         let mut state = lock(&self.state);
         loop {
             match *state {
-                Passing::Never => return None,
-                Passing::At(when) => return Some(when),
-                Passing::Soon => {
+                EventState::New => return None,
+                EventState::PassedAt(time) => return Some(time),
+                EventState::Recorded => {
                     let woken = self.has_passed.wait(state);
                     state = woken.unwrap_or_else(PoisonError::into_inner);
                 }
@@ -126,7 +128,7 @@ impl Op {
                 // SAFETY: the word is of pinned memory that lives, by the caller's promise; all access to it is atomic.
                 let word = unsafe { AtomicU64::from_ptr(*word as *mut u64) };
                 while word.load(Ordering::Acquire) != *value {
-                    thread::sleep(LOOK);
+                    thread::sleep(POLL);
                 }
             }
             Self::Write { word, value } => {
@@ -134,7 +136,7 @@ impl Op {
                 let word = unsafe { AtomicU64::from_ptr(*word as *mut u64) };
                 word.store(*value, Ordering::Release);
             }
-            Self::Pass(mark) => mark.pass(),
+            Self::Pass(event) => event.pass(),
             // SAFETY: the caller's promise holds for each.
             Self::Graph(ops) => ops.iter().for_each(|op| unsafe { op.run() }),
         }
@@ -148,17 +150,22 @@ impl Host {
 
     fn put(&self, stream: Handle, op: Op) {
         let mut streams = lock(&self.streams);
-        let stream = streams.get_mut(&stream).expect("a stream that is there");
+        let stream = streams.get_mut(&stream).expect(STREAM_LIVES);
         match &mut stream.captured {
             Some(captured) => captured.push(op),
-            None => stream.ops.send(op).expect("its thread lives as long"),
+            None => stream
+                .ops
+                .send(op)
+                .expect("the thread of a stream ends with it"),
         }
     }
 
-    fn passed(&self, mark: Handle) -> Result<Instant, DeviceError> {
-        let mark = lock(&self.marks).get(&mark).cloned();
-        let passed = mark.expect("a mark that is there").wait();
-        passed.ok_or_else(|| refused("elapsed", "no stream has the mark"))
+    fn event_of(&self, event: Handle) -> Arc<Event> {
+        let events = lock(&self.events);
+        events
+            .get(&event)
+            .expect("an event lives until it is destroyed")
+            .clone()
     }
 }
 
@@ -222,7 +229,7 @@ unsafe impl Driver for Host {
         Ok(address as u64)
     }
 
-    unsafe fn forget(&self, address: *const u8) {
+    unsafe fn unregister(&self, address: *const u8) {
         lock(&self.registered).remove(&(address as u64));
     }
 
@@ -231,14 +238,11 @@ unsafe impl Driver for Host {
         let thread = thread::Builder::new().name("stand-in stream".into());
         let thread = thread.spawn(move || {
             for op in todo {
-                // SAFETY: whoever put it there has promised so.
+                // SAFETY: whoever put the work in the stream has promised so.
                 unsafe { op.run() };
             }
         });
-        let thread = thread.map_err(|error| DeviceError::Call {
-            call: "spawn",
-            message: error.to_string(),
-        })?;
+        let thread = thread.map_err(DeviceError::Thread)?;
         let handle = self.handle();
         let stream = Stream {
             ops,
@@ -264,12 +268,12 @@ unsafe impl Driver for Host {
             return Err(refused("synchronize", "the stream is being captured"));
         }
         drop(streams);
-        let mark = Arc::new(Mark {
-            state: Mutex::new(Passing::Soon),
+        let event = Arc::new(Event {
+            state: Mutex::new(EventState::Recorded),
             has_passed: Condvar::new(),
         });
-        self.put(stream, Op::Pass(mark.clone()));
-        mark.wait();
+        self.put(stream, Op::Pass(event.clone()));
+        event.wait();
         Ok(())
     }
 
@@ -299,32 +303,41 @@ unsafe impl Driver for Host {
         Ok(())
     }
 
-    fn mark(&self) -> Result<Handle, DeviceError> {
+    fn event(&self, _timing: Timing) -> Result<Handle, DeviceError> {
         let handle = self.handle();
-        lock(&self.marks).insert(handle, Arc::default());
+        lock(&self.events).insert(handle, Arc::default());
         Ok(handle)
     }
 
-    unsafe fn record(&self, mark: Handle, stream: Handle) -> Result<(), DeviceError> {
-        let marks = lock(&self.marks);
-        let mark = marks.get(&mark).expect("a mark that is there");
-        *lock(&mark.state) = Passing::Soon;
-        self.put(stream, Op::Pass(mark.clone()));
+    unsafe fn record(&self, event: Handle, stream: Handle) -> Result<(), DeviceError> {
+        let event = self.event_of(event);
+        *lock(&event.state) = EventState::Recorded;
+        self.put(stream, Op::Pass(event));
         Ok(())
     }
 
-    unsafe fn between(&self, start: Handle, end: Handle) -> Result<Duration, DeviceError> {
-        let (start, end) = (self.passed(start)?, self.passed(end)?);
-        Ok(end.saturating_duration_since(start))
+    unsafe fn is_passed(&self, event: Handle) -> Result<bool, DeviceError> {
+        // As a GPU's driver says of an event that is in no stream.
+        let state = *lock(&self.event_of(event).state);
+        Ok(!matches!(state, EventState::Recorded))
     }
 
-    unsafe fn destroy_mark(&self, mark: Handle) {
-        lock(&self.marks).remove(&mark);
+    #[cfg(feature = "bench")]
+    unsafe fn elapsed(&self, start: Handle, end: Handle) -> Result<Duration, DeviceError> {
+        let passed_at = |event| {
+            let passed = self.event_of(event).wait();
+            passed.ok_or_else(|| refused("elapsed", "the event is in no stream"))
+        };
+        Ok(passed_at(end)?.saturating_duration_since(passed_at(start)?))
+    }
+
+    unsafe fn destroy_event(&self, event: Handle) {
+        lock(&self.events).remove(&event);
     }
 
     unsafe fn begin_capture(&self, stream: Handle) -> Result<(), DeviceError> {
         let mut streams = lock(&self.streams);
-        let stream = streams.get_mut(&stream).expect("a stream that is there");
+        let stream = streams.get_mut(&stream).expect(STREAM_LIVES);
         if stream.captured.is_some() {
             return Err(refused("begin_capture", "the stream is being captured"));
         }
@@ -334,7 +347,7 @@ unsafe impl Driver for Host {
 
     unsafe fn end_capture(&self, stream: Handle) -> Result<Handle, DeviceError> {
         let mut streams = lock(&self.streams);
-        let stream = streams.get_mut(&stream).expect("a stream that is there");
+        let stream = streams.get_mut(&stream).expect(STREAM_LIVES);
         let captured = stream.captured.take().unwrap_or_default();
         let handle = self.handle();
         lock(&self.graphs).insert(handle, captured.into());
@@ -343,7 +356,10 @@ unsafe impl Driver for Host {
 
     unsafe fn launch_graph(&self, graph: Handle, stream: Handle) -> Result<(), DeviceError> {
         let ops = lock(&self.graphs).get(&graph).cloned();
-        self.put(stream, Op::Graph(ops.expect("a graph that is there")));
+        self.put(
+            stream,
+            Op::Graph(ops.expect("a graph lives until it is destroyed")),
+        );
         Ok(())
     }
 

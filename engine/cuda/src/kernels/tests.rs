@@ -4,7 +4,10 @@ use std::{path::Path, process::Command};
 
 use libloading::{Library, Symbol};
 
+use engram::{bf16, f16};
+
 use super::*;
+use crate::row_index;
 
 /// A kernel called by its structure, a number of blocks and of threads.
 type Run<T> = unsafe extern "C" fn(*const T, u32, u32);
@@ -49,19 +52,19 @@ fn run<T>(library: &Library, kernel: &Kernel, call: &T) {
     unsafe { function(call, blocks, 64) };
 }
 
-const OUTPUTS: [Output; 3] = [Output::F32, Output::F16, Output::Bf16];
+const VALUE_TYPES: [ValueType; 3] = [ValueType::F32, ValueType::F16, ValueType::Bf16];
 
 /// Whether both are the same values, any NaN being as good as another.
-fn same(output: Output, found: &[u8], expected: &[u8]) -> bool {
+fn same(value_type: ValueType, found: &[u8], expected: &[u8]) -> bool {
     let is_nan = |value: &[u8]| match *value {
-        [a, b] if output == Output::F16 => f16::from_le_bytes([a, b]).is_nan(),
+        [a, b] if value_type == ValueType::F16 => f16::from_le_bytes([a, b]).is_nan(),
         [a, b] => bf16::from_le_bytes([a, b]).is_nan(),
         [a, b, c, d] => f32::from_le_bytes([a, b, c, d]).is_nan(),
         _ => unreachable!("values have 2 or 4 bytes"),
     };
     let values = found
-        .chunks(output.bytes())
-        .zip(expected.chunks(output.bytes()));
+        .chunks(value_type.bytes())
+        .zip(expected.chunks(value_type.bytes()));
     found.len() == expected.len()
         && values
             .into_iter()
@@ -134,10 +137,10 @@ fn decoded_values_are_the_processors() {
         rows.chunks_exact(row_bytes)
             .rev()
             .for_each(|row| backwards.extend(row));
-        for output in OUTPUTS {
-            let mut expected = vec![0; codec.width() * output.bytes()];
-            expected.extend(output.decode(codec, &backwards));
-            for step in [1, step(codec, row_bytes)] {
+        for value_type in VALUE_TYPES {
+            let mut expected = vec![0; codec.width() * value_type.bytes()];
+            expected.extend(value_type.decode(codec, &backwards));
+            for step in [1, values_per_thread(codec, row_bytes)] {
                 let mut found = vec![0xAA_u8; expected.len()];
                 let call = Decode {
                     addresses: addresses.as_ptr() as u64,
@@ -146,10 +149,10 @@ fn decoded_values_are_the_processors() {
                     step,
                     codec: codec.into(),
                 };
-                run(&library, &Kernel::Decode(call, codec, output), &call);
+                run(&library, &Kernel::Decode(call, codec, value_type), &call);
                 assert!(
-                    same(output, &found, &expected),
-                    "{codec:?} {output:?} step {step}"
+                    same(value_type, &found, &expected),
+                    "{codec:?} {value_type:?} step {step}"
                 );
             }
         }
@@ -197,7 +200,7 @@ fn gathered_values_are_the_processors() {
     let mut entries = vec![0_u64; 16];
     let mut hot_rows = Vec::new();
     for (place, id) in hot_ids.into_iter().enumerate() {
-        crate::hot::insert(&mut entries, id + 1, place as u64);
+        row_index::insert(&mut entries, id, place as u64);
         hot_rows.extend(row_of(1_000 + id));
     }
     let ids: Vec<u64> = (0..120).chain([2, 119, 45]).collect();
@@ -209,10 +212,10 @@ fn gathered_values_are_the_processors() {
             _ => row_of(id),
         });
     }
-    for output in OUTPUTS {
-        let mut expected = output.decode(codec, &bytes);
+    for value_type in VALUE_TYPES {
+        let mut expected = value_type.decode(codec, &bytes);
         // Rows that are nowhere are zeros, whatever the codec makes of zero bytes.
-        let row = 256 * output.bytes();
+        let row = 256 * value_type.bytes();
         for (place, id) in ids.iter().enumerate() {
             if (40..80).contains(id) && !hot_ids.contains(id) {
                 expected[place * row..(place + 1) * row].fill(0);
@@ -237,8 +240,11 @@ fn gathered_values_are_the_processors() {
                 stride: u32::try_from(layout.stride()).unwrap(),
                 codec: codec.into(),
             };
-            run(&library, &Kernel::Gather(call, codec, output), &call);
-            assert!(same(output, &found, &expected), "{output:?} step {step}");
+            run(&library, &Kernel::Gather(call, codec, value_type), &call);
+            assert!(
+                same(value_type, &found, &expected),
+                "{value_type:?} step {step}"
+            );
         }
     }
 }

@@ -5,12 +5,12 @@
 use std::{path::PathBuf, sync::Arc};
 
 use engram::{Batch, Config, LayerId, Reader, RowId, Store};
-use engram_cuda::{Device, Output};
+use engram_cuda::{Device, ValueType};
 
 /// The packs of the format's vectors: every codec, rows of 16 to 4,400 bytes.
 pub(crate) const PACKS: [&str; 5] = ["deepseek", "demo", "qwen", "longcat", "long-rows"];
 
-pub(crate) const OUTPUTS: [Output; 3] = [Output::F32, Output::F16, Output::Bf16];
+pub(crate) const VALUE_TYPES: [ValueType; 3] = [ValueType::F32, ValueType::F16, ValueType::Bf16];
 
 pub(crate) fn pack(name: &str) -> PathBuf {
     // Elsewhere than where they were built, tests are told where the packs are.
@@ -58,9 +58,14 @@ pub(crate) fn some_rows(store: &Store, layer: LayerId, count: usize, seed: u64) 
 }
 
 /// What a device must make of the rows.
-pub(crate) fn expected(store: &Store, layer: LayerId, rows: &[RowId], output: Output) -> Vec<u8> {
+pub(crate) fn expected(
+    store: &Store,
+    layer: LayerId,
+    rows: &[RowId],
+    value_type: ValueType,
+) -> Vec<u8> {
     let codec = store.codec(layer).unwrap();
     let mut bytes = vec![0; rows.len() * codec.row_bytes()];
     store.lookup(Batch::new(layer, rows), &mut bytes).unwrap();
-    output.decode(codec, &bytes)
+    value_type.decode(codec, &bytes)
 }

@@ -1,6 +1,6 @@
 //! What a lookup asks for.
 
-use super::{LayerId, RowId};
+use crate::ids::{LayerId, RowId};
 
 /// The row requests of one lookup: row ids of one layer, in the order in which the rows are wanted.
 ///

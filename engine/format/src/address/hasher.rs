@@ -1,12 +1,42 @@
 //! Batch hashing: all layers and columns of many tokens in one pass.
 
 use super::{
-    Batch, Divisor, HashRule, LayerId, MAX_ORDER, NGrams, RowId, Scheme, Sequence, TokenMap,
-    sequence::{DEAD, Window},
+    batch::{Batch, NGrams},
+    divisor::Divisor,
+    scheme::{HashRule, MAX_ORDER, Scheme},
+    sequence::{DEAD, Sequence, Window},
+    token_map::TokenMap,
 };
-use crate::error::{AddressError, SchemeError};
+use crate::{
+    error::{AddressError, SchemeError},
+    ids::{LayerId, RowId},
+};
 
-/// A scheme made ready to hash. Immutable and shared freely between threads.
+/// A scheme made ready to hash. It never changes and can be shared between threads.
+///
+/// ```
+/// use engram_format::{Hasher, SchemeName, RowIds, Sequence};
+///
+/// let hasher = Hasher::new(SchemeName::LongCatFlashLite.scheme(), None)?;
+/// let mut sequence = Sequence::new();
+/// let mut row_ids = RowIds::new();
+///
+/// // A prompt of three tokens: the rows of all its positions at once.
+/// hasher.extend(&mut sequence, &[5, 6, 7], &mut row_ids)?;
+/// assert_eq!((sequence.len(), row_ids.positions()), (3, 3));
+///
+/// // The rows of two draft tokens, to be fetched ahead. The sequence stays as it is.
+/// hasher.peek(&sequence, &[8, 9], &mut row_ids)?;
+/// let ahead = row_ids.position(0, 0).to_vec();
+/// assert_eq!(sequence.len(), 3);
+///
+/// // Both are appended, then the second is rejected.
+/// hasher.extend(&mut sequence, &[8, 9], &mut row_ids)?;
+/// assert_eq!(row_ids.position(0, 0), ahead);
+/// sequence.truncate(4);
+/// assert_eq!(sequence.len(), 4);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Hasher {
     scheme: Scheme,
@@ -26,8 +56,8 @@ pub struct Request<'a> {
 /// Row ids `[layer][position][column]`, in a buffer that is reused from call to call.
 ///
 /// ```
-/// # use engram_format::{Hasher, LayerId, PresetName, RowIds, Sequence};
-/// # let scheme = PresetName::LongCatFlashLite.scheme();
+/// # use engram_format::{Hasher, SchemeName, RowIds, Sequence};
+/// # let scheme = SchemeName::LongCatFlashLite.scheme();
 /// let hasher = Hasher::new(scheme, None)?;
 /// let mut row_ids = RowIds::new();
 /// hasher.extend(&mut Sequence::new(), &[5, 6, 7], &mut row_ids)?;
@@ -57,7 +87,7 @@ struct LayerHasher {
 #[derive(Debug, Clone)]
 enum Kind {
     XorMultiply([u64; MAX_ORDER]),
-    /// For each column, the factor of each window place.
+    /// For each column, the factor of each id of the window.
     Polynomial(Vec<[u64; MAX_ORDER]>),
 }
 
@@ -148,11 +178,15 @@ impl Hasher {
     /// hashes compressed ones, or one with ids outside the scheme's vocabulary.
     pub fn new(scheme: Scheme, token_map: Option<TokenMap>) -> Result<Self, SchemeError> {
         scheme.validate()?;
-        if scheme.compressed != token_map.is_some() {
-            return Err(SchemeError::TokenMapPresence {
-                scheme: scheme.name,
-                compressed: scheme.compressed,
-            });
+        let name = || scheme.name.clone();
+        match &token_map {
+            None if scheme.compressed => {
+                return Err(SchemeError::MissingTokenMap { scheme: name() });
+            }
+            Some(_) if !scheme.compressed => {
+                return Err(SchemeError::UnusedTokenMap { scheme: name() });
+            }
+            _ => {}
         }
         if let Some(map) = &token_map {
             let largest = map.ids().iter().max().copied().unwrap_or(0);
@@ -409,7 +443,7 @@ impl LayerHasher {
     }
 }
 
-/// `base^k mod buckets` for the places that an order reaches, 0 for the others.
+/// `base^k mod buckets` for the ids of the window that an order reaches, 0 for the others.
 fn powers(base: u64, buckets: u64, order: u32) -> [u64; MAX_ORDER] {
     let mut factors = [0; MAX_ORDER];
     let mut power = 1 % buckets;

@@ -1,20 +1,52 @@
 //! An addressing scheme with every constant written out.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
-use super::LayerId;
-use crate::error::SchemeError;
+use crate::{error::SchemeError, ids::LayerId};
 
 /// The largest n-gram order that a scheme may use.
 pub const MAX_ORDER: usize = 8;
 
-const MAX_COLUMNS: usize = 1024;
-pub(super) const MAX_LAYERS: usize = 1024;
+/// Columns of a layer.
+const MAX_COLUMNS: u64 = 1024;
+const MAX_LAYERS: u64 = 1024;
 /// Seals carry the layer in 16 bits and the row id in 48.
 const LAYER_LIMIT: u32 = 1 << 16;
 const ROW_LIMIT: u64 = 1 << 48;
 /// Column sizes stay far below the point where a hash could overflow.
-pub(crate) const BUCKET_LIMIT: u64 = 1 << 36;
+pub(super) const BUCKET_LIMIT: u64 = 1 << 36;
+
+/// Checks the numbers from which the size of a scheme follows, before anything of that size is made.
+pub(super) fn check_dimensions(
+    max_order: u32,
+    heads: u32,
+    layers: usize,
+) -> Result<(), SchemeError> {
+    check_range("max_order", max_order, 2..=MAX_ORDER as u64)?;
+    check_range("heads", heads, 1..=MAX_COLUMNS)?;
+    let columns = u64::from(heads) * u64::from(max_order - 1);
+    check_range("columns", columns, 1..=MAX_COLUMNS)?;
+    check_range("layers", layers as u64, 1..=MAX_LAYERS)
+}
+
+/// Checks that `found` lies in `range`.
+pub(super) fn check_range(
+    field: &'static str,
+    found: impl Into<u64>,
+    range: RangeInclusive<u64>,
+) -> Result<(), SchemeError> {
+    let found = found.into();
+    if range.contains(&found) {
+        return Ok(());
+    }
+    Err(SchemeError::Field {
+        field,
+        found,
+        expected: format!("{} to {}", range.start(), range.end()),
+    })
+}
 
 /// How the n-grams of a model address the rows of its tables.
 ///
@@ -145,6 +177,7 @@ impl Scheme {
     /// # Errors
     /// A field out of its range, or constants with which a hash would overflow.
     pub fn validate(&self) -> Result<(), SchemeError> {
+        check_dimensions(self.max_order, self.heads, self.layers.len())?;
         let field = |field, found: u64, expected: String| {
             Err(SchemeError::Field {
                 field,
@@ -152,17 +185,6 @@ impl Scheme {
                 expected,
             })
         };
-        if !(2..=MAX_ORDER as u64).contains(&u64::from(self.max_order)) {
-            return field(
-                "max_order",
-                self.max_order.into(),
-                format!("2 to {MAX_ORDER}"),
-            );
-        }
-        let columns = u64::from(self.heads) * u64::from(self.max_order - 1);
-        if columns == 0 || columns > MAX_COLUMNS as u64 {
-            return field("columns", columns, format!("1 to {MAX_COLUMNS}"));
-        }
         if self.hashed_vocab_size == 0 || self.hashed_vocab_size == u32::MAX {
             return field(
                 "hashed_vocab_size",
@@ -177,13 +199,6 @@ impl Scheme {
         let boundary = self.boundary.iter().flat_map(|b| &b.tokens);
         if let Some(&token) = boundary.into_iter().find(|&&t| t >= self.hashed_vocab_size) {
             return field("boundary token", token.into(), below_vocab);
-        }
-        if self.layers.is_empty() || self.layers.len() > MAX_LAYERS {
-            return field(
-                "layers",
-                self.layers.len() as u64,
-                format!("1 to {MAX_LAYERS}"),
-            );
         }
         for (index, layer) in self.layers.iter().enumerate() {
             if layer.id.0 >= LAYER_LIMIT {

@@ -21,14 +21,14 @@ impl Sequence {
         Self::default()
     }
 
-    /// An empty history that takes `tokens` tokens before it allocates again.
+    /// An empty history with memory for `tokens` tokens.
     pub fn with_capacity(tokens: usize) -> Self {
         Self {
             ids: Vec::with_capacity(tokens),
         }
     }
 
-    /// Tokens so far.
+    /// Number of tokens so far, dead positions included.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
@@ -38,13 +38,13 @@ impl Sequence {
         self.ids.is_empty()
     }
 
-    /// Forgets all but the first `len` tokens, such as rejected speculative ones. No effect when the
-    /// sequence is not longer.
+    /// Drops all but the first `len` tokens, for example rejected speculative ones. Does nothing if the sequence is not
+    /// longer.
     pub fn truncate(&mut self, len: usize) {
         self.ids.truncate(len);
     }
 
-    /// An equal history that goes its own way from here. Copies four bytes a token.
+    /// A copy that grows independently from here on. Copies four bytes a token.
     #[must_use]
     pub fn fork(&self) -> Self {
         self.clone()
@@ -61,21 +61,21 @@ impl Sequence {
     }
 }
 
-/// The newest hashed ids, newest first, with everything out of reach replaced by fill.
+/// The newest hashed ids, newest first, with fill in place of those that no n-gram may reach.
 ///
-/// Blocking is sticky: past a dead position, a boundary or the start, every older place is fill. So
-/// such an event simply refills the history, and no marks need to be kept.
+/// A dead position, a boundary or the start of the history hides everything before it. So when one is met the whole
+/// window is filled anew, and nothing about it has to be remembered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Window {
-    places: [u32; MAX_ORDER],
-    /// Set when the newest id must not be seen by the next window.
+    ids: [u32; MAX_ORDER],
+    /// Whether the newest id ends the history, so that the next window does not reach it.
     closed: bool,
 }
 
 impl Window {
     fn new(scheme: &Scheme) -> Self {
         Self {
-            places: [scheme.fill; MAX_ORDER],
+            ids: [scheme.fill; MAX_ORDER],
             closed: false,
         }
     }
@@ -90,14 +90,14 @@ impl Window {
             .map(|boundary| boundary.rule);
         if id == DEAD || ends == Some(BoundaryRule::Dead) {
             *self = Self::new(scheme);
-            return &self.places;
+            return &self.ids;
         }
         if self.closed {
             *self = Self::new(scheme);
         }
-        self.places.copy_within(..MAX_ORDER - 1, 1);
-        self.places[0] = id;
+        self.ids.copy_within(..MAX_ORDER - 1, 1);
+        self.ids[0] = id;
         self.closed = ends.is_some();
-        &self.places
+        &self.ids
     }
 }

@@ -2,6 +2,9 @@
 
 use crate::error::TokenMapError;
 
+/// The most entries that a token map may have, which take 64 MiB: sixteen times the largest known vocabulary.
+pub const MAX_TOKEN_MAP_ENTRIES: u64 = 1 << 24;
+
 /// For each raw token id, the id that is hashed in its place.
 ///
 /// Tokens that read the same after normalising (`" The"`, `"the"`, ...) share one id.
@@ -14,11 +17,10 @@ impl TokenMap {
     /// A map whose values are all below `compressed_vocab_size`.
     ///
     /// # Errors
-    /// An empty map, or a value at or above `compressed_vocab_size`.
+    /// A map without entries or with more than [`MAX_TOKEN_MAP_ENTRIES`], or a value at or above
+    /// `compressed_vocab_size`.
     pub fn new(ids: Vec<u32>, compressed_vocab_size: u32) -> Result<Self, TokenMapError> {
-        if ids.is_empty() {
-            return Err(TokenMapError::Empty);
-        }
+        check_count(ids.len())?;
         match ids.iter().position(|&id| id >= compressed_vocab_size) {
             Some(token) => Err(TokenMapError::IdOutOfRange {
                 token,
@@ -38,6 +40,7 @@ impl TokenMap {
         if !rest.is_empty() {
             return Err(TokenMapError::Length { bytes: bytes.len() });
         }
+        check_count(words.len())?;
         let ids = words.iter().map(|&word| u32::from_le_bytes(word));
         Self::new(ids.collect(), compressed_vocab_size)
     }
@@ -50,5 +53,35 @@ impl TokenMap {
     /// The hashed id of each raw id, by raw id.
     pub fn ids(&self) -> &[u32] {
         &self.ids
+    }
+}
+
+fn check_count(entries: usize) -> Result<(), TokenMapError> {
+    match entries as u64 {
+        0 => Err(TokenMapError::Empty),
+        1..=MAX_TOKEN_MAP_ENTRIES => Ok(()),
+        entries => Err(TokenMapError::TooLong {
+            entries,
+            most: MAX_TOKEN_MAP_ENTRIES,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_has_at_least_one_entry_and_at_most_the_limit() {
+        let most = 1 << 24;
+        assert!(TokenMap::new(vec![0; most], 1).is_ok());
+        let refused = Err(TokenMapError::TooLong {
+            entries: (1 << 24) + 1,
+            most: 1 << 24,
+        });
+        assert_eq!(TokenMap::new(vec![0; most + 1], 1), refused);
+        assert_eq!(TokenMap::from_bytes(&vec![0; 4 * (most + 1)], 1), refused);
+        assert_eq!(TokenMap::new(vec![], 1), Err(TokenMapError::Empty));
+        assert_eq!(TokenMap::from_bytes(&[], 1), Err(TokenMapError::Empty));
     }
 }

@@ -1,7 +1,10 @@
 //! Contradictions that a manifest with a valid checksum may still hold.
 
 use super::{Manifest, Plane, SourceFile, Storage, Table};
-use crate::{address::LayerScheme, error::FormatError};
+use crate::{
+    address::{LayerScheme, MAX_TOKEN_MAP_ENTRIES},
+    error::FormatError,
+};
 
 /// The most segments that a plane may have.
 pub const MAX_SEGMENTS: usize = 1 << 16;
@@ -14,8 +17,8 @@ impl Manifest {
             Some(map) if self.scheme.compressed => ensure(
                 "token_map.entries",
                 map.entries,
-                (1..u64::from(u32::MAX)).contains(&map.entries),
-                "1 to 2^32 - 2",
+                (1..=MAX_TOKEN_MAP_ENTRIES).contains(&map.entries),
+                &format!("1 to {MAX_TOKEN_MAP_ENTRIES}"),
             )?,
             None if !self.scheme.compressed => {}
             map => {

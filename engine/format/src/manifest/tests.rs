@@ -1,8 +1,10 @@
+use serde_json::Value;
+
 use super::*;
-use crate::address::{EngramFamily, PresetName};
+use crate::address::{EngramParameters, SchemeName};
 
 fn manifest() -> Manifest {
-    let scheme = EngramFamily {
+    let scheme = EngramParameters {
         name: "small".into(),
         layers: vec![1, 3],
         heads: 2,
@@ -73,11 +75,11 @@ fn refusal(text: &str) -> String {
 fn a_manifest_survives_its_text() {
     let text = manifest().to_text();
     assert_eq!(Manifest::from_text(text.as_bytes()).unwrap(), manifest());
-    for preset in PresetName::ALL {
-        let scheme = serde_json::to_string(&preset.scheme()).unwrap();
+    for name in SchemeName::ALL {
+        let scheme = serde_json::to_string(&name.scheme()).unwrap();
         assert_eq!(
             serde_json::from_str::<Scheme>(&scheme).unwrap(),
-            preset.scheme()
+            name.scheme()
         );
     }
 }
@@ -110,6 +112,42 @@ fn an_edit_by_hand_is_noticed() {
 }
 
 #[test]
+fn a_longer_text_is_refused_before_it_is_parsed() {
+    let most = usize::try_from(MAX_MANIFEST_BYTES).unwrap();
+    // No JSON at all, which only a parser would notice.
+    let refused = Manifest::from_text(&vec![b'!'; most + 1]);
+    let found = MAX_MANIFEST_BYTES + 1;
+    assert!(
+        matches!(refused, Err(FormatError::TooLong { found: f, .. }) if f == found),
+        "{refused:?}"
+    );
+    let refused = Manifest::from_text(&vec![b'!'; most]);
+    assert!(
+        matches!(refused, Err(FormatError::Manifest { .. })),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_token_map_beyond_any_vocabulary_is_refused() {
+    let with = |entries| {
+        forged(|manifest| {
+            manifest.token_map = Some(TokenMapFile {
+                entries,
+                digest: Digest::of(b"map"),
+            });
+        })
+    };
+    let most = 1 << 24;
+    assert!(Manifest::from_text(with(most).as_bytes()).is_ok());
+    for entries in [0, most + 1] {
+        let refused = refusal(&with(entries));
+        let expected = format!("token_map.entries is {entries}, expected 1 to {most}");
+        assert!(refused.contains(&expected), "{refused}");
+    }
+}
+
+#[test]
 fn a_newer_version_is_refused_before_anything_else() {
     let refused = Manifest::from_text(br#"{"format":"engram-pack","version":2,"new":1}"#);
     assert!(
@@ -122,7 +160,7 @@ fn a_newer_version_is_refused_before_anything_else() {
 fn contradictions_under_a_valid_checksum_are_named() {
     type Edit = fn(&mut Manifest);
     let cases: [(Edit, &str); 16] = [
-        (|m| m.scheme.heads = 0, "columns is 0"),
+        (|m| m.scheme.heads = 0, "heads is 0"),
         (|m| m.scheme.max_order = 99, "max_order is 99"),
         (|m| m.scheme.fill = 99_092, "fill is 99092"),
         (|m| m.scheme.layers[1].id = LayerId(1), "layer is 1"),
@@ -207,6 +245,10 @@ fn other_forms_under_a_valid_checksum_are_refused() {
             remove(m, "token_map");
         }),
     ] {
-        assert!(refusal(&text).contains("lacks some"), "{}", refusal(&text));
+        assert!(
+            refusal(&text).contains("exactly the keys"),
+            "{}",
+            refusal(&text)
+        );
     }
 }

@@ -29,7 +29,7 @@ const _: () = assert!(
     "PROFILE.md gives these offsets"
 );
 
-/// Bytes of the largest profile that there can be.
+/// Size in bytes of the largest profile that there can be.
 pub const MAX_PROFILE_BYTES: u64 = {
     let orders = MAX_ORDER - 1;
     // Orders 2 to MAX_ORDER have 5 ids on average, which are 20 bytes, and a count.
@@ -59,8 +59,8 @@ impl Profile {
             put(AT_TOKEN_MAP, &token_map.0.to_le_bytes());
         }
         put(AT_TOKENS, &self.tokens.to_le_bytes());
-        for (place, counts) in self.orders.iter().enumerate() {
-            let at = AT_ORDERS + place * ORDER_BYTES;
+        for (index, counts) in self.orders.iter().enumerate() {
+            let at = AT_ORDERS + index * ORDER_BYTES;
             put(at, &counts.distinct.to_le_bytes());
             put(at + 8, &(counts.kept() as u64).to_le_bytes());
         }
@@ -142,7 +142,7 @@ impl Profile {
     }
 }
 
-/// Numbers at offsets that are there.
+/// Reads little-endian numbers at offsets that the bytes are known to reach.
 struct Header<'a>(&'a [u8]);
 
 impl Header<'_> {
@@ -191,7 +191,7 @@ impl Header<'_> {
         need(compressed <= 1, "compressed", compressed, "0 or 1")?;
         need(
             compressed == 1 || token_map.0 == 0,
-            "digest of no token map",
+            "token map digest of a scheme without one",
             token_map,
             "0",
         )?;
@@ -262,39 +262,43 @@ impl OrderCounts {
         let mut before: Option<(&[u32], u64)> = None;
         let (mut sum, mut last) = (0_u64, 0);
         for (index, (ngram, count)) in self.iter().enumerate() {
-            let of = |what| Place(what, index, self.order);
+            let field = |name| NgramField {
+                name,
+                index,
+                order: self.order,
+            };
             let largest = ngram.iter().copied().max().unwrap_or(0);
             need(
                 largest < vocab_size,
-                of("largest id"),
+                field("largest id"),
                 largest,
                 format_args!("below {vocab_size}"),
             )?;
             let left = tokens - sum;
             need(
                 (1..=left).contains(&count),
-                of("count"),
+                field("count"),
                 count,
                 format_args!("1 to {left}, what is left of {tokens} tokens"),
             )?;
             if let Some((ids, most)) = before {
                 need(
                     count <= most,
-                    of("count"),
+                    field("count"),
                     count,
                     format_args!("at most {most}, that of the one before"),
                 )?;
                 need(
                     count < most || ids < ngram,
-                    of("place"),
-                    format_args!("after {ids:?} with the same count"),
+                    field("position"),
+                    format_args!("after {ids:?}, which has the same count"),
                     "before it",
                 )?;
             }
             before = Some((ngram, count));
             (sum, last) = (sum + count, count);
         }
-        // The others occur once at least, and not more often than the last one here.
+        // Each n-gram that is left out occurs at least once, and at most as often as the last one that is held.
         let others = self.distinct - self.kept() as u64;
         let most = others.saturating_mul(last);
         need(
@@ -306,12 +310,17 @@ impl OrderCounts {
     }
 }
 
-/// What is wrong with which n-gram of which order, spelled out only if something is.
-struct Place(&'static str, usize, usize);
+/// Names what of an n-gram is wrong. Formatted only for an error, as there are millions of n-grams.
+struct NgramField {
+    name: &'static str,
+    index: usize,
+    order: usize,
+}
 
-impl fmt::Display for Place {
+impl fmt::Display for NgramField {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of n-gram {} of order {}", self.0, self.1, self.2)
+        let Self { name, index, order } = self;
+        write!(f, "{name} of n-gram {index} of order {order}")
     }
 }
 

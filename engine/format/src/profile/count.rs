@@ -1,4 +1,4 @@
-//! Counting a text.
+//! Counting the n-grams of texts.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use crate::{
     error::AddressError,
 };
 
-/// An n-gram, newest first, and 0 where it has no more ids.
+/// An n-gram, newest id first, filled up with zeros.
 type Ngram = [u32; MAX_ORDER];
 
-/// A profile in the making. It holds some 50 to 100 bytes for each different n-gram.
+/// Counts the n-grams of texts, from which it makes a profile. Takes 50 to 100 bytes of memory a different n-gram.
 #[derive(Debug)]
 pub struct ProfileCounter<'a> {
     hasher: &'a Hasher,
@@ -21,7 +21,7 @@ pub struct ProfileCounter<'a> {
 }
 
 impl<'a> ProfileCounter<'a> {
-    /// Nothing counted yet.
+    /// A counter that has counted nothing.
     pub fn new(hasher: &'a Hasher) -> Self {
         Self {
             hasher,
@@ -47,14 +47,14 @@ impl<'a> ProfileCounter<'a> {
         Ok(())
     }
 
-    /// Tokens counted so far.
+    /// Number of tokens counted so far.
     pub fn tokens(&self) -> u64 {
         self.tokens
     }
 
-    /// The profile of the `top` most frequent n-grams of each order, at least one and at most
-    /// [`MAX_PROFILE_NGRAMS`]; none where nothing was counted. Of those with the same count, the first by
-    /// their ids stay.
+    /// The profile of the `top` most frequent n-grams of each order, where `top` is taken as 1 to
+    /// [`MAX_PROFILE_NGRAMS`]. `None` if nothing was counted. Of n-grams with equal counts, those with the smaller ids
+    /// are kept.
     pub fn finish(self, top: usize) -> Option<Profile> {
         let top = top.clamp(1, MAX_PROFILE_NGRAMS);
         let orders = (2..).zip(self.orders);

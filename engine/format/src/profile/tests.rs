@@ -1,8 +1,8 @@
 use super::*;
-use crate::address::{LongCatFamily, Sequence};
+use crate::address::{LongCatParameters, Sequence};
 
 fn hasher() -> Hasher {
-    let family = LongCatFamily {
+    let family = LongCatParameters {
         name: "small".into(),
         max_order: 3,
         heads: 2,
@@ -76,7 +76,7 @@ fn what_a_forger_writes_is_refused_by_its_field() {
         (20, &[64], "fill is 64, expected below 64"),
         (24, &[2], "compressed is 2, expected 0 or 1"),
         (28, &[1], "reserved field is 1, expected 0"),
-        (50, &[1], "digest of no token map is"),
+        (50, &[1], "token map digest of a scheme without one is"),
         (64, &[0; 8], "tokens is 0, expected 1 or more"),
         (72, &[201, 0], "different n-grams of order 2 is 201"),
         (80, &[0], "n-grams held of order 2 is 0"),
@@ -122,7 +122,10 @@ fn n_grams_out_of_order_and_impossible_sums_are_refused() {
         let (first, second) = bytes[at..at + 32].split_at_mut(16);
         first.swap_with_slice(second);
     }));
-    assert!(swapped.to_string().contains("place of n-gram"), "{swapped}");
+    assert!(
+        swapped.to_string().contains("position of n-gram"),
+        "{swapped}"
+    );
     // As if far more n-grams were left out than tokens are left for.
     let sum = refusal(&forged(|bytes| bytes[72] = 200));
     assert!(

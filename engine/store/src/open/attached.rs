@@ -1,15 +1,17 @@
 //! The checkpoint's own files behind an attached pack.
 
-use std::{path::Path, sync::Arc};
+use std::path::Path;
 
 use engram_format::{Digest, Manifest, RowId, SourceFile, Table, seal};
-use engram_io::ReadAt;
+use engram_io::{Access, ReadAt};
 
-use super::{check_digest, check_size, open_reader};
+use super::{
+    Opened,
+    files::{PackFiles, check_digest, check_size},
+};
 use crate::{
-    config::{Config, Resident},
+    config::{Config, Reader, Resident},
     error::OpenError,
-    rows::{AttachedRows, Rows},
 };
 
 /// Safetensors readers refuse longer headers.
@@ -18,53 +20,53 @@ const MAX_SOURCE_HEADER: u64 = 100_000_000;
 const SAMPLES_AT_OPEN: usize = 32;
 
 pub(super) fn open(
-    folder: &Path,
     manifest: &Manifest,
+    files: &PackFiles,
     config: &Config,
-) -> Result<Vec<Rows>, OpenError> {
+) -> Result<Opened, OpenError> {
     if config.resident != Resident::None {
         return Err(OpenError::NoColumns);
     }
-    let sources = manifest.sources.iter();
-    let sources: Arc<[_]> = sources
-        .map(|file| open_source(&folder.join(&file.name), file, config))
+    let fetched = config.reader.is_direct() || config.backing.is_some();
+    let readers = files.paths.iter().zip(&manifest.sources);
+    let readers: Vec<Box<dyn ReadAt>> = readers
+        .map(|(path, file)| open_source(path, file, config))
         .collect::<Result<_, _>>()?;
-    let tables = manifest.tables.iter();
-    tables
-        .map(|table| {
-            let mut rows = AttachedRows {
-                planes: table.planes.clone(),
-                sources: sources.clone(),
-            };
-            if config.check_seals {
-                check_samples(folder, manifest, table, &rows)?;
-            }
-            if config.reader.is_direct() {
-                rows.sources = Arc::default();
-            }
-            Ok(Rows::Attached(rows))
-        })
-        .collect()
+    if config.check_seals {
+        for table in &manifest.tables {
+            check_samples(table, files, &readers)?;
+        }
+    }
+    let reader = |reader| (!fetched).then_some(reader);
+    Ok(Opened {
+        readers: readers.into_iter().map(reader).collect(),
+        resident: Vec::new(),
+    })
 }
 
 /// Compares some of the rows whose seals are known: a file may have been written anew with other
 /// contents and the same header. All of them would take a slow drive too long; `verify` does that.
 fn check_samples(
-    folder: &Path,
-    manifest: &Manifest,
     table: &Table,
-    rows: &AttachedRows,
+    files: &PackFiles,
+    readers: &[Box<dyn ReadAt>],
 ) -> Result<(), OpenError> {
     let mut bytes = vec![0; table.codec.row_bytes()];
     let step = table.samples.len().div_ceil(SAMPLES_AT_OPEN);
     for sample in table.samples.iter().step_by(step) {
         let row = RowId(sample.row);
-        rows.read(row, &mut bytes)?;
+        let mut rest = &mut bytes[..];
+        for plane in &table.planes {
+            let extent = plane.extent(row);
+            let (part, after) = rest.split_at_mut(extent.len);
+            readers[extent.file as usize].read_at(extent.offset, part)?;
+            rest = after;
+        }
         let found = seal(table.layer, row, &bytes);
         if found != sample.seal {
-            let source = table.planes[0].segment_of(row).source as usize;
+            let file = table.planes[0].extent(row).file;
             return Err(OpenError::Changed {
-                path: folder.join(&manifest.sources[source].name),
+                path: files.paths[file as usize].clone(),
                 layer: table.layer,
                 row,
                 found,
@@ -81,7 +83,13 @@ fn open_source(
     config: &Config,
 ) -> Result<Box<dyn ReadAt>, OpenError> {
     check_size(path, file.bytes)?;
-    let reader = open_reader(path, config.reader)?;
+    let access = match config.reader {
+        Reader::Mmap => Access::Mmap,
+        Reader::Memory => Access::Memory,
+        // For direct reads it only checks headers and known rows.
+        Reader::Pread | Reader::Direct | Reader::DirectThreads => Access::Pread,
+    };
+    let reader = config.file_access.open(path, access)?;
     let mut length = [0; 8];
     reader.read_at(0, &mut length)?;
     let header_bytes = u64::from_le_bytes(length).min(MAX_SOURCE_HEADER) + 8;

@@ -2,9 +2,7 @@
 
 use std::fmt;
 
-use engram_io::QueueKind;
-
-use crate::{config::Reader, fetch::Workers};
+use engram_io::EngineKind;
 
 /// How an open pack's files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,27 +17,14 @@ pub enum Backend {
     /// Many reads at a time past the page cache.
     Direct {
         /// How they get to the drive.
-        queue: QueueKind,
+        engine: EngineKind,
         /// Threads that read.
         threads: usize,
         /// Whether the file system reads past the page cache.
         past_page_cache: bool,
     },
-}
-
-impl Backend {
-    pub(super) fn new(reader: Reader, workers: Option<&Workers>) -> Self {
-        match (reader, workers) {
-            (_, Some(workers)) => Self::Direct {
-                queue: workers.queue,
-                threads: workers.threads(),
-                past_page_cache: workers.past_page_cache,
-            },
-            (Reader::Memory, None) => Self::Memory,
-            (Reader::Pread, None) => Self::Pread,
-            _ => Self::Mmap,
-        }
-    }
+    /// Rows are fetched by [`Config::backing`](crate::Config::backing).
+    Custom,
 }
 
 impl fmt::Display for Backend {
@@ -48,13 +33,14 @@ impl fmt::Display for Backend {
             Self::Mmap => f.write_str("mmap"),
             Self::Pread => f.write_str("pread"),
             Self::Memory => f.write_str("memory"),
+            Self::Custom => f.write_str("a backing of the caller's"),
             Self::Direct {
-                queue,
+                engine,
                 threads,
                 past_page_cache,
             } => {
                 let plural = if *threads == 1 { "" } else { "s" };
-                write!(f, "{queue}, {threads} thread{plural}")?;
+                write!(f, "{engine}, {threads} thread{plural}")?;
                 if !past_page_cache {
                     f.write_str(", through the page cache")?;
                 }

@@ -4,15 +4,15 @@ use std::cmp::Reverse;
 
 use engram_format::{Manifest, Profile, Table};
 
-use super::shards::Job;
+use super::packed::Shard;
 use crate::{
-    cache::RowCache,
     config::{Config, Resident},
+    tier::RowCache,
 };
 
-/// Marks those of `jobs`, the columns of all tables in order, that are to be loaded.
+/// Marks those of `shards`, the columns of all tables in order, that are to be loaded.
 pub(super) fn choose(
-    jobs: &mut [Job<'_>],
+    shards: &mut [Shard<'_>],
     manifest: &Manifest,
     config: &Config,
     profile: Option<&Profile>,
@@ -20,27 +20,27 @@ pub(super) fn choose(
     match config.resident {
         Resident::None => {}
         Resident::Orders(most) => {
-            for job in jobs.iter_mut().filter(|job| job.column.order <= most) {
-                job.resident = true;
+            for shard in shards.iter_mut().filter(|shard| shard.column.order <= most) {
+                shard.resident = true;
             }
         }
         Resident::Bytes(mut left) => {
             let saved = profile.map(|profile| Saved::new(profile, manifest, config));
             let columns = manifest.scheme.column_count();
-            let mut by_worth: Vec<_> = jobs
+            let mut by_worth: Vec<_> = shards
                 .iter()
                 .enumerate()
-                .map(|(index, job)| {
+                .map(|(index, shard)| {
                     let saved = saved.as_ref();
-                    let worth = saved.map(|saved| saved.per_byte(index / columns, job));
-                    (Reverse(worth), job.column.order, index)
+                    let worth = saved.map(|saved| saved.per_byte(index / columns, shard));
+                    (Reverse(worth), shard.column.order, index)
                 })
                 .collect();
             by_worth.sort_unstable();
             for (_, _, index) in by_worth {
-                let job = &mut jobs[index];
-                match left.checked_sub(job.bytes()) {
-                    Some(rest) => (job.resident, left) = (true, rest),
+                let shard = &mut shards[index];
+                match left.checked_sub(shard.bytes()) {
+                    Some(rest) => (shard.resident, left) = (true, rest),
                     None => break,
                 }
             }
@@ -48,7 +48,7 @@ pub(super) fn choose(
     }
 }
 
-/// Look-ups that a column in memory saves the drive while the profile's tokens are read: all but those that a
+/// Lookups that a column in memory saves the drive while the profile's tokens are read: all but those that a
 /// cache seeded by the profile serves. By table, and by order from 2 on.
 struct Saved(Vec<Vec<u64>>);
 
@@ -68,15 +68,15 @@ impl Saved {
     }
 
     /// In whole numbers, so that the same profile gives the same choice everywhere.
-    fn per_byte(&self, table: usize, job: &Job<'_>) -> u128 {
-        let saved = self.0[table][job.column.order as usize - 2];
-        (u128::from(saved) << 64) / u128::from(job.bytes())
+    fn per_byte(&self, table: usize, shard: &Shard<'_>) -> u128 {
+        let saved = self.0[table][shard.column.order as usize - 2];
+        (u128::from(saved) << 64) / u128::from(shard.bytes())
     }
 }
 
 /// Rows that the cache of `table` holds.
 fn cached_rows(table: &Table, tables: usize, config: &Config) -> usize {
-    if config.reader.is_direct() {
+    if config.reader.is_direct() || config.backing.is_some() {
         RowCache::capacity_of(table.codec.row_bytes(), config.cache_bytes / tables)
     } else {
         0

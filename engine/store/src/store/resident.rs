@@ -1,22 +1,15 @@
 //! Columns in memory, for those who read them by themselves.
 
-use std::{
-    num::NonZeroUsize,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
-    thread,
-};
+use std::{num::NonZeroUsize, thread};
 
-use engram_format::{Column, LayerId, RecordLayout, RowId};
-use engram_io::ReadAt;
+use engram_format::{Batch, Column, LayerId, RecordLayout, RowId};
+use engram_io::{ReadAt, parallel};
 
 use super::Store;
 use crate::{
     error::LookupError,
-    gather::Slice,
-    rows::{Rows, ShardReader},
+    lookup::{Scratch, Table},
+    output::Output,
 };
 
 /// Rows checked at a time.
@@ -31,14 +24,14 @@ pub struct ResidentColumn {
     pub address: *const u8,
     /// Bytes of the shard.
     pub bytes: usize,
-    /// Whether it was loaded for this process alone. Else it is mapped to be read, and whoever may write its file can
-    /// change it.
+    /// Whether it was loaded for this process alone. Else it is mapped to be read, and whoever may write its
+    /// file can change it.
     pub is_private: bool,
 }
 
 impl Store {
-    /// The columns of `layer` whose shards are in memory, loaded or mapped, and how records lie in each of them. None
-    /// in an attached pack.
+    /// The columns of `layer` whose shards are in memory, loaded or mapped, and how records lie in each of
+    /// them. None in an attached pack.
     ///
     /// # Errors
     /// A layer without a table.
@@ -47,15 +40,12 @@ impl Store {
         layer: LayerId,
     ) -> Result<(RecordLayout, Vec<ResidentColumn>), LookupError> {
         let table = self.table(layer)?;
-        let Rows::Sealed(rows) = &table.rows else {
-            return Ok((RecordLayout::new(table.codec.row_bytes()), Vec::new()));
-        };
-        let columns = table.columns.iter().zip(&rows.shards);
-        let resident = columns.filter_map(|(&column, shard)| {
-            let (memory, is_private) = match &shard.reader {
-                ShardReader::Memory(memory) => (memory.memory(), true),
-                ShardReader::Other(reader) => (reader.memory(), false),
-                ShardReader::Disk => (None, false),
+        let resident = table.columns.iter().filter_map(|&column| {
+            let index = column.index as usize;
+            let loaded = table.resident.as_ref().and_then(|tier| tier.memory(index));
+            let (memory, is_private) = match loaded {
+                Some(memory) => (memory.memory(), true),
+                None => (table.reader.as_ref()?.memory(index), false),
             };
             let (address, bytes) = memory?;
             Some(ResidentColumn {
@@ -65,10 +55,14 @@ impl Store {
                 is_private,
             })
         });
-        Ok((rows.layout, resident.collect()))
+        Ok((
+            RecordLayout::new(table.codec.row_bytes()),
+            resident.collect(),
+        ))
     }
 
-    /// Checks the seals of all rows of `layer` that are in memory, with all processors.
+    /// Checks the seals of all rows of `layer` that are in memory, with all processors, whether or not
+    /// lookups check them.
     ///
     /// # Errors
     /// A layer without a table, or the first damaged record that was found.
@@ -83,33 +77,32 @@ impl Store {
                 starts.map(move |start| (start, end.min(start + CHECKED_ROWS as u64)))
             })
             .collect();
-        let next = AtomicUsize::new(0);
-        let damage = Mutex::new(None);
-        let work = || {
-            let mut out = vec![0; CHECKED_ROWS * table.codec.row_bytes()];
-            while let Some(&(start, end)) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let rows: Vec<RowId> = (start..end).map(RowId).collect();
-                let mut out = Slice {
-                    out: &mut out,
-                    row_bytes: table.codec.row_bytes(),
-                };
-                if let Err(error) = table.gather(&rows, true, &mut out) {
-                    let mut damage = damage.lock().unwrap_or_else(PoisonError::into_inner);
-                    damage.get_or_insert(error);
-                    next.store(chunks.len(), Ordering::Relaxed);
-                }
-            }
-        };
         let threads = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        thread::scope(|scope| {
-            for _ in 1..threads.min(chunks.len()) {
-                scope.spawn(work);
-            }
-            work();
-        });
-        let damage = damage.into_inner();
-        damage
-            .unwrap_or_else(PoisonError::into_inner)
-            .map_or(Ok(()), Err)
+        parallel::map(threads, &chunks, |&(start, end)| {
+            check_rows(table, start, end)
+        })?;
+        Ok(())
     }
+}
+
+/// Checks the seals of the rows from `start` to before `end` that are in memory.
+fn check_rows(table: &Table, start: u64, end: u64) -> Result<(), LookupError> {
+    let row_ids: Vec<RowId> = (start..end).map(RowId).collect();
+    let mut out = vec![0; row_ids.len() * table.codec.row_bytes()];
+    let mut output = Output::new(table.codec, None, &mut out);
+    let batch = Batch::new(table.layer, &row_ids);
+    table.serve_pieces(
+        batch,
+        &mut output,
+        &mut Scratch::default(),
+        |wanted, rows| {
+            if let Some(resident) = &table.resident {
+                resident.serve_checked(wanted, rows, true)?;
+            }
+            if let Some(reader) = &table.reader {
+                reader.serve_checked(wanted, rows, true)?;
+            }
+            Ok(())
+        },
+    )
 }

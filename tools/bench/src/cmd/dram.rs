@@ -4,16 +4,21 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use engram::{Batch, Config, LayerId, Reader, RowId, Store, read_manifest};
+use engram_bench::{
+    row_choice::random_rows,
+    timing::{Latencies, float, rate},
+};
 use engram_format::Column;
+use engram_kit::{
+    console::JsonReport,
+    plot::{self, Axes, Line},
+    random::Random,
+    report::{self, figure},
+    say,
+    stats::median,
+};
 use serde::Serialize;
 
-use crate::{
-    plot::{self, Axes, Line},
-    random::{self, Random},
-    raw,
-    report::{self, figure},
-    timing::{Latencies, median},
-};
 use bare::Bare;
 
 /// Rows of a call: eight sequences that decode, one layer of DeepSeek-V4.1-Flash; and prefills of 64 and 680
@@ -35,9 +40,8 @@ pub(crate) struct Args {
     /// Seed of the rows
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
     /// Draw nanoseconds a row over rows a call here, as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -64,6 +68,7 @@ enum Copier {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
+        self.json.begin();
         let manifest = read_manifest(&self.pack)?;
         let layer = manifest.tables[0].layer;
         let columns: Vec<Column> = manifest.scheme.columns(0).collect();
@@ -91,7 +96,7 @@ impl Args {
             ),
         ];
         // A fresh choice each round would also measure the page tables; these rows stay.
-        let rows = random::rows(&columns, self.rows, &mut Random::new(self.seed));
+        let rows = random_rows(&columns, self.rows, &mut Random::new(self.seed));
         let mut out = vec![0; CALLS.into_iter().max().unwrap_or(0) * row_bytes];
         // Of each copier and size of a call, every round's times.
         let mut times = vec![[(); CALLS.len()].map(|()| Vec::new()); copiers.len()];
@@ -116,7 +121,7 @@ impl Args {
             hits * 10 > 8 * looks,
             "only {hits} of {looks} rows came from the cache"
         );
-        println!(
+        say!(
             "{} rows of {row_bytes} bytes at random out of {table_rows}, one thread, median of {}",
             rows.len(),
             self.rounds
@@ -124,7 +129,7 @@ impl Args {
         let names = copiers.iter().map(|(name, _)| *name);
         let all = figures(names, times, rows.len());
         print(&all)?;
-        report::json(self.json.as_deref(), &all)?;
+        self.json.print(&all)?;
         self.draw(&all)
     }
 
@@ -133,7 +138,7 @@ impl Args {
             name: figures[0].name.to_owned(),
             points: figures
                 .iter()
-                .map(|figures| (raw::float(figures.rows_per_call), figures.ns_per_row))
+                .map(|figures| (float(figures.rows_per_call), figures.ns_per_row))
                 .collect(),
         });
         let axes = Axes {
@@ -190,9 +195,10 @@ fn figures(
     let mut all = Vec::new();
     for (name, times) in names.zip(times) {
         for (at, (rows_per_call, mut times)) in CALLS.into_iter().zip(times).enumerate() {
-            let mut of =
-                |of: &dyn Fn(&mut Latencies) -> f64| median(times.iter_mut().map(of).collect());
-            let rows_per_second = of(&|times| raw::rate(rows, times.total()));
+            let mut median_of = |figure: &dyn Fn(&mut Latencies) -> f64| {
+                median(times.iter_mut().map(figure).collect())
+            };
+            let rows_per_second = median_of(&|times| rate(rows, times.total()));
             if limits.len() == at {
                 limits.push(rows_per_second);
             }
@@ -202,8 +208,8 @@ fn figures(
                 rows_per_second,
                 ns_per_row: 1e9 / rows_per_second,
                 of_limit: rows_per_second / limits[at],
-                call_p50_us: of(&|times| times.percentile(50)),
-                call_p99_us: of(&|times| times.percentile(99)),
+                call_p50_us: median_of(&|times| times.percentile(50)),
+                call_p99_us: median_of(&|times| times.percentile(99)),
             });
         }
     }
@@ -212,7 +218,7 @@ fn figures(
 
 fn print(all: &[Figures]) -> Result<()> {
     for call in CALLS {
-        println!("\n{call} rows a call");
+        say!("\n{call} rows a call");
         let of_call = all.iter().filter(|figures| figures.rows_per_call == call);
         let cells = of_call.map(|figures| {
             vec![

@@ -5,15 +5,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    plot::{self, Axes, Line},
-    report, trace,
-};
 use anyhow::{Context, Result};
-use engram::{Hasher, PresetName, RowId, RowIds, Sequence, read_hasher, read_profile};
+use engram::{Hasher, RowId, RowIds, SchemeName, Sequence, read_hasher, read_profile};
 use engram_checkpoint::builtin_token_map;
 use engram_format::WindowRules;
-use engram_pack::Texts;
+use engram_kit::{
+    console::JsonReport,
+    plot::{self, Axes, Line},
+    report, say,
+    texts::{Texts, trace_name},
+};
 use serde::Serialize;
 use stack::distances;
 
@@ -34,7 +35,7 @@ pub(crate) struct Args {
         default_value = "deepseek-v4.1-flash",
         conflicts_with = "pack"
     )]
-    scheme: PresetName,
+    scheme: SchemeName,
     /// Addressing of a pack
     #[arg(long)]
     pack: Option<PathBuf>,
@@ -46,9 +47,8 @@ pub(crate) struct Args {
     /// Bytes that a row takes in a cache
     #[arg(long, value_name = "BYTES", default_value_t = ENTRY_BYTES)]
     entry_bytes: u64,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
     /// Draw hit rate over budget here as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -82,6 +82,7 @@ struct OfText {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
+        self.json.begin();
         let hasher = match &self.pack {
             Some(pack) => read_hasher(pack)?,
             None => Hasher::new(self.scheme.scheme(), builtin_token_map(self.scheme))?,
@@ -90,12 +91,12 @@ impl Args {
         let seed = seed.map(|path| wanted(&hasher, path)).transpose()?;
         let mut texts = BTreeMap::new();
         self.texts.each(|path, tokens| {
-            let of = of_text(&hasher, tokens, seed.as_deref(), self.entry_bytes)?;
-            texts.insert(trace::name(path), of);
+            let text = of_text(&hasher, tokens, seed.as_deref(), self.entry_bytes)?;
+            texts.insert(trace_name(path), text);
             Ok(())
         })?;
         print(&texts)?;
-        report::json(self.json.as_deref(), &texts)?;
+        self.json.print(&texts)?;
         let lines = texts.iter().flat_map(|(name, text)| {
             text.orders.iter().flat_map(move |order| {
                 let name = format!("{name}, {}-grams", order.order);
@@ -163,13 +164,13 @@ fn of_text(
         })
         .collect();
     let heads = u64::from(hasher.scheme().heads);
-    let hit_rates = |of: &[Vec<Option<usize>>]| -> BTreeMap<u64, f64> {
+    let hit_rates = |distances: &[Vec<Option<usize>>]| -> BTreeMap<u64, f64> {
         let rate = |megabytes: u64| {
             let fits = (megabytes << 20) / entry_bytes / heads;
             let fits = usize::try_from(fits).unwrap_or(usize::MAX);
-            let looks = of.iter().map(Vec::len).sum();
-            let hits = of.iter().flatten().flatten();
-            share(hits.filter(|&&distance| distance < fits).count(), looks)
+            let lookups = distances.iter().map(Vec::len).sum();
+            let hits = distances.iter().flatten().flatten();
+            share(hits.filter(|&&distance| distance < fits).count(), lookups)
         };
         BUDGETS
             .iter()
@@ -239,7 +240,7 @@ fn print(texts: &BTreeMap<String, OfText>) -> Result<()> {
     head.extend(windows.iter().map(String::as_str));
     report::table(&head, &rows)?;
 
-    println!();
+    say!();
     let mut rows = Vec::new();
     for (name, text) in texts {
         let orders = text.orders.iter();

@@ -1,6 +1,5 @@
 use anyhow::Result;
-
-use crate::{mixed, ours::READERS};
+use engram_bench::{mixed, ours::READERS};
 
 /// Look up real texts with little memory, each reader in turn
 #[derive(clap::Args)]

@@ -5,17 +5,23 @@ use std::{
 
 use anyhow::{Context, Result};
 use engram::{Batch, Config, LayerId, Reader, RowId, Store, read_manifest};
+use engram_bench::{
+    cold,
+    row_choice::random_rows,
+    timing::{Elapsed, Latencies, Stopwatch, rate},
+};
 use engram_format::Column;
+use engram_kit::{
+    console::JsonReport,
+    plot::{self, Axes, Line},
+    random::Random,
+    report::{self, figure},
+    say,
+    stats::median,
+};
 use serde::Serialize;
 
-use crate::{
-    cold, fio,
-    plot::{self, Axes, Line},
-    random::{self, Random},
-    raw,
-    report::{self, figure},
-    timing::{Elapsed, Latencies, Stopwatch},
-};
+use crate::{fio, raw};
 
 /// Rows of the batches of which several are in flight.
 const STREAM_ROWS: usize = 1_024;
@@ -43,9 +49,8 @@ pub(crate) struct Args {
     /// Seed of the rows
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
     /// Draw reads a second over depth here as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -78,6 +83,7 @@ enum Cold {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
+        self.json.begin();
         let manifest = read_manifest(&self.pack)?;
         let paths = cold::files(&self.pack, &manifest);
         let files = raw::open(&paths)?;
@@ -86,7 +92,7 @@ impl Args {
         let mut random = Random::new(self.seed);
         let unit = files[0].unit().max(512);
         let stride = manifest.tables[0].layout().stride();
-        println!(
+        say!(
             "{}: {} files, sectors of {unit} bytes, records of {stride}; {} rows a run, {} in flight, median of {}",
             self.pack.display(),
             paths.len(),
@@ -105,7 +111,7 @@ impl Args {
             let start = Instant::now();
             let store = Store::open(&self.pack, config.clone())?;
             let opened = 1e3 * start.elapsed().as_secs_f64();
-            println!("opened in {} ms: {}", figure(opened), store.backend());
+            say!("opened in {} ms: {}", figure(opened), store.backend());
             stores.push(store);
         }
         // In turns, so that a slow minute of the drive slows all.
@@ -117,7 +123,7 @@ impl Args {
             // Fresh rows for each, and another first each time: the host may have a cache too.
             for turn in 0..stores.len() {
                 let which = (round + turn) % stores.len();
-                let rows = random::rows(&columns, self.rows, &mut random);
+                let rows = random_rows(&columns, self.rows, &mut random);
                 runs[which].push(stream(&stores[which], layer, &rows)?);
             }
         }
@@ -158,7 +164,7 @@ impl Args {
             figures.of_limit = figures.rows_per_second / limit;
         }
         print(&all)?;
-        report::json(self.json.as_deref(), &all)?;
+        self.json.print(&all)?;
         self.draw(&files, layer, &columns, &mut random)
     }
 
@@ -174,7 +180,7 @@ impl Args {
     ) -> Result<Figures> {
         // A hundredth of the rows: one read at a time takes long.
         let count = (self.rows / 100).max(1_000);
-        let rows = random::rows(columns, count, random);
+        let rows = random_rows(columns, count, random);
         cold::evict(paths)?;
         let store = Store::open(&self.pack, Config::new().reader(reader))?;
         let first = in_batches(&store, layer, &rows)?;
@@ -216,11 +222,10 @@ impl Args {
             let limit = raw::run(files, &reads, depth)?;
             let config = direct(Reader::Direct).io(1, depth);
             let store = Store::open(&self.pack, config)?;
-            let rows = random::rows(columns, count, random);
+            let rows = random_rows(columns, count, random);
             let ours = stream(&store, layer, &rows)?;
             for (line, elapsed) in lines.iter_mut().zip([limit, ours]) {
-                line.points
-                    .push((depth.into(), raw::rate(count, elapsed.wall)));
+                line.points.push((depth.into(), rate(count, elapsed.wall)));
             }
         }
         let axes = Axes {
@@ -280,22 +285,22 @@ fn latency(
     let mut latencies = Latencies::default();
     let mut out = vec![0; count * store.codec(layer)?.row_bytes()];
     for _ in 0..SMALL_CALLS {
-        let rows = random::rows(columns, count, random);
+        let rows = random_rows(columns, count, random);
         latencies.time(|| store.lookup(Batch::new(layer, &rows), &mut out))?;
     }
     Ok((count, latencies.percentile(50), latencies.percentile(99)))
 }
 
 fn figures(runs: &[Elapsed], rows: usize) -> Figures {
-    let median = |of: fn(&Elapsed) -> Duration| {
-        let all: Vec<f64> = runs.iter().map(|run| of(run).as_secs_f64()).collect();
-        Duration::from_secs_f64(crate::timing::median(all))
+    let median = |clock: fn(&Elapsed) -> Duration| {
+        let all: Vec<f64> = runs.iter().map(|run| clock(run).as_secs_f64()).collect();
+        Duration::from_secs_f64(median(all))
     };
     Figures {
         name: String::new(),
-        rows_per_second: raw::rate(rows, median(|run| run.wall)),
+        rows_per_second: rate(rows, median(|run| run.wall)),
         of_limit: 1.0,
-        cpu_us_per_row: 1e6 / raw::rate(rows, median(|run| run.cpu)),
+        cpu_us_per_row: 1e6 / rate(rows, median(|run| run.cpu)),
         bytes_read_per_row: None,
         latencies: Vec::new(),
         cold: Cold::Direct,

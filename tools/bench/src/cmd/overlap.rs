@@ -5,18 +5,20 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use engram::{Config, LayerId, Reader, Request, RowIds, Sequence, Store};
-use engram_cuda::{Device, DeviceMemory, Output, Ring, RingConfig, Staged, Stream};
+use engram::{Config, LayerId, Reader, Request, RowIds, Sequence, Store, ValueType};
+use engram_bench::timing::float;
+use engram_cuda::{Device, DeviceMemory, Ring, RingConfig, Staged, Stream};
+use engram_kit::{
+    console::JsonReport,
+    random::Random,
+    report::{self, figure},
+    say,
+    stats::median,
+    texts::read_trace,
+};
 use serde::Serialize;
 
-use crate::{
-    device::DeviceArgs,
-    random::Random,
-    raw,
-    report::{self, figure},
-    timing::median,
-    trace,
-};
+use crate::device::DeviceArgs;
 
 /// Decode with a synthetic model on a GPU, its rows from a pack in memory or on the drive, beside rows that are on the
 /// device already
@@ -49,9 +51,8 @@ pub(crate) struct Args {
     /// Rounds, of which the median counts
     #[arg(long, default_value_t = 7)]
     rounds: usize,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,6 +87,7 @@ struct Model<'a> {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
+        self.json.begin();
         ensure!(
             self.sequences > 0 && self.steps > 0 && self.rounds > 0,
             "--sequences, --steps and --rounds must be 1 or more"
@@ -132,7 +134,7 @@ impl Args {
                 (model.hash, model.stage) = Default::default();
             }
         }
-        let steps = raw::float(self.rounds * self.steps);
+        let steps = float(self.rounds * self.steps);
         let report = Report {
             device: device.name(),
             backend: store.backend().to_string(),
@@ -144,7 +146,7 @@ impl Args {
             hash_us: 1e6 * model.hash.as_secs_f64() / steps,
             stage_us: 1e6 * model.stage.as_secs_f64() / steps,
         };
-        println!(
+        say!(
             "{}; {} layers of {} us, {} sequences, {} rows a step; rows by {}",
             report.device,
             self.layers,
@@ -154,7 +156,7 @@ impl Args {
             report.backend
         );
         let row = |name: &str, step: f64, lost: String| {
-            let rate = raw::float(self.sequences) * 1e6 / step;
+            let rate = float(self.sequences) * 1e6 / step;
             vec![name.into(), figure(step), figure(rate), lost]
         };
         let rows = [
@@ -166,19 +168,19 @@ impl Args {
             ),
         ];
         report::table(&["", "us a step", "tokens/s", "lost"], &rows)?;
-        println!(
+        say!(
             "of a step, on the processor: hashing {} us, staging {} us",
             figure(report.hash_us),
             figure(report.stage_us)
         );
-        report::json(self.json.as_deref(), &report)
+        self.json.print(&report)
     }
 }
 
 impl Args {
     fn tokens(&self, store: &Store) -> Result<Vec<u32>> {
         if let Some(path) = &self.trace {
-            return trace::read(path);
+            return read_trace(path);
         }
         let vocabulary = match store.hasher().token_map() {
             Some(map) => map.ids().len(),
@@ -194,9 +196,9 @@ impl Args {
 impl<'a> Model<'a> {
     fn new(args: &'a Args, device: &Device, store: &'a Arc<Store>) -> Result<Self> {
         let rows = args.sequences * store.scheme().column_count();
-        let config = RingConfig::new(rows).depth(2).output(Output::Bf16);
+        let config = RingConfig::new(rows).depth(2).value_type(ValueType::Bf16);
         let inputs = store.scheme().layers.iter().map(|layer| {
-            let bytes = rows * store.codec(layer.id)?.width() * Output::Bf16.bytes();
+            let bytes = rows * store.codec(layer.id)?.width() * ValueType::Bf16.bytes();
             Ok((layer.id, Arc::new(device.memory(bytes)?)))
         });
         Ok(Self {
@@ -227,7 +229,7 @@ impl<'a> Model<'a> {
             // The next tokens are known once this step is done.
             self.stream.synchronize()?;
         }
-        Ok(start.elapsed().as_secs_f64() / raw::float(self.args.steps))
+        Ok(start.elapsed().as_secs_f64() / float(self.args.steps))
     }
 
     fn step(&mut self, tokens: &[u32]) -> Result<()> {
@@ -247,7 +249,7 @@ impl<'a> Model<'a> {
                 let input = &self.inputs[index].1;
                 let staged = staged[index].take().expect("each block comes once");
                 let (copied, outcome) =
-                    staged.consume_on(&self.stream, |port| port.copy_on(&self.stream, input))?;
+                    staged.consume_on(&self.stream, |slot| slot.copy_on(&self.stream, input))?;
                 copied?;
                 outcomes.push(outcome);
             }

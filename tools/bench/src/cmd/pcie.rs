@@ -4,21 +4,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use engram::{Config, LayerId, Reader, RowId, Store};
+use engram_bench::{row_choice::random_rows, timing::float};
 use engram_cuda::{
-    Device, Gatherer, HotRows, MappedColumns, Output, Ring, RingConfig, Stream, Transfer,
+    Device, Gatherer, HotRows, MappedColumns, OutputSlot, Ring, RingConfig, Stopwatch, Stream,
+    Transfer, ValueType,
+};
+use engram_kit::{
+    console::JsonReport,
+    plot::{self, Axes, Line},
+    random::Random,
+    report::{self, figure},
+    say,
+    stats::median,
 };
 use serde::Serialize;
 
-use crate::{
-    device::DeviceArgs,
-    plot::{self, Axes, Line},
-    random::{self, Random},
-    raw,
-    report::{self, figure},
-    timing::median,
-};
+use crate::device::DeviceArgs;
 
 /// Rows of a pass, where no other are asked for: a token of one layer of DeepSeek-V4.1-Flash twice, up to the rows of a
 /// prefill of 8,000 tokens.
@@ -47,9 +50,8 @@ pub(crate) struct Args {
     /// Seed of the rows
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
     /// Draw rows a second over rows a pass here, as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -122,6 +124,7 @@ impl Way {
 
 impl Args {
     pub(crate) fn run(mut self) -> Result<()> {
+        self.json.begin();
         ensure!(
             self.passes > 0 && self.rounds > 0 && self.rows.iter().all(|&rows| rows > 0),
             "--passes, --rounds and --rows must be 1 or more"
@@ -136,16 +139,20 @@ impl Args {
         let codec = store.codec(layer)?;
         let table_rows: u64 = store.columns(layer)?.iter().map(|c| c.row_count).sum();
         let table_bytes = table_rows * codec.row_bytes() as u64;
-        println!(
+        say!(
             "{}; rows of {} bytes at random out of {table_rows}, as bf16; median of {} rounds of {} passes",
             device.name(),
             codec.row_bytes(),
             self.rounds,
             self.passes
         );
-        let mapped = MappedColumns::register(&device, &store, layer)
-            .inspect_err(|reason| println!("no zero-copy gather and no hot rows: {reason}"))
-            .ok();
+        let mapped = match MappedColumns::register(&device, &store, layer) {
+            Ok(mapped) => Some(mapped),
+            Err(reason) => {
+                say!("no zero-copy gather and no hot rows: {reason}");
+                None
+            }
+        };
         let mut figures = Vec::new();
         for &rows in &self.rows {
             let mut pass = Pass::new(
@@ -164,7 +171,7 @@ impl Args {
                         continue;
                     };
                     if round > 0 {
-                        seconds.push(took.as_secs_f64() / raw::float(self.passes));
+                        seconds.push(took.as_secs_f64() / float(self.passes));
                     }
                 }
             }
@@ -180,7 +187,7 @@ impl Args {
             rounds: self.rounds,
             figures,
         };
-        report::json(self.json.as_deref(), &report)?;
+        self.json.print(&report)?;
         self.draw(&report.figures)
     }
 
@@ -190,12 +197,7 @@ impl Args {
             points: figures
                 .iter()
                 .filter(|figures| figures.name == way.name())
-                .map(|figures| {
-                    (
-                        raw::float(figures.rows_per_pass),
-                        figures.rows_per_second / 1e6,
-                    )
-                })
+                .map(|figures| (float(figures.rows_per_pass), figures.rows_per_second / 1e6))
                 .collect(),
         });
         let axes = Axes {
@@ -236,7 +238,7 @@ impl Pass {
         let mut random = Random::new(seed);
         let columns = store.columns(layer)?;
         let batches: Vec<Vec<RowId>> = (0..passes)
-            .map(|_| random::rows(columns, rows, &mut random))
+            .map(|_| random_rows(columns, rows, &mut random))
             .collect();
         let gatherers = mapped.map(|mapped| {
             // Room for all rows, twice their bytes, for the table that finds them.
@@ -244,19 +246,20 @@ impl Pass {
             let room = wanted.len() * 2 * (row_bytes + 32);
             let hot = HotRows::load(device, store, layer, &wanted, room)?;
             ensure!(
-                wanted.iter().all(|&row| hot.holds(row)),
+                wanted.iter().all(|&row| hot.contains(row)),
                 "not all rows are hot"
             );
-            let new = |hot| Gatherer::new(device, mapped.clone(), hot, rows, Output::Bf16);
+            let new = |hot| Gatherer::new(device, mapped.clone(), hot, rows, ValueType::Bf16);
             Ok([new(None)?, new(Some(hot))?])
         });
+        let config = RingConfig::new(rows).depth(DEPTH).timed();
         Ok(Self {
             layer,
             bytes: rows * row_bytes,
             batches,
             stream: device.stream(0)?,
             transfer: Transfer::new(device, rows * row_bytes)?,
-            ring: Ring::new(device, store.clone(), &RingConfig::new(rows).depth(DEPTH))?,
+            ring: Ring::new(device, store.clone(), &config)?,
             gatherers: gatherers.transpose()?,
         })
     }
@@ -286,17 +289,16 @@ impl Pass {
         took.map(Some)
     }
 
-    /// Between marks before and after all passes.
+    /// From the first pass to the last, by the device's clock.
     fn on_device(
         &mut self,
         mut put: impl FnMut(&mut Self, usize) -> Result<()>,
     ) -> Result<Duration> {
-        let start = self.stream.mark()?;
+        let stopwatch = Stopwatch::start(&self.stream)?;
         for at in 0..self.batches.len() {
             put(self, at)?;
         }
-        let end = self.stream.mark()?;
-        Ok(start.until(&end)?)
+        Ok(stopwatch.stop(&self.stream)?)
     }
 
     /// From the first request until the last pass is consumed, and what the device took of it.
@@ -311,22 +313,27 @@ impl Pass {
                     None => std::thread::yield_now(),
                 }
             };
-            let (port, outcome) = staged.consume_on(&self.stream, Clone::clone)?;
-            outcomes.push((port, outcome));
+            let (slot, outcome) = staged.consume_on(&self.stream, Clone::clone)?;
+            outcomes.push((slot, outcome));
             // The oldest pass is done before its slot is used again, so its time can still be had.
             if outcomes.len() == DEPTH {
-                let (port, outcome) = outcomes.remove(0);
+                let (slot, outcome) = outcomes.remove(0);
                 outcome.wait()?;
-                on_device += port.device_time()?;
+                on_device += device_time(&slot)?;
             }
         }
-        for (port, outcome) in outcomes {
+        for (slot, outcome) in outcomes {
             outcome.wait()?;
-            on_device += port.device_time()?;
+            on_device += device_time(&slot)?;
         }
         self.stream.synchronize()?;
         Ok((start.elapsed(), on_device))
     }
+}
+
+fn device_time(slot: &OutputSlot) -> Result<Duration> {
+    let time = slot.device_time()?;
+    time.context("the ring is not timed")
 }
 
 fn gather(gatherer: &mut Gatherer, stream: &Stream, rows: &[RowId]) -> Result<()> {
@@ -337,22 +344,22 @@ fn gather(gatherer: &mut Gatherer, stream: &Stream, rows: &[RowId]) -> Result<()
 }
 
 fn of_ways(rows: usize, row_bytes: usize, seconds: &[f64; 6]) -> Vec<Figures> {
-    let of = |way: Way| seconds[way as usize];
-    let measured = Way::ALL.into_iter().filter(|&way| of(way).is_finite());
+    let time = |way: Way| seconds[way as usize];
+    let measured = Way::ALL.into_iter().filter(|&way| time(way).is_finite());
     let figures = measured.map(|way| Figures {
         name: way.name(),
         rows_per_pass: rows,
-        us_per_pass: 1e6 * of(way),
-        rows_per_second: raw::float(rows) / of(way),
-        gigabytes_per_second: raw::float(rows * row_bytes) / of(way) / 1e9,
-        of_limit: way.limit().map(|limit| of(limit) / of(way)),
+        us_per_pass: 1e6 * time(way),
+        rows_per_second: float(rows) / time(way),
+        gigabytes_per_second: float(rows * row_bytes) / time(way) / 1e9,
+        of_limit: way.limit().map(|limit| time(limit) / time(way)),
     });
     figures.collect()
 }
 
 fn print(calls: &[usize], all: &[Figures]) -> Result<()> {
     for &call in calls {
-        println!("\n{call} rows a pass");
+        say!("\n{call} rows a pass");
         let of_call = all.iter().filter(|figures| figures.rows_per_pass == call);
         let cells = of_call.map(|figures| {
             vec![

@@ -7,15 +7,15 @@ use std::{
 
 use anyhow::{Result, anyhow, ensure};
 use engram::{Batch, Config, Reader, Resident, RowIds, Sequence, Store};
-use engram_pack::Texts;
-use serde::Serialize;
-
-use crate::{
-    raw,
+use engram_bench::timing::{Latencies, rate};
+use engram_kit::{
+    console::JsonReport,
     report::{self, figure},
-    timing::{Latencies, median},
-    trace,
+    say,
+    stats::median,
+    texts::{Texts, trace_name},
 };
+use serde::Serialize;
 
 /// Tokens looked up one by one at the beginning of a text, as in decoding.
 const SINGLE: usize = CHUNK;
@@ -46,9 +46,8 @@ pub(crate) struct Args {
     /// Rounds; settings run in turns, and medians count
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Write the figures here as JSON
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    json: JsonReport,
 }
 
 /// How a pack is opened.
@@ -115,12 +114,13 @@ struct Figures {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
+        self.json.begin();
         ensure!(self.rounds > 0, "--rounds is 0, expected 1 or more");
         let mut all = BTreeMap::new();
         self.texts.each(|path, tokens| {
             let tokens = &tokens[..tokens.len().min(self.tokens)];
             for &memory in &self.memory {
-                let name = format!("{}, {memory} MiB", trace::name(path));
+                let name = format!("{}, {memory} MiB", trace_name(path));
                 let mut runs: BTreeMap<&str, Vec<Figures>> = BTreeMap::new();
                 for _ in 0..self.rounds {
                     for setting in SETTINGS {
@@ -133,7 +133,7 @@ impl Args {
             }
             Ok(())
         })?;
-        report::json(self.json.as_deref(), &all)
+        self.json.print(&all)
     }
 
     fn measure(&self, setting: Setting, memory: usize, tokens: &[u32]) -> Result<Figures> {
@@ -150,7 +150,7 @@ impl Args {
         let store = Store::open(&self.pack, config)?;
         let opened = start.elapsed();
         if setting.waits {
-            let seeded = store.seeded();
+            let seeded = store.wait_seeded();
             seeded.map_err(|error| anyhow!("cannot seed the cache: {error}"))?;
         }
         let seeding = start.elapsed();
@@ -167,7 +167,7 @@ impl Args {
             hits: hits(&store, tokens.len()),
             single_p50_us: singles.percentile(50),
             single_p99_us: singles.percentile(99),
-            tokens_per_second: raw::rate(tokens.len(), elapsed),
+            tokens_per_second: rate(tokens.len(), elapsed),
         })
     }
 }
@@ -231,11 +231,11 @@ fn columns_in_memory(store: &Store) -> Vec<u32> {
 }
 
 fn print(name: &str, runs: &BTreeMap<&str, Vec<Figures>>) -> Result<()> {
-    println!("\n{name}");
+    say!("\n{name}");
     let mut rows = Vec::new();
     for setting in SETTINGS {
         let runs = &runs[setting.name];
-        let of = |of: fn(&Figures) -> f64| figure(median(runs.iter().map(of).collect()));
+        let cell = |field: fn(&Figures) -> f64| figure(median(runs.iter().map(field).collect()));
         // Hits do not change from round to round, but for rows that are being seeded.
         let last = runs.last().expect("there is a round");
         let percent = |hits: &BTreeMap<u32, f64>| {
@@ -245,15 +245,15 @@ fn print(name: &str, runs: &BTreeMap<&str, Vec<Figures>>) -> Result<()> {
         let orders: Vec<String> = last.columns.iter().map(u32::to_string).collect();
         rows.push(vec![
             setting.name.to_owned(),
-            of(|run| run.open_ms),
+            cell(|run| run.open_ms),
             last.seeded_rows.to_string(),
-            of(|run| run.seeding_seconds.unwrap_or(f64::NAN)),
+            cell(|run| run.seeding_seconds.unwrap_or(f64::NAN)),
             orders.join(" "),
             percent(&last.first_hits),
             percent(&last.hits),
-            of(|run| run.single_p50_us),
-            of(|run| run.single_p99_us),
-            of(|run| run.tokens_per_second),
+            cell(|run| run.single_p50_us),
+            cell(|run| run.single_p99_us),
+            cell(|run| run.tokens_per_second),
         ]);
     }
     let first = format!("hits of {FIRST} tokens, %");

@@ -120,7 +120,8 @@ impl ShardJob<'_> {
             };
             let segment = self.table.planes[plane].segment_of(RowId(row));
             bail!(
-                "tensor `{}`: {what} {place} of row {} (row {row} of layer {}) is not a number; pass --allow-nan to keep it",
+                "tensor `{}`: {what} {place} of row {} (row {row} of layer {}) is not a number; \
+                 pass --allow-nan to keep it",
                 segment.tensor,
                 row - segment.first_row,
                 self.table.layer,

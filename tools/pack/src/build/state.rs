@@ -41,7 +41,7 @@ impl BuildState {
             );
         }
         let context = || format!("cannot open {}", path.display());
-        let mut file = OpenOptions::new()
+        let file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
@@ -54,10 +54,15 @@ impl BuildState {
             }
             locked => locked.with_context(context)?,
         }
-        let mut stored = String::new();
-        file.read_to_string(&mut stored).with_context(context)?;
         let strict = format!("{plan}\n");
         let lenient = format!("{plan}{ALLOW_NAN}\n");
+        let mut stored = String::new();
+        // One byte more than any mark tells another file from it.
+        let most = lenient.len() as u64 + 1;
+        (&file)
+            .take(most)
+            .read_to_string(&mut stored)
+            .with_context(context)?;
         let mark = if allow_nan { &lenient } else { &strict };
         // Killed before the mark was on the drive, the earlier build had not written a shard. What a
         // stricter build has finished is what a lenient one would write.

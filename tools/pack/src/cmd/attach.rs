@@ -2,10 +2,9 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use engram_checkpoint::Checkpoint;
+use engram_kit::{console::print_json, say};
 use engram_pack::attach;
 use serde_json::json;
-
-use crate::console::print_json;
 
 /// Make a pack that reads the checkpoint's own files, without a copy
 #[derive(clap::Args)]

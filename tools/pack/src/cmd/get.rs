@@ -3,6 +3,7 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use clap::ValueEnum;
 use engram::{Batch, Config, LayerId, Reader, RowId, Store};
+use engram_kit::say;
 
 /// Print one row
 #[derive(clap::Args)]

@@ -2,10 +2,12 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use engram::{Manifest, Storage, read_manifest, read_profile};
+use engram_kit::{
+    console::{print_json, size},
+    say,
+};
 use engram_pack::{ProfileSummary, pack_bytes};
 use serde_json::json;
-
-use crate::console::{print_json, size};
 
 /// Show what a pack or a profile says of itself
 #[derive(clap::Args)]

@@ -1,13 +1,16 @@
 use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use anyhow::{Result, ensure};
-use engram::{Hasher, PresetName, read_hasher};
+use engram::{Hasher, SchemeName, read_hasher};
 use engram_checkpoint::builtin_token_map;
 use engram_format::MAX_PROFILE_NGRAMS;
-use engram_pack::{Texts, profile};
+use engram_kit::{
+    console::{print_json, progress_bar},
+    texts::Texts,
+};
+use engram_pack::profile;
 
 use super::inspect::print_profile;
-use crate::console::{print_json, progress_bar};
 
 /// Count the n-grams of texts, so that a store can begin with the rows that they ask for most
 #[derive(clap::Args)]
@@ -20,7 +23,7 @@ pub(crate) struct Args {
     pack: Option<PathBuf>,
     /// A known model instead of a pack
     #[arg(long, value_name = "NAME")]
-    scheme: Option<PresetName>,
+    scheme: Option<SchemeName>,
     #[command(flatten)]
     texts: Texts,
     /// N-grams of each order that are kept, the most frequent ones
@@ -40,7 +43,7 @@ impl Args {
         );
         let hasher = match (self.pack, self.scheme) {
             (Some(pack), _) => read_hasher(pack)?,
-            (None, Some(preset)) => Hasher::new(preset.scheme(), builtin_token_map(preset))?,
+            (None, Some(name)) => Hasher::new(name.scheme(), builtin_token_map(name))?,
             (None, None) => unreachable!("clap asks for one of them"),
         };
         let bar = progress_bar(self.texts.bytes()?, "counting");

@@ -1,11 +1,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context, Result, ensure};
-use engram::{DEAD, Hasher, LayerId, PresetName, RowId, RowIds, Sequence, read_hasher};
+use engram::{DEAD, Hasher, LayerId, RowId, RowIds, SchemeName, Sequence, read_hasher};
 use engram_checkpoint::builtin_token_map;
+use engram_kit::{console::print_json, say};
 use serde_json::json;
-
-use crate::console::print_json;
 
 /// Print the row ids that tokens read, as [position][layer][column]
 #[derive(clap::Args)]
@@ -15,7 +14,7 @@ pub(crate) struct Args {
     pack: Option<PathBuf>,
     /// A known model instead of a pack, at full size
     #[arg(long, value_name = "NAME")]
-    scheme: Option<PresetName>,
+    scheme: Option<SchemeName>,
     /// Raw token ids from the start of a sequence
     #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true)]
     ids: Vec<u32>,
@@ -43,7 +42,7 @@ impl Args {
         }
         let hasher = match (self.pack, self.scheme) {
             (Some(pack), _) => read_hasher(pack)?,
-            (None, Some(preset)) => Hasher::new(preset.scheme(), builtin_token_map(preset))?,
+            (None, Some(name)) => Hasher::new(name.scheme(), builtin_token_map(name))?,
             (None, None) => unreachable!("clap asks for one of them"),
         };
         let mut rows = RowIds::new();

@@ -1,17 +1,19 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
-use engram::PresetName;
+use engram::SchemeName;
+use engram_kit::{
+    console::{print_json, progress_bar, rate, size},
+    say,
+};
 use engram_pack::{SynthOptions, synth};
-
-use crate::console::{print_json, progress_bar, rate, size};
 
 /// Make a checkpoint in a model's own layout, smaller and with made-up contents
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// engram-demo-v1, deepseek-v4.1-flash, qwen3.8-flash-next or longcat-flash-lite
     #[arg(long, value_name = "NAME")]
-    scheme: PresetName,
+    scheme: SchemeName,
     /// How many times smaller the tables are
     #[arg(long, value_name = "N")]
     scale: u64,
@@ -19,8 +21,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "S", default_value_t = 0)]
     seed: u64,
     /// Folder of the checkpoint; must be empty or missing
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
     /// The model's tokenizer.json; the built-in token map if not given
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
@@ -32,20 +34,20 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let options = SynthOptions {
-            preset: self.scheme,
+            scheme: self.scheme,
             scale: self.scale,
             seed: self.seed,
             tokenizer: self.tokenizer,
         };
         let bar = progress_bar(0, "making the checkpoint");
-        let report = synth(&options, &self.out, &|bytes| bar.inc(bytes))?;
+        let report = synth(&options, &self.output, &|bytes| bar.inc(bytes))?;
         bar.finish_and_clear();
         if self.json {
             print_json(&report)?;
         } else {
             say!(
                 "{}: {} of {} in {} files, tables of {:?} rows, {}",
-                self.out.display(),
+                self.output.display(),
                 size(report.bytes),
                 report.scheme,
                 report.files,

@@ -2,9 +2,11 @@ use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use engram::read_manifest;
+use engram_kit::{
+    console::{print_json, progress_bar, rate, size},
+    say,
+};
 use engram_pack::{VerifyOptions, pack_bytes, verify};
-
-use crate::console::{print_json, progress_bar, rate, size};
 
 /// Read a whole pack and name every damaged record; exit code 1 if there is one
 #[derive(clap::Args)]

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use engram_checkpoint::Dtype;
 use engram_format::Digest;
+use engram_kit::random::splitmix64;
 
 /// Contents of one tensor, by offset.
 pub(super) struct Fill {
@@ -26,25 +27,17 @@ impl Fill {
             clippy::cast_possible_truncation,
             reason = "half of the digest is enough"
         )]
-        let key = mix(seed) ^ name as u64;
+        let key = splitmix64(seed) ^ name as u64;
         Ok(Self { key, word })
     }
 
     /// The tensor's bytes from `offset`, a multiple of eight, on.
     pub(super) fn write(&self, offset: u64, out: &mut [u8]) {
         for (index, word) in (offset / 8..).zip(out.chunks_mut(8)) {
-            let bytes = (self.word)(mix(self.key ^ index)).to_le_bytes();
+            let bytes = (self.word)(splitmix64(self.key ^ index)).to_le_bytes();
             word.copy_from_slice(&bytes[..word.len()]);
         }
     }
-}
-
-/// The output function of splitmix64.
-fn mix(value: u64) -> u64 {
-    let v = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let v = (v ^ (v >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let v = (v ^ (v >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    v ^ (v >> 31)
 }
 
 /// Any codes but NaN: clearing the lowest bit where all seven are set gives 448.

@@ -1,0 +1,136 @@
+//! LongCat-Flash-Lite: one bfloat16 tensor for each column.
+
+use engram_format::{LayerScheme, LongCatParameters, Scheme, SchemeError};
+use safetensors::Dtype;
+use serde_json::{Value, json};
+
+use super::{
+    fields::Fields,
+    table::{OtherTensor, Scales, TableTensors, TensorRows},
+};
+use crate::error::CheckpointError;
+
+/// The fields of a LongCat configuration that concern the n-gram embedding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LongCatConfig {
+    /// Largest n-gram order.
+    pub max_order: u32,
+    /// Hashes of each order.
+    pub heads: u32,
+    /// Rows of a column, less 1, 3, 5, ...: the vocabulary times the configured ratio, rounded down.
+    pub bucket_base: u64,
+    /// Vocabulary size.
+    pub vocab_size: u32,
+    /// End-of-sequence token, which reads no n-gram rows.
+    pub eos: u32,
+    /// Width of the residual stream; the columns share it evenly.
+    pub hidden_size: u32,
+}
+
+impl LongCatConfig {
+    pub(super) fn published() -> Self {
+        let scheme = LongCatParameters::longcat_flash_lite();
+        Self {
+            max_order: scheme.max_order,
+            heads: scheme.heads,
+            bucket_base: scheme.bucket_base,
+            vocab_size: scheme.vocab_size,
+            eos: scheme.ignored[0],
+            hidden_size: 3_072,
+        }
+    }
+
+    pub(super) fn scale_down(&mut self, factor: u64) {
+        self.bucket_base = (self.bucket_base / factor).max(1);
+    }
+
+    pub(super) fn from_fields(fields: &Fields<'_>) -> Result<Self, CheckpointError> {
+        let vocab_size: u32 = fields.required(&["vocab_size"])?;
+        let ratio_names = ["ngram_vocab_size_ratio", "oe_vocab_size_ratio"];
+        let ratio: f64 = fields.required(&ratio_names)?;
+        let bucket_base = f64::from(vocab_size) * ratio;
+        // Beyond that, a product in double precision may miss the whole number that was meant.
+        if !(1.0..2_f64.powi(36)).contains(&bucket_base) {
+            return Err(fields.fault(ratio_names[0], ratio, "a ratio that gives 1 to 2^36 rows"));
+        }
+        let config = Self {
+            max_order: fields.required(&["emb_neighbor_num", "oe_neighbor_num"])?,
+            heads: fields.required(&["emb_split_num", "oe_split_num"])?,
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "rounding down is meant"
+            )]
+            bucket_base: bucket_base as u64,
+            vocab_size,
+            eos: fields.required(&["eos_token_id"])?,
+            hidden_size: fields.required(&["hidden_size"])?,
+        };
+        let columns = config.columns();
+        if columns == 0 || !config.hidden_size.is_multiple_of(columns) {
+            let expected = format!("a multiple of the {columns} columns");
+            return Err(fields.fault("hidden_size", config.hidden_size, &expected));
+        }
+        Ok(config)
+    }
+
+    fn columns(&self) -> u32 {
+        self.max_order.saturating_sub(1).saturating_mul(self.heads)
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        #[expect(clippy::cast_precision_loss, reason = "the base stays below 2^36")]
+        // Half a row more, so that the product rounds down to the base again.
+        let ratio = (self.bucket_base as f64 + 0.5) / f64::from(self.vocab_size);
+        json!({
+            "model_type": "longcat_flash_ngram",
+            "emb_neighbor_num": self.max_order,
+            "emb_split_num": self.heads,
+            "ngram_vocab_size_ratio": ratio,
+            "vocab_size": self.vocab_size,
+            "eos_token_id": self.eos,
+            "hidden_size": self.hidden_size,
+        })
+    }
+
+    pub(super) fn scheme(&self, name: &str) -> Result<Scheme, SchemeError> {
+        LongCatParameters {
+            name: name.into(),
+            max_order: self.max_order,
+            heads: self.heads,
+            bucket_base: self.bucket_base,
+            vocab_size: self.vocab_size,
+            ignored: vec![self.eos],
+        }
+        .scheme()
+    }
+
+    pub(super) fn table_tensors(&self, layer: &LayerScheme) -> TableTensors {
+        let embedders = layer
+            .buckets
+            .iter()
+            .enumerate()
+            .map(|(index, &rows)| TensorRows {
+                name: format!("ngram_embeddings.embedders.{index}.weight"),
+                rows,
+            });
+        TableTensors {
+            width: self.hidden_size / self.columns(),
+            dtype: Dtype::BF16,
+            values: embedders.collect(),
+            scales: Scales::None,
+        }
+    }
+
+    pub(super) fn other_tensors(&self) -> Vec<OtherTensor> {
+        let shape = vec![
+            self.hidden_size.into(),
+            (self.hidden_size / self.columns()).into(),
+        ];
+        let projections = (0..self.columns()).map(|column| {
+            let name = format!("model.ngram_embeddings.post_projs.{column}.weight");
+            (name, Dtype::BF16, shape.clone())
+        });
+        projections.collect()
+    }
+}

@@ -1,0 +1,47 @@
+//! Which tensors a model's table and the rest of its block lie in.
+
+use safetensors::Dtype;
+
+/// The tensors that hold one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableTensors {
+    /// Values a row.
+    pub width: u32,
+    /// Element type of the values in the published checkpoint.
+    pub dtype: Dtype,
+    /// The values, in row order.
+    pub values: Vec<TensorRows>,
+    /// The scales that FP8 values go with.
+    pub scales: Scales,
+}
+
+/// A tensor that holds consecutive rows of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorRows {
+    /// Its name, or the end of it.
+    pub name: String,
+    /// Its number of rows.
+    pub rows: u64,
+}
+
+/// Where the scales of FP8 values are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scales {
+    /// The values have none.
+    None,
+    /// A tensor with a row of UE8M0 scales for each row of values.
+    Rows {
+        /// Name of the tensor.
+        name: String,
+        /// Values to a scale in the published checkpoint.
+        group: u32,
+    },
+    /// A tensor with the one scale of the table.
+    Single {
+        /// Name of the tensor.
+        name: String,
+    },
+}
+
+/// A tensor beside the table: name, element type, shape.
+pub type OtherTensor = (String, Dtype, Vec<u64>);

@@ -1,0 +1,34 @@
+//! Values that are the upper half of a binary32, one after another.
+
+use half::bf16;
+
+use super::interface::{Codec, NanPlace, convert, nan_value};
+
+/// [`super::RowCodec::Bf16`].
+#[derive(Clone, Copy)]
+pub(super) struct Bfloat16 {
+    pub(super) width: u32,
+}
+
+impl Codec for Bfloat16 {
+    fn id(self) -> u32 {
+        3
+    }
+
+    fn width(self) -> u32 {
+        self.width
+    }
+
+    fn plane_bytes(self) -> [usize; 2] {
+        [2 * self.width as usize, 0]
+    }
+
+    fn find_nan(self, values: &[u8], _scales: &[u8]) -> Option<NanPlace> {
+        nan_value(values, |b| bf16::from_le_bytes(b).is_nan())
+    }
+
+    #[inline]
+    fn decode_row<T>(self, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T) {
+        convert(row, out, |b| round(bf16::from_le_bytes(b).to_f32()));
+    }
+}

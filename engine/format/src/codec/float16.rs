@@ -1,0 +1,34 @@
+//! IEEE binary16 values, one after another.
+
+use half::f16;
+
+use super::interface::{Codec, NanPlace, convert, nan_value};
+
+/// [`super::RowCodec::F16`].
+#[derive(Clone, Copy)]
+pub(super) struct Float16 {
+    pub(super) width: u32,
+}
+
+impl Codec for Float16 {
+    fn id(self) -> u32 {
+        2
+    }
+
+    fn width(self) -> u32 {
+        self.width
+    }
+
+    fn plane_bytes(self) -> [usize; 2] {
+        [2 * self.width as usize, 0]
+    }
+
+    fn find_nan(self, values: &[u8], _scales: &[u8]) -> Option<NanPlace> {
+        nan_value(values, |b| f16::from_le_bytes(b).is_nan())
+    }
+
+    #[inline]
+    fn decode_row<T>(self, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T) {
+        convert(row, out, |b| round(f16::from_le_bytes(b).to_f32()));
+    }
+}

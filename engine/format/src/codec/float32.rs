@@ -1,0 +1,32 @@
+//! IEEE binary32 values, one after another.
+
+use super::interface::{Codec, NanPlace, convert, nan_value};
+
+/// [`super::RowCodec::F32`].
+#[derive(Clone, Copy)]
+pub(super) struct Float32 {
+    pub(super) width: u32,
+}
+
+impl Codec for Float32 {
+    fn id(self) -> u32 {
+        1
+    }
+
+    fn width(self) -> u32 {
+        self.width
+    }
+
+    fn plane_bytes(self) -> [usize; 2] {
+        [4 * self.width as usize, 0]
+    }
+
+    fn find_nan(self, values: &[u8], _scales: &[u8]) -> Option<NanPlace> {
+        nan_value(values, |b| f32::from_le_bytes(b).is_nan())
+    }
+
+    #[inline]
+    fn decode_row<T>(self, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T) {
+        convert(row, out, |b| round(f32::from_le_bytes(b)));
+    }
+}

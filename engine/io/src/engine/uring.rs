@@ -1,0 +1,295 @@
+//! Reads through a ring shared with the kernel.
+
+use std::{io, marker::PhantomData, mem::ManuallyDrop, os::fd::AsRawFd, sync::Arc};
+
+use io_uring::{
+    IoUring, opcode,
+    types::{Fd, Fixed},
+};
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::{BlockRead, EngineKind, OnRead, ReadEngine, Waker, check};
+use crate::{
+    DirectFile, IoError,
+    answers::Answers,
+    progress::{Progress, Step, is_transient},
+};
+
+/// Marks the entry of the waker. Entries of reads are marked with the number of their slot.
+const WAKER: u64 = u64::MAX;
+
+/// An engine of reads by `io_uring`.
+///
+/// The kernel takes requests only from the thread that made the ring, so an engine cannot be sent to another thread:
+///
+/// ```compile_fail,E0277
+/// fn assert_send<T: Send>() {}
+/// assert_send::<engram_io::UringEngine>();
+/// ```
+pub struct UringEngine {
+    files: Arc<[DirectFile]>,
+    /// Dropped by hand: only when the kernel no longer writes to the slots.
+    ring: ManuallyDrop<IoUring>,
+    /// The buffers of all slots, one after another.
+    buffers: ManuallyDrop<MmapRaw>,
+    slot_bytes: usize,
+    /// What is in flight in each slot.
+    reads: Vec<Option<InFlight>>,
+    free: Vec<u32>,
+    waker: Waker,
+    registered_buffers: bool,
+    deferred: bool,
+    answers: Answers,
+    /// A pointer is neither `Send` nor `Sync`, nor is what holds one.
+    stays_with_its_thread: PhantomData<*const ()>,
+}
+
+/// A read in flight.
+#[derive(Debug, Clone, Copy)]
+struct InFlight {
+    file: u32,
+    len: u32,
+    progress: Progress,
+}
+
+impl UringEngine {
+    /// An engine over `files` with `depth` slots of `slot_bytes` bytes each.
+    ///
+    /// # Errors
+    /// A system that refuses `io_uring`, as containers often do, or has no memory.
+    pub fn new(files: Arc<[DirectFile]>, depth: u16, slot_bytes: usize) -> Result<Self, IoError> {
+        Self::with_registration(files, depth, slot_bytes, true)
+    }
+
+    /// As [`Self::new`], but without registered buffers, as on a system where little memory may be locked.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    #[cfg(feature = "fault")]
+    pub fn unregistered(
+        files: Arc<[DirectFile]>,
+        depth: u16,
+        slot_bytes: usize,
+    ) -> Result<Self, IoError> {
+        Self::with_registration(files, depth, slot_bytes, false)
+    }
+
+    fn with_registration(
+        files: Arc<[DirectFile]>,
+        depth: u16,
+        slot_bytes: usize,
+        register: bool,
+    ) -> Result<Self, IoError> {
+        let waker = Waker::new()?;
+        let (ring, deferred) = build(depth).map_err(IoError::system("set up io_uring"))?;
+        let handles: Vec<_> = files.iter().map(|file| file.file().as_raw_fd()).collect();
+        ring.submitter()
+            .register_files(&handles)
+            .map_err(IoError::system("register files with io_uring"))?;
+        let bytes = usize::from(depth).saturating_mul(slot_bytes);
+        let buffers = MmapOptions::new().len(bytes).map_anon();
+        let buffers = buffers.map_err(IoError::no_memory(bytes, "reads in flight"))?;
+        let buffers = MmapRaw::from(buffers);
+        let whole = libc::iovec {
+            iov_base: buffers.as_mut_ptr().cast(),
+            iov_len: bytes,
+        };
+        // SAFETY: the memory is ours and stays mapped until after the ring is gone, see `drop`.
+        // Refused where little memory may be locked; then each read names its buffer's address.
+        let registered_buffers =
+            register && unsafe { ring.submitter().register_buffers(&[whole]) }.is_ok();
+        let mut engine = Self {
+            files,
+            ring: ManuallyDrop::new(ring),
+            buffers: ManuallyDrop::new(buffers),
+            slot_bytes,
+            reads: vec![None; depth.into()],
+            free: (0..u32::from(depth)).rev().collect(),
+            waker,
+            registered_buffers,
+            deferred,
+            answers: Answers::default(),
+            stays_with_its_thread: PhantomData,
+        };
+        engine.poll_waker();
+        Ok(engine)
+    }
+
+    /// Asks the ring to end a wait once the waker is used.
+    fn poll_waker(&mut self) {
+        let events = u32::from(libc::POLLIN.cast_unsigned());
+        let entry = opcode::PollAdd::new(Fd(self.waker.as_raw_fd()), events).build();
+        // SAFETY: the entry names no memory, and the kernel keeps what it polls.
+        let pushed = unsafe { self.ring.submission().push(&entry.user_data(WAKER)) };
+        pushed.expect("the ring has an entry for the waker");
+    }
+
+    fn buffer(&self, slot: u32) -> *mut u8 {
+        // SAFETY: the buffer of every slot lies within the mapping.
+        unsafe {
+            self.buffers
+                .as_mut_ptr()
+                .add(slot as usize * self.slot_bytes)
+        }
+    }
+
+    /// Puts the rest of the slot's read on the ring.
+    fn push(&mut self, slot: u32) {
+        let read = self.reads[slot as usize].expect("a read in this slot");
+        let done = read.progress.done();
+        // SAFETY: `begin` checked that the read fits its buffer, and `done` is below its length.
+        let at = unsafe { self.buffer(slot).add(done) };
+        let len = read.len - u32::try_from(done).expect("at most the length of the read");
+        let (file, offset) = (Fixed(read.file), read.progress.next_offset());
+        let entry = if self.registered_buffers {
+            opcode::ReadFixed::new(file, at, len, 0)
+                .offset(offset)
+                .build()
+        } else {
+            opcode::Read::new(file, at, len).offset(offset).build()
+        };
+        // SAFETY: the buffer is memory of ours that nothing else touches while its read is in flight: its slot is on
+        // `free` only before `begin` and after `finish`, and it outlives the ring.
+        let pushed = unsafe { self.ring.submission().push(&entry.user_data(slot.into())) };
+        pushed.expect("the ring has an entry for each slot");
+    }
+
+    /// Hands the requests to the kernel and waits until one of them, or of those before, has ended.
+    fn submit_and_wait(&self) -> Result<(), IoError> {
+        loop {
+            match self.answers.to_enter(self.ring.submit_and_wait(1)) {
+                Ok(_) => return Ok(()),
+                // The queue of completions is full, or the kernel has no memory left for requests: it takes more when
+                // the completions that there are have been taken off. What it has not taken stays on the ring.
+                Err(e) if matches!(e.raw_os_error(), Some(libc::EBUSY | libc::EAGAIN)) => {
+                    return Ok(());
+                }
+                Err(e) if is_transient(&e) => {}
+                Err(e) => return Err(IoError::system("wait for io_uring")(e)),
+            }
+        }
+    }
+}
+
+/// A ring for `depth` reads and a waker, and whether its completions are deferred.
+fn build(depth: u16) -> io::Result<(IoUring, bool)> {
+    let entries = u32::from(depth) + 1;
+    let deferred = IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .build(entries);
+    match deferred {
+        Ok(ring) => Ok((ring, true)),
+        // Kernels before 6.1 know no deferral.
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok((IoUring::new(entries)?, false)),
+        Err(e) => Err(e),
+    }
+}
+
+impl ReadEngine for UringEngine {
+    fn kind(&self) -> EngineKind {
+        EngineKind::Uring {
+            registered_buffers: self.registered_buffers,
+            deferred: self.deferred,
+        }
+    }
+
+    fn depth(&self) -> usize {
+        self.reads.len()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.reads.len() - self.free.len()
+    }
+
+    fn begin(&mut self, read: BlockRead) -> u32 {
+        check(&read, &self.files, self.slot_bytes);
+        let unit = self.files[read.file as usize].unit();
+        let slot = self.free.pop().expect("a free slot");
+        self.reads[slot as usize] = Some(InFlight {
+            file: read.file,
+            len: read.len,
+            progress: Progress::new(read.offset, read.needed as usize, unit as usize),
+        });
+        self.push(slot);
+        slot
+    }
+
+    fn waker(&self) -> Option<Waker> {
+        Some(self.waker.clone())
+    }
+
+    fn finish(&mut self, done: OnRead<'_>) -> Result<(), IoError> {
+        if self.in_flight() == 0 {
+            return Ok(());
+        }
+        self.submit_and_wait()?;
+        loop {
+            let Some(entry) = self.ring.completion().next() else {
+                return Ok(());
+            };
+            if entry.user_data() == WAKER {
+                self.waker.reset();
+                self.poll_waker();
+                continue;
+            }
+            let slot = u32::try_from(entry.user_data()).expect("the number of a slot");
+            let read = self.reads[slot as usize].as_mut();
+            let read = read.expect("a completion is of a read in flight");
+            let answer = usize::try_from(entry.result())
+                .map_err(|_| io::Error::from_raw_os_error(-entry.result()));
+            let path = self.files[read.file as usize].path();
+            let offset = read.progress.next_offset();
+            let end = offset + u64::from(read.len) - read.progress.done() as u64;
+            let answer = self.answers.to_read(answer, path, offset..end);
+            let step = read.progress.advance(answer, path);
+            let bytes = read.progress.done();
+            if matches!(step, Step::Again) {
+                self.push(slot);
+                continue;
+            }
+            // Free already, in case `done` panics; nothing begins before it returns.
+            self.reads[slot as usize] = None;
+            self.free.push(slot);
+            match step {
+                Step::Failed(error) => done(slot, Err(error)),
+                // SAFETY: the kernel has written `bytes` bytes to the buffer and is done with it, and only `push` makes
+                // it write again.
+                _ => done(slot, unsafe {
+                    Ok(std::slice::from_raw_parts(self.buffer(slot), bytes))
+                }),
+            }
+        }
+    }
+
+    #[cfg(feature = "fault")]
+    fn inject(&mut self, plan: &crate::FaultPlan) {
+        self.answers.plan = Some(plan.clone());
+    }
+}
+
+impl Drop for UringEngine {
+    fn drop(&mut self) {
+        while self.in_flight() > 0 {
+            if self.finish(&mut |_, _| ()).is_err() {
+                // The kernel may still write to the buffers: they are never freed.
+                return;
+            }
+        }
+        // SAFETY: nothing is in flight, and neither is used again.
+        unsafe {
+            ManuallyDrop::drop(&mut self.ring);
+            ManuallyDrop::drop(&mut self.buffers);
+        }
+    }
+}
+
+impl std::fmt::Debug for UringEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UringEngine")
+            .field("kind", &self.kind())
+            .field("depth", &self.depth())
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}

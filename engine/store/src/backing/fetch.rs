@@ -1,0 +1,404 @@
+//! Rows on their way from a backing.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use engram_format::{RowCodec, RowId};
+use engram_io::{BlockRead, IoError, RowBuffer, lock};
+
+use super::{
+    completion::{Completion, Listener},
+    plan::{Plan, Read},
+    receiver::Receiver,
+};
+use crate::{
+    buffer_pool::{Buffer, BufferPool},
+    error::LookupError,
+    metrics::add,
+    output::ValueType,
+    resolve::RowRef,
+    tier::Admit,
+};
+
+/// The reads of one batch. Everybody who works on it holds a part of it; when no part is left, the rows
+/// are there.
+#[derive(Debug, Default)]
+pub(crate) struct Fetch {
+    pub(crate) plan: Plan,
+    /// None where no row is fetched.
+    pub(crate) receiver: Option<Arc<Receiver>>,
+    pub(crate) destination: Destination,
+    /// How the cache takes the rows.
+    pub(crate) admit: Admit,
+    /// When a ticket was asked for; none where nobody could ask how long it took.
+    pub(crate) began: Option<Instant>,
+    /// Nanoseconds from then until the last part ended.
+    took_ns: AtomicU64,
+    completion: Arc<Completion>,
+    cancelled: AtomicBool,
+    failure: Mutex<Option<Failure>>,
+}
+
+/// Where the rows of a fetch are put.
+#[derive(Debug, Default)]
+pub(crate) enum Destination {
+    #[default]
+    Nowhere,
+    /// Each different row once, at its place in the plan's sorted list.
+    Staging(RowBuffer),
+    /// The bytes of each row at its place in the batch.
+    Bytes(RowBuffer, Arc<dyn BufferPool>),
+    /// The values of each row at its place in the batch.
+    Values {
+        values: RowBuffer,
+        pool: Arc<dyn BufferPool>,
+        value_type: ValueType,
+        codec: RowCodec,
+        /// Where rows of two parts are put together.
+        staging: Option<RowBuffer>,
+    },
+}
+
+impl Destination {
+    /// The caller's buffer, and what the rows were put together in.
+    pub(crate) fn into_buffer(self) -> (Option<Buffer>, Option<RowBuffer>) {
+        match self {
+            Self::Nowhere => (None, None),
+            Self::Staging(staging) => (None, Some(staging)),
+            Self::Bytes(rows, pool) => (Some(Buffer::new(rows, pool)), None),
+            Self::Values {
+                values,
+                pool,
+                value_type,
+                staging,
+                ..
+            } => {
+                let buffer = Buffer::new(values, pool).of_values(value_type);
+                (Some(buffer), staging)
+            }
+        }
+    }
+}
+
+/// What went wrong, and for which rows.
+#[derive(Debug)]
+struct Failure {
+    first: LookupError,
+    unread: Vec<RowId>,
+}
+
+/// The reads of a fetch that have not begun, whatever happens to who holds them.
+#[derive(Debug)]
+pub struct PendingReads {
+    part: Part,
+    next: usize,
+}
+
+/// One read of a fetch. Dropping it without [`Self::end`] fails the fetch.
+#[derive(Debug)]
+pub struct PendingRead {
+    part: Part,
+    index: usize,
+    ended: bool,
+}
+
+/// Parts of a fetch that have not ended.
+#[derive(Debug)]
+struct Part {
+    fetch: Option<Arc<Fetch>>,
+    count: usize,
+}
+
+impl Fetch {
+    /// All reads of `fetch`, to be begun by a backing.
+    pub(crate) fn begin(fetch: &Arc<Self>) -> PendingReads {
+        let count = fetch.plan.reads.len() + 1;
+        fetch.completion.begin(count);
+        PendingReads {
+            part: Part {
+                fetch: Some(fetch.clone()),
+                count,
+            },
+            next: 0,
+        }
+    }
+
+    /// A fetch that was taken from the pool and not begun.
+    pub(crate) fn unshared(fetch: &mut Arc<Self>) -> &mut Self {
+        Arc::get_mut(fetch).expect("nobody else has it before it begins")
+    }
+
+    /// What is not begun is not read; the caller wants nothing more.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that a part has ended now.
+    pub(crate) fn note_time(&self) {
+        if let Some(began) = self.began {
+            let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.took_ns.fetch_max(took, Ordering::Relaxed);
+        }
+    }
+
+    /// From the beginning until the last part that has ended so far.
+    pub(crate) fn took(&self) -> Duration {
+        Duration::from_nanos(self.took_ns.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.completion.is_done()
+    }
+
+    /// Tells `listener` once the rows are there, or will not come.
+    pub(crate) fn listen(&self, listener: Listener) {
+        self.completion.listen(listener);
+    }
+
+    /// Checks the rows of a read, offers them to the cache, and copies each to its places.
+    fn arrive(&self, read: &Read, bytes: Result<&[u8], IoError>) {
+        let receiver = self.receiver.as_ref().expect("there are reads");
+        let rows = read.rows();
+        add(&receiver.counters.reads, 1);
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(cause) => {
+                let unread: Vec<RowId> =
+                    self.plan.rows[rows].iter().map(|row| row.row_id).collect();
+                self.fail(receiver.source.unread(Vec::new(), cause), &unread);
+                return;
+            }
+        };
+        add(&receiver.counters.bytes_read, bytes.len() as u64);
+        let mut used = 0;
+        let mut place = rows.start;
+        for equal in self.plan.rows[rows].chunk_by(|a, b| a.row_id == b.row_id) {
+            let range = place..place + equal.len();
+            place = range.end;
+            match self.open(receiver, read, &equal[0], bytes) {
+                Ok(row) => {
+                    used += row.len() as u64;
+                    self.put(&range, read.part.into(), row);
+                }
+                Err(damage) => self.fail(damage, &[]),
+            }
+        }
+        add(&receiver.counters.bytes_used, used);
+    }
+
+    /// The bytes of a part of `row` among those of `read`, once their seal is checked.
+    fn open<'a>(
+        &self,
+        receiver: &Receiver,
+        read: &Read,
+        row: &RowRef,
+        bytes: &'a [u8],
+    ) -> Result<&'a [u8], LookupError> {
+        let extent = receiver.source.extent(row, read.part.into());
+        let start = usize::try_from(extent.offset - read.block.offset);
+        let start = start.expect("the row lies in the read");
+        let record = bytes.get(start..start + extent.len).ok_or_else(|| {
+            let cause = IoError::Ended {
+                path: receiver.source.paths[extent.file as usize].clone(),
+                offset: read.block.offset,
+                needed: read.block.needed as usize,
+                found: bytes.len(),
+            };
+            receiver.source.unread(vec![row.row_id], cause)
+        })?;
+        let (bytes, stored) = receiver.source.open_record(row, read.part.into(), record)?;
+        if let Some(cache) = &receiver.cache {
+            cache.offer(row, self.admit, bytes, stored);
+        }
+        Ok(bytes)
+    }
+
+    /// Puts a part of the row that has the places `equal` of the sorted list to where it is wanted.
+    fn put(&self, equal: &Range<usize>, part: usize, bytes: &[u8]) {
+        let copy = |out: &mut [u8]| out.copy_from_slice(bytes);
+        let wanted = || self.plan.rows[equal.clone()].iter();
+        match &self.destination {
+            Destination::Nowhere => unreachable!("a fetch with reads has a destination"),
+            Destination::Staging(buffer) => buffer.fill(equal.start, part, copy),
+            Destination::Bytes(buffer, _) => {
+                for row in wanted() {
+                    buffer.fill(row.index as usize, part, copy);
+                }
+            }
+            Destination::Values {
+                values,
+                value_type,
+                codec,
+                staging,
+                ..
+            } => {
+                let whole = match staging {
+                    Some(staging) => staging.fill_and_finish(equal.start, part, copy),
+                    None => Some(bytes),
+                };
+                let Some(whole) = whole else { return };
+                for row in wanted() {
+                    values.fill_row(row.index as usize, |out| {
+                        value_type.decode_into(*codec, whole, out);
+                    });
+                }
+            }
+        }
+    }
+
+    fn fail(&self, error: LookupError, unread: &[RowId]) {
+        let mut failure = lock(&self.failure);
+        let failure = failure.get_or_insert_with(|| Failure {
+            first: error,
+            unread: Vec::new(),
+        });
+        failure.unread.extend_from_slice(unread);
+    }
+
+    /// Waits until nobody else works on `fetch`.
+    pub(crate) fn wait(fetch: &mut Arc<Self>) -> &mut Self {
+        fetch.completion.wait();
+        Arc::get_mut(fetch).expect("everybody who worked on it has let go of it")
+    }
+
+    /// As [`Self::wait`], for a caller whose time is counted.
+    pub(crate) fn wait_counted(fetch: &mut Arc<Self>) -> &mut Self {
+        if !fetch.is_done() {
+            let start = Instant::now();
+            fetch.completion.wait();
+            if let Some(receiver) = &fetch.receiver {
+                let waited = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                add(&receiver.counters.waited_ns, waited);
+            }
+        }
+        Self::wait(fetch)
+    }
+
+    /// Whether all rows have come.
+    ///
+    /// # Errors
+    /// The first failure, with all rows that could not be read.
+    pub(crate) fn result(&mut self) -> Result<(), LookupError> {
+        let failure = self.failure.get_mut();
+        let failure = failure.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some(mut failure) = failure.take() else {
+            return Ok(());
+        };
+        if let LookupError::Unread { rows, .. } = &mut failure.first
+            && !failure.unread.is_empty()
+        {
+            rows.append(&mut failure.unread);
+            rows.sort_unstable();
+            rows.dedup();
+        }
+        Err(failure.first)
+    }
+
+    /// Forgets everything but the memory of the plan; a caller's buffer returns to its pool.
+    pub(crate) fn clear(&mut self) {
+        drop(std::mem::take(&mut self.destination).into_buffer());
+        self.plan.clear();
+        self.receiver = None;
+        self.admit = Admit::default();
+        self.began = None;
+        *self.took_ns.get_mut() = 0;
+        *self.cancelled.get_mut() = false;
+        *lock(&self.failure) = None;
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl PendingReads {
+    /// Reads that have not been taken.
+    pub fn len(&self) -> usize {
+        self.part.fetch().plan.reads.len() - self.next
+    }
+
+    /// Whether no read is left to take.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Takes the next read; none if there is no more, or the caller wants nothing more.
+    pub fn take_next(&mut self) -> Option<PendingRead> {
+        if self.is_empty() || self.part.fetch().cancelled.load(Ordering::Relaxed) {
+            return None;
+        }
+        let index = self.next;
+        self.next += 1;
+        Some(PendingRead {
+            part: self.part.split_one(),
+            index,
+            ended: false,
+        })
+    }
+
+    /// Gives up reads that will not be done, because the backing has ended.
+    pub fn abort(self) {
+        self.part.fetch().fail(LookupError::Aborted, &[]);
+    }
+}
+
+impl PendingRead {
+    /// What to read.
+    pub fn block(&self) -> BlockRead {
+        self.part.fetch().plan.reads[self.index].block
+    }
+
+    /// Ends the read with its bytes, at least those needed, or with the reason why there are none.
+    pub fn end(mut self, bytes: Result<&[u8], IoError>) {
+        self.ended = true;
+        let fetch = self.part.fetch();
+        fetch.arrive(&fetch.plan.reads[self.index], bytes);
+    }
+}
+
+impl Drop for PendingRead {
+    fn drop(&mut self) {
+        if !self.ended || std::thread::panicking() {
+            self.part.fetch().fail(LookupError::Aborted, &[]);
+        }
+    }
+}
+
+impl Part {
+    /// Takes a part of one read out.
+    fn split_one(&mut self) -> Self {
+        debug_assert!(self.count > 1, "the place in the queue is a part too");
+        self.count -= 1;
+        Self {
+            fetch: self.fetch.clone(),
+            count: 1,
+        }
+    }
+
+    fn fetch(&self) -> &Fetch {
+        self.fetch.as_ref().expect("held until dropped")
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(fetch) = self.fetch.take() {
+            let completion = fetch.completion.clone();
+            if std::thread::panicking() {
+                fetch.fail(LookupError::Aborted, &[]);
+            }
+            fetch.note_time();
+            // Let go before saying so: who waits for the completion takes the fetch apart.
+            drop(fetch);
+            completion.end(self.count);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The way of a batch: resolved once, through the tiers, and what is left to the backing.
+
+use std::{cell::Cell, sync::Arc};
+
+use engram_format::{Batch, Column, LayerId, RowCodec};
+
+use crate::{
+    backing::{Backed, Fetch},
+    error::LookupError,
+    metrics::{Counters, add},
+    output::{Output, RowsMut},
+    resolve::{ColumnCursor, RowRef, Wanted, WantedList},
+    tier::{ReaderTier, ResidentTier, Tier},
+};
+
+/// Rows that go through the tiers together. Their places and, where they are decoded, their bytes stay in
+/// the processor's caches meanwhile.
+const PIECE_ROWS: usize = 512;
+
+/// One table of an open pack.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) layer: LayerId,
+    pub(crate) codec: RowCodec,
+    pub(crate) columns: Arc<[Column]>,
+    pub(crate) row_count: u64,
+    /// In the order in which they are asked.
+    pub(crate) tiers: Vec<Arc<dyn Tier>>,
+    /// Where the rows come from that no tier has.
+    pub(crate) backed: Option<Backed>,
+    /// By column: whether its rows are fetched.
+    pub(crate) is_backed: Vec<bool>,
+    /// Those of the tiers that have whole columns in memory.
+    pub(crate) resident: Option<Arc<ResidentTier>>,
+    pub(crate) reader: Option<Arc<ReaderTier>>,
+    pub(crate) counters: Arc<Counters>,
+}
+
+/// Memory of a lookup that a thread keeps from call to call.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    wanted: WantedList,
+    /// Rows that no tier had.
+    pub(crate) missing: Vec<RowRef>,
+    /// Bytes of the rows of a piece that is decoded.
+    bytes: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: Cell<Scratch> = Cell::default();
+}
+
+/// Rows that the scratch of a thread keeps memory for at most.
+const MAX_KEPT_ROWS: usize = 1 << 16;
+
+impl Scratch {
+    /// Lets `run` use the scratch of this thread.
+    pub(crate) fn with<R>(run: impl FnOnce(&mut Self) -> R) -> R {
+        // Taken, not borrowed: a tier of the caller's may look rows up too.
+        let mut scratch = SCRATCH.take();
+        let result = run(&mut scratch);
+        if scratch.missing.capacity() <= MAX_KEPT_ROWS {
+            SCRATCH.set(scratch);
+        }
+        result
+    }
+}
+
+impl Table {
+    /// Bytes of the parts that a row is read in.
+    pub(crate) fn parts(&self) -> [usize; 2] {
+        match &self.backed {
+            Some(backed) => backed.receiver.source.parts(),
+            None => [self.codec.row_bytes(), 0],
+        }
+    }
+
+    /// Checks a batch and the size in bytes of its output.
+    ///
+    /// # Errors
+    /// A row beyond the table, more rows than a batch may have, or an output of another size.
+    pub(crate) fn check(&self, batch: &Batch<'_>, output: &Output<'_>) -> Result<(), LookupError> {
+        let row_bytes = output.row_bytes();
+        if u32::try_from(batch.len()).is_err() {
+            return Err(LookupError::BatchTooLarge { rows: batch.len() });
+        }
+        if Some(output.len()) != batch.len().checked_mul(row_bytes) {
+            return Err(LookupError::OutputSize {
+                rows: batch.len(),
+                row_bytes,
+                expected: batch.len().saturating_mul(row_bytes),
+                found: output.len(),
+            });
+        }
+        let rows = batch.row_ids();
+        match rows.iter().position(|row| row.0 >= self.row_count) {
+            None => Ok(()),
+            Some(index) => Err(LookupError::RowOutOfRange {
+                layer: self.layer,
+                index,
+                row: rows[index],
+                row_count: self.row_count,
+            }),
+        }
+    }
+
+    /// Counts a batch that somebody asked for.
+    pub(crate) fn count(&self, batch: &Batch<'_>) {
+        add(&self.counters.batches, 1);
+        add(&self.counters.rows, batch.len() as u64);
+    }
+
+    /// Takes the rows of a checked batch through `tiers` to `output`, and leaves those that none has in
+    /// [`Scratch::missing`].
+    ///
+    /// # Errors
+    /// That of a tier.
+    pub(crate) fn serve(
+        &self,
+        tiers: &[Arc<dyn Tier>],
+        batch: Batch<'_>,
+        output: &mut Output<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), LookupError> {
+        self.serve_pieces(batch, output, scratch, |wanted, rows| {
+            for tier in tiers {
+                tier.serve(wanted, rows)?;
+                if wanted.rows().is_empty() {
+                    break;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// As [`Self::serve`], with `serve` in the place of tiers.
+    pub(crate) fn serve_pieces(
+        &self,
+        batch: Batch<'_>,
+        output: &mut Output<'_>,
+        scratch: &mut Scratch,
+        mut serve: impl FnMut(&mut Wanted<'_>, &mut RowsMut<'_>) -> Result<(), LookupError>,
+    ) -> Result<(), LookupError> {
+        let Scratch {
+            wanted: list,
+            missing,
+            bytes,
+        } = scratch;
+        missing.clear();
+        let mut cursor = ColumnCursor::new(&self.columns);
+        let mut first = 0;
+        for piece in batch.row_ids().chunks(PIECE_ROWS) {
+            cursor.resolve(piece, first, &mut list.rows);
+            output.piece(first as usize, piece.len(), bytes, |rows| {
+                serve(&mut Wanted::new(batch, &self.columns, list), rows)
+            })?;
+            missing.extend_from_slice(&list.rows);
+            first += u32::try_from(piece.len()).expect("a piece is short");
+        }
+        Ok(())
+    }
+
+    /// The tiers but the cache, which is the last one where there is one.
+    pub(crate) fn tiers_before_cache(&self) -> &[Arc<dyn Tier>] {
+        let backed = self.backed.as_ref();
+        let has_cache = backed.is_some_and(|backed| backed.receiver.cache.is_some());
+        &self.tiers[..self.tiers.len() - usize::from(has_cache)]
+    }
+
+    /// Plans the reads of `missing`, which is left empty.
+    pub(crate) fn plan(&self, fetch: &mut Fetch, missing: &mut Vec<RowRef>) -> &Backed {
+        let backed = self.backed.as_ref();
+        let backed = backed.expect("where there is no backing, the tiers have every row");
+        std::mem::swap(&mut fetch.plan.rows, missing);
+        backed.plan(fetch);
+        self.counters.add_fetched(&fetch.plan.rows);
+        backed
+    }
+}

@@ -1,0 +1,85 @@
+//! The backing: the caller's, or threads that read the pack's files past the page cache.
+
+use std::sync::Arc;
+
+use engram_io::{DirectFile, EngineRequest, IoError};
+
+use super::{Backend, files::PackFiles};
+use crate::{
+    backing::{Backing, DiskBacking, DiskOptions},
+    config::{Config, Reader},
+    source::Source,
+};
+
+/// Most bytes of one read: neighbouring rows come together up to this.
+const READ_BYTES: usize = 16 << 10;
+/// Threads that wait for one read each, where the configuration does not say: enough for a drive of
+/// which each read takes 100 microseconds and which does hundreds of thousands a second.
+const BLOCKING_THREADS: usize = 32;
+/// Bytes that the buffers of a ring may have together.
+const RING_BYTES: usize = 256 << 20;
+
+/// Where the rows of `sources` are fetched from that no tier has, if any are.
+pub(super) fn open(
+    sources: &[Arc<Source>],
+    files: &PackFiles,
+    config: &Config,
+) -> Result<(Option<Arc<dyn Backing>>, Backend), IoError> {
+    let longest = sources.iter().map(|source| source.longest_part()).max();
+    let longest = longest.unwrap_or(0);
+    if let Some(backing) = &config.backing {
+        let backing = backing.open(&files.paths, longest)?;
+        return Ok((Some(backing), Backend::Custom));
+    }
+    let reader = match config.reader {
+        Reader::Mmap => return Ok((None, Backend::Mmap)),
+        Reader::Pread => return Ok((None, Backend::Pread)),
+        Reader::Memory => return Ok((None, Backend::Memory)),
+        reader @ (Reader::Direct | Reader::DirectThreads) => reader,
+    };
+    let open_file = |path| config.file_access.open_direct(path);
+    let files: Arc<[DirectFile]> = files
+        .paths
+        .iter()
+        .map(|path| open_file(path))
+        .collect::<Result<_, _>>()?;
+    // Room for the longest row wherever it begins in a unit.
+    let unit = files.iter().map(DirectFile::unit).max().unwrap_or(1) as usize;
+    let max_bytes = (longest.next_multiple_of(unit) + unit).max(READ_BYTES);
+    let disk = start(reader, &files, max_bytes, config)?;
+    let backend = Backend::Direct {
+        engine: disk.kind(),
+        threads: disk.threads(),
+        past_page_cache: disk.past_page_cache(),
+    };
+    Ok((Some(Arc::new(disk)), backend))
+}
+
+fn start(
+    reader: Reader,
+    files: &Arc<[DirectFile]>,
+    max_bytes: usize,
+    config: &Config,
+) -> Result<DiskBacking, IoError> {
+    let options = |request, threads| DiskOptions {
+        io: config.file_access.clone(),
+        request,
+        threads,
+        max_bytes,
+    };
+    if reader == Reader::Direct {
+        let most = u16::try_from(RING_BYTES / max_bytes).unwrap_or(u16::MAX);
+        let depth = config.io_depth.clamp(1, most.max(1));
+        let request = EngineRequest::Uring { depth };
+        match DiskBacking::start(&options(request, config.io_threads.max(1)), files) {
+            Ok(disk) => return Ok(disk),
+            // As containers often do: threads do the same.
+            Err(error) => tracing::warn!(%error, "io_uring is refused; reading by threads"),
+        }
+    }
+    let threads = match (reader, config.io_threads) {
+        (Reader::DirectThreads, 1..) => config.io_threads,
+        _ => BLOCKING_THREADS,
+    };
+    DiskBacking::start(&options(EngineRequest::Threads, threads), files)
+}

@@ -1,0 +1,105 @@
+//! The files of a pack, and small checks of a file.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use engram_format::{Digest, FormatError, Manifest, Storage, shard_path};
+use engram_io::IoError;
+
+use crate::error::OpenError;
+
+/// The files that the rows of a pack lie in.
+#[derive(Debug)]
+pub(super) struct PackFiles {
+    /// In the order of [`Extent::file`](engram_format::Extent::file).
+    pub(super) paths: Arc<[PathBuf]>,
+    /// For each table, its first file; the others follow. 0 in an attached pack, whose tables share files.
+    pub(super) first_files: Vec<u32>,
+}
+
+impl PackFiles {
+    /// The files in `folder`, the pack's own or the checkpoint's.
+    pub(super) fn new(folder: &Path, manifest: &Manifest) -> Self {
+        let mut paths = Vec::new();
+        let mut first_files = vec![0; manifest.tables.len()];
+        match manifest.storage {
+            Storage::Packed => {
+                for (index, table) in manifest.tables.iter().enumerate() {
+                    first_files[index] =
+                        u32::try_from(paths.len()).expect("a million columns at most");
+                    let columns = manifest.scheme.columns(index);
+                    paths.extend(
+                        columns.map(|column| folder.join(shard_path(table.layer, &column))),
+                    );
+                }
+            }
+            Storage::Attached { .. } => {
+                paths.extend(
+                    manifest
+                        .sources
+                        .iter()
+                        .map(|source| folder.join(&source.name)),
+                );
+            }
+        }
+        Self {
+            paths: paths.into(),
+            first_files,
+        }
+    }
+}
+
+/// The bytes of a file of at most `most`.
+pub(super) fn read_file(path: &Path, what: &'static str, most: u64) -> Result<Vec<u8>, OpenError> {
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).map_err(IoError::os("open", path))?;
+    // One byte more, to see that there is more; and a file may grow while it is read.
+    let read = file.take(most + 1).read_to_end(&mut bytes);
+    read.map_err(IoError::os("read", path))?;
+    if bytes.len() as u64 > most {
+        return Err(in_file(path)(FormatError::TooLong {
+            what,
+            found: file_size(path)?,
+            most,
+        }));
+    }
+    Ok(bytes)
+}
+
+fn file_size(path: &Path) -> Result<u64, IoError> {
+    let metadata = fs::metadata(path).map_err(IoError::os("open", path))?;
+    Ok(metadata.len())
+}
+
+pub(super) fn check_size(path: &Path, expected: u64) -> Result<(), OpenError> {
+    let found = file_size(path)?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(in_file(path)(FormatError::Size { found, expected }))
+}
+
+pub(super) fn check_digest(
+    path: &Path,
+    what: &'static str,
+    found: Digest,
+    expected: Digest,
+) -> Result<(), OpenError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(in_file(path)(FormatError::Checksum {
+        what,
+        found: found.to_string(),
+        expected: expected.to_string(),
+    }))
+}
+
+pub(super) fn in_file(path: &Path) -> impl FnOnce(FormatError) -> OpenError {
+    let path = PathBuf::from(path);
+    move |cause| OpenError::Format { path, cause }
+}

@@ -1,0 +1,49 @@
+//! Where rows can be had at once.
+
+mod cache;
+mod reader;
+mod resident;
+
+use std::fmt;
+
+use crate::{error::LookupError, output::RowsMut, resolve::Wanted};
+
+pub(crate) use cache::{Admit, CacheTier, FULL_CREDIT, RowCache};
+pub(crate) use reader::ReaderTier;
+pub(crate) use resident::{ResidentShard, ResidentTier};
+
+/// A place where some rows can be had at once: memory, or files that are read while the caller waits.
+///
+/// A store asks its tiers in order, fastest or most authoritative first, and its
+/// [`Backing`](crate::Backing) for the rows that none of them had. A tier of one's own, given by
+/// [`Config::tier`](crate::Config::tier), is asked before all others, for every layer, so it can serve
+/// rows in the place of the pack's.
+///
+/// ```
+/// use engram::{LookupError, RowsMut, Tier, Wanted};
+///
+/// /// Serves zeros for the rows of n-grams of four tokens.
+/// #[derive(Debug)]
+/// struct NoFourGrams;
+///
+/// impl Tier for NoFourGrams {
+///     fn serve(&self, wanted: &mut Wanted<'_>, out: &mut RowsMut<'_>) -> Result<(), LookupError> {
+///         let columns = wanted.columns();
+///         wanted.serve_each(|row| {
+///             let is_four_gram = columns[usize::from(row.column)].order == 4;
+///             if is_four_gram {
+///                 out.row(row).fill(0);
+///             }
+///             Ok(is_four_gram)
+///         })
+///     }
+/// }
+/// ```
+pub trait Tier: fmt::Debug + Send + Sync {
+    /// Copies the rows that the tier has, in the table's codec, to their places in `out`, and takes them off
+    /// the list `wanted`. Called once for each piece of a batch, some hundreds of rows, never for each row.
+    ///
+    /// # Errors
+    /// A row that the tier should have but cannot serve; then the whole batch fails.
+    fn serve(&self, wanted: &mut Wanted<'_>, out: &mut RowsMut<'_>) -> Result<(), LookupError>;
+}

@@ -1,0 +1,116 @@
+//! Columns in memory.
+
+use std::sync::Arc;
+
+use engram_format::{RecordLayout, SEAL_BYTES, copy_and_seal};
+use engram_io::{MemoryReader, prefetch};
+
+use super::Tier;
+use crate::{
+    error::LookupError,
+    output::RowsMut,
+    pipeline::{Window, stages},
+    resolve::{RowRef, Wanted},
+    source::Source,
+};
+
+/// Columns of one table that were loaded when the pack was opened.
+#[derive(Debug)]
+pub(crate) struct ResidentTier {
+    source: Arc<Source>,
+    layout: RecordLayout,
+    /// By column; none for those that are not in memory.
+    shards: Vec<Option<ResidentShard>>,
+}
+
+/// A shard in memory.
+#[derive(Debug)]
+pub(crate) struct ResidentShard {
+    pub(crate) memory: MemoryReader,
+    /// Row id of its first row.
+    pub(crate) first_row: u64,
+}
+
+impl ResidentTier {
+    pub(crate) fn new(
+        source: Arc<Source>,
+        layout: RecordLayout,
+        shards: Vec<Option<ResidentShard>>,
+    ) -> Self {
+        Self {
+            source,
+            layout,
+            shards,
+        }
+    }
+
+    /// The memory of the shard of `column`, if it is here.
+    pub(crate) fn memory(&self, column: usize) -> Option<&MemoryReader> {
+        Some(&self.shards[column].as_ref()?.memory)
+    }
+
+    #[inline]
+    fn record(&self, row: &RowRef) -> Option<&[u8]> {
+        let shard = self.shards[usize::from(row.column)].as_ref()?;
+        let offset = self.layout.record_offset(row.row_id.0 - shard.first_row);
+        let start = usize::try_from(offset).expect("it is in memory");
+        Some(&shard.memory.bytes()[start..start + self.layout.stride()])
+    }
+
+    #[inline]
+    fn copy(
+        &self,
+        row: &RowRef,
+        record: &[u8],
+        check: bool,
+        out: &mut [u8],
+    ) -> Result<(), LookupError> {
+        let (bytes, rest) = record.split_at(out.len());
+        if !check {
+            out.copy_from_slice(bytes);
+            return Ok(());
+        }
+        let stored: &[u8; SEAL_BYTES] = rest.last_chunk().expect("a seal ends the record");
+        let found = copy_and_seal(self.source.layer, row.row_id, bytes, out);
+        self.source.compare(row, found, u64::from_le_bytes(*stored))
+    }
+
+    /// As [`Tier::serve`], with the choice whether seals are checked.
+    pub(crate) fn serve_checked(
+        &self,
+        wanted: &mut Wanted<'_>,
+        out: &mut RowsMut<'_>,
+        check: bool,
+    ) -> Result<(), LookupError> {
+        let rows = wanted.list();
+        let mut records = Window::new(None);
+        let mut left = 0;
+        for [next, now] in stages(rows.len()) {
+            for place in next.clone() {
+                records[place] = self.record(&rows[place]);
+            }
+            for place in next {
+                if let Some(record) = records[place] {
+                    prefetch(record);
+                }
+            }
+            for place in now {
+                let row = rows[place];
+                if let Some(record) = records[place] {
+                    self.copy(&row, record, check, out.row(&row))?;
+                } else {
+                    rows[left] = row;
+                    left += 1;
+                }
+            }
+        }
+        rows.truncate(left);
+        Ok(())
+    }
+}
+
+impl Tier for ResidentTier {
+    fn serve(&self, wanted: &mut Wanted<'_>, out: &mut RowsMut<'_>) -> Result<(), LookupError> {
+        self.serve_checked(wanted, out, self.source.check_seals)
+    }
+}
