@@ -92,6 +92,23 @@ fn a_dropped_ticket_calls_back_and_later_ones_are_not_mixed_up() {
 }
 
 #[test]
+fn a_callback_may_let_go_of_the_store() {
+    let fixture = Fixture::new("demo");
+    for reader in READERS {
+        let store = Arc::new(store(&fixture, reader, Some(Fault::Late)));
+        let ticket = submit(&store, &all_rows(&store, 0));
+        let (send, receive) = mpsc::channel();
+        ticket.on_done(move || {
+            // Most likely the last one: the reading thread ends the store.
+            drop(store);
+            send.send(()).unwrap();
+        });
+        receive.recv_timeout(LONG).unwrap();
+        ticket.wait().unwrap();
+    }
+}
+
+#[test]
 fn an_event_file_becomes_readable() {
     let fixture = Fixture::new("demo");
     for reader in READERS {

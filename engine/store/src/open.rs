@@ -8,6 +8,7 @@ mod documents;
 mod files;
 mod packed;
 mod resident;
+mod shard;
 mod share;
 
 use std::{path::Path, sync::Arc};

@@ -70,6 +70,16 @@ pub enum ValuesMut<'a> {
     Bf16(&'a mut [bf16]),
 }
 
+impl<'a> ValuesMut<'a> {
+    pub(crate) fn into_bytes(self) -> (ValueType, &'a mut [u8]) {
+        match self {
+            Self::F32(out) => (ValueType::F32, bytemuck::cast_slice_mut(out)),
+            Self::F16(out) => (ValueType::F16, bytemuck::cast_slice_mut(out)),
+            Self::Bf16(out) => (ValueType::Bf16, bytemuck::cast_slice_mut(out)),
+        }
+    }
+}
+
 impl<'a> From<&'a mut [f32]> for ValuesMut<'a> {
     fn from(values: &'a mut [f32]) -> Self {
         Self::F32(values)
@@ -128,15 +138,6 @@ impl<'a> Output<'a> {
         }
     }
 
-    pub(crate) fn of_values(codec: RowCodec, values: ValuesMut<'a>) -> Self {
-        let (values, bytes) = match values {
-            ValuesMut::F32(out) => (ValueType::F32, bytemuck::cast_slice_mut(out)),
-            ValuesMut::F16(out) => (ValueType::F16, bytemuck::cast_slice_mut(out)),
-            ValuesMut::Bf16(out) => (ValueType::Bf16, bytemuck::cast_slice_mut(out)),
-        };
-        Self::new(codec, Some(values), bytes)
-    }
-
     /// Bytes of one row of the output.
     pub(crate) fn row_bytes(&self) -> usize {
         row_bytes(self.codec, self.values)
@@ -144,11 +145,6 @@ impl<'a> Output<'a> {
 
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// No byte of a bad row may be mistaken for a good one.
-    pub(crate) fn clear(&mut self) {
-        self.bytes.fill(0);
     }
 
     /// Lets `serve` fill the `rows` rows from `first` on, and returns what it returns. Rows that are

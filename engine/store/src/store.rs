@@ -174,8 +174,7 @@ impl Store {
     /// A layer or row that is not there, an `out` of another size than the rows, a failed read, or a
     /// damaged record. Then `out` is all zero.
     pub fn lookup(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {
-        let codec = self.codec(batch.layer()).inspect_err(|_| out.fill(0))?;
-        self.answer(batch, Output::new(codec, None, out))
+        self.answer(batch, None, out)
     }
 
     /// As [`Self::lookup`], with the rows decoded to `f32`, `f16` or `bf16` as they are copied:
@@ -188,14 +187,20 @@ impl Store {
         batch: Batch<'_>,
         out: impl Into<ValuesMut<'a>>,
     ) -> Result<(), LookupError> {
-        let codec = self.codec(batch.layer())?;
-        self.answer(batch, Output::of_values(codec, out.into()))
+        let (value_type, out) = out.into().into_bytes();
+        self.answer(batch, Some(value_type), out)
     }
 
-    fn answer(&self, batch: Batch<'_>, mut output: Output<'_>) -> Result<(), LookupError> {
+    fn answer(
+        &self,
+        batch: Batch<'_>,
+        value_type: Option<ValueType>,
+        out: &mut [u8],
+    ) -> Result<(), LookupError> {
         let span = tracing::trace_span!("lookup", layer = batch.layer().0, rows = batch.len());
         let _entered = span.entered();
         let answered = self.table(batch.layer()).and_then(|table| {
+            let mut output = Output::new(table.codec, value_type, out);
             table.check(&batch, &output)?;
             table.count(&batch);
             Scratch::with(|scratch| {
@@ -206,7 +211,8 @@ impl Store {
                 self.fetch_missing(table, &mut output, scratch)
             })
         });
-        answered.inspect_err(|_| output.clear())
+        // No byte of a bad row may be mistaken for a good one.
+        answered.inspect_err(|_| out.fill(0))
     }
 
     /// Fetches the rows that no tier has, and waits for them. The caller's memory is only borrowed, so they

@@ -167,8 +167,11 @@ impl Drop for DiskBacking {
         lock(&self.queue.state).stopped = true;
         self.queue.changed.notify_all();
         for thread in self.threads.drain(..) {
-            // One that panicked has said so; its fetches have failed.
-            let _ = thread.join();
+            // A ticket's callback may be what lets go of the store, on a reading thread: that one ends by
+            // itself. One that panicked has said so; its fetches have failed.
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use engram_format::{Manifest, Profile, Table};
 
-use super::packed::Shard;
+use super::shard::Shard;
 use crate::{
     config::{Config, Resident},
     tier::RowCache,

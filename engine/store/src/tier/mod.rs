@@ -1,6 +1,7 @@
 //! Where rows can be had at once.
 
 mod cache;
+mod located;
 mod reader;
 mod resident;
 

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use engram_format::{Extent, SEAL_BYTES, seal};
 use engram_io::ReadAt;
 
-use super::Tier;
+use super::{Tier, located::serve_located};
 use crate::{
     error::LookupError,
     output::RowsMut,
-    pipeline::{Window, stages},
     resolve::{RowRef, Wanted},
     source::{Source, SourceRows},
 };
@@ -40,10 +39,11 @@ impl ReaderTier {
         self.readers[extent.file as usize].as_deref()
     }
 
-    /// Copies the bytes of `row`, whose first part lies at `first`, to `out`.
+    /// Copies the bytes of `row`, whose first part `reader` has at `first`, to `out`.
     fn copy(
         &self,
         row: &RowRef,
+        reader: &dyn ReadAt,
         first: Extent,
         check: bool,
         out: &mut [u8],
@@ -62,7 +62,6 @@ impl ReaderTier {
             }
             return Ok(());
         }
-        let reader = self.reader(&first).expect("only such rows are copied");
         if !check {
             return Ok(reader.read_at(first.offset, out)?);
         }
@@ -80,31 +79,15 @@ impl ReaderTier {
         out: &mut RowsMut<'_>,
         check: bool,
     ) -> Result<(), LookupError> {
-        let rows = wanted.list();
-        let mut extents = Window::new(None);
-        let mut left = 0;
-        for [next, now] in stages(rows.len()) {
-            for place in next.clone() {
-                let extent = self.source.extent(&rows[place], 0);
-                extents[place] = self.reader(&extent).map(|_| extent);
-            }
-            for extent in next.filter_map(|place| extents[place]) {
-                if let Some(reader) = self.reader(&extent) {
-                    reader.prefetch(extent.offset, extent.len);
-                }
-            }
-            for place in now {
-                let row = rows[place];
-                if let Some(extent) = extents[place] {
-                    self.copy(&row, extent, check, out.row(&row))?;
-                } else {
-                    rows[left] = row;
-                    left += 1;
-                }
-            }
-        }
-        rows.truncate(left);
-        Ok(())
+        serve_located(
+            wanted.list(),
+            |row| {
+                let extent = self.source.extent(row, 0);
+                self.reader(&extent).map(|reader| (reader, extent))
+            },
+            |(reader, extent)| reader.prefetch(extent.offset, extent.len),
+            |row, (reader, extent)| self.copy(row, reader, extent, check, out.row(row)),
+        )
     }
 }
 

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use engram_format::{RecordLayout, SEAL_BYTES, copy_and_seal};
 use engram_io::{MemoryReader, prefetch};
 
-use super::Tier;
+use super::{Tier, located::serve_located};
 use crate::{
     error::LookupError,
     output::RowsMut,
-    pipeline::{Window, stages},
     resolve::{RowRef, Wanted},
     source::Source,
 };
@@ -82,30 +81,12 @@ impl ResidentTier {
         out: &mut RowsMut<'_>,
         check: bool,
     ) -> Result<(), LookupError> {
-        let rows = wanted.list();
-        let mut records = Window::new(None);
-        let mut left = 0;
-        for [next, now] in stages(rows.len()) {
-            for place in next.clone() {
-                records[place] = self.record(&rows[place]);
-            }
-            for place in next {
-                if let Some(record) = records[place] {
-                    prefetch(record);
-                }
-            }
-            for place in now {
-                let row = rows[place];
-                if let Some(record) = records[place] {
-                    self.copy(&row, record, check, out.row(&row))?;
-                } else {
-                    rows[left] = row;
-                    left += 1;
-                }
-            }
-        }
-        rows.truncate(left);
-        Ok(())
+        serve_located(
+            wanted.list(),
+            |row| self.record(row),
+            prefetch,
+            |row, record| self.copy(row, record, check, out.row(row)),
+        )
     }
 }
 
