@@ -6,7 +6,8 @@ use std::sync::{
 };
 
 use engram::{
-    Batch, Config, LayerId, LookupError, RowId, RowIds, RowsMut, Sequence, Store, Tier, Wanted,
+    Batch, Config, LayerId, LookupError, NGrams, RowId, RowIds, RowsMut, Sequence, Store, Tier,
+    Wanted,
 };
 use engram_tests::{Fixture, READERS, look_up, sample_tokens};
 
@@ -45,7 +46,7 @@ struct Failing(RowId);
 impl Tier for Failing {
     fn serve(&self, wanted: &mut Wanted<'_>, _: &mut RowsMut<'_>) -> Result<(), LookupError> {
         if wanted.rows().iter().any(|row| row.row_id == self.0) {
-            return Err(LookupError::Aborted);
+            return Err(LookupError::Tier("no such row today".into()));
         }
         Ok(())
     }
@@ -117,14 +118,63 @@ fn a_tier_that_fails_fails_the_batch_and_hands_out_nothing() {
         look_up(&store, layer, &[RowId(4)]).unwrap();
         // It checks that the output is all zero.
         let failed = look_up(&store, layer, &[RowId(4), RowId(5)]);
-        assert!(matches!(failed, Err(LookupError::Aborted)), "{reader:?}");
+        assert!(matches!(failed, Err(LookupError::Tier(_))), "{reader:?}");
         let buffer = store.buffer(layer, 1).unwrap();
         let rows = [RowId(5)];
         let failed = store.submit(Batch::new(layer, &rows), buffer);
-        assert!(matches!(failed, Err(LookupError::Aborted)), "{reader:?}");
+        assert!(matches!(failed, Err(LookupError::Tier(_))), "{reader:?}");
         assert!(
             store.metrics().pooled_bytes > 0,
             "the buffer has returned to the pool"
+        );
+    }
+}
+
+/// Looks other rows up while it is asked.
+#[derive(Debug)]
+struct Nested(Store);
+
+impl Tier for Nested {
+    fn serve(&self, wanted: &mut Wanted<'_>, out: &mut RowsMut<'_>) -> Result<(), LookupError> {
+        let layer = wanted.layer();
+        wanted.serve_each(|row| {
+            let row_ids = [row.row_id];
+            self.0.lookup(Batch::new(layer, &row_ids), out.row(row))?;
+            Ok(true)
+        })
+    }
+}
+
+#[test]
+fn a_tier_may_look_rows_up_itself() {
+    let fixture = Fixture::new("demo");
+    let inner = Store::open(fixture.pack(), Config::new()).unwrap();
+    let plain = Store::open(fixture.pack(), Config::new()).unwrap();
+    let layer = plain.scheme().layers[0].id;
+    let config = Config::new().tier(Arc::new(Nested(inner)));
+    let store = Store::open(fixture.pack(), config).unwrap();
+    let rows: Vec<RowId> = (0..30).map(RowId).collect();
+    let expected = look_up(&plain, layer, &rows).unwrap();
+    assert!(look_up(&store, layer, &rows).unwrap() == expected);
+    assert!(store.resident_columns(layer).unwrap().1.is_empty());
+}
+
+#[test]
+fn n_grams_of_another_scheme_are_refused() {
+    let fixture = Fixture::new("deepseek");
+    let store = Store::open(fixture.pack(), Config::new()).unwrap();
+    let layer = store.scheme().layers[0].id;
+    let columns = store.columns(layer).unwrap().len();
+    let row_ids = [RowId(0); 12];
+    let mut out = vec![1; 12 * store.codec(layer).unwrap().row_bytes()];
+    for (order, found_columns) in [(3, columns - 1), (2, columns), (3, 1)] {
+        let windows = vec![0; 12 / found_columns * order];
+        let ngrams = NGrams::new(&windows, order, found_columns);
+        let batch = Batch::new(layer, &row_ids).with_ngrams(ngrams);
+        let refused = store.lookup(batch, &mut out).unwrap_err();
+        assert!(
+            matches!(refused, LookupError::NGramShape { .. }),
+            "{refused}"
         );
     }
 }

@@ -109,6 +109,30 @@ fn a_callback_may_let_go_of_the_store() {
 }
 
 #[test]
+fn a_callback_that_panics_harms_nobody_else() {
+    let fixture = Fixture::new("demo");
+    let store = store(&fixture, Reader::Direct, Some(Fault::Late));
+    let rows = all_rows(&store, 0);
+    let tickets: Vec<Ticket> = (0..8).map(|_| submit(&store, &rows)).collect();
+    for ticket in &tickets {
+        ticket.on_done(|| panic!("this panic is part of the test"));
+    }
+    for ticket in tickets {
+        check(&store, &rows, &ticket.wait().unwrap());
+    }
+}
+
+#[test]
+fn a_listener_that_is_replaced_may_hold_the_store() {
+    let fixture = Fixture::new("demo");
+    let store = Arc::new(store(&fixture, Reader::Direct, Some(Fault::Late)));
+    let ticket = submit(&store, &all_rows(&store, 0));
+    ticket.on_done(move || drop(store));
+    ticket.on_done(|| ());
+    ticket.wait().unwrap();
+}
+
+#[test]
 fn an_event_file_becomes_readable() {
     let fixture = Fixture::new("demo");
     for reader in READERS {

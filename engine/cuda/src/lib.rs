@@ -24,7 +24,7 @@
 //! store.hasher().extend(&mut sequence, &[0, 3, 15], &mut row_ids)?;
 //!
 //! let ring = Ring::new(&device, store.clone(), &RingConfig::new(row_ids.layer(0).len()))?;
-//! let layer = store.scheme().layers[0].layer;
+//! let layer = store.scheme().layers[0].id;
 //! let staged = ring.stage(layer, row_ids.layer(0))?.expect("no other pass is on its way");
 //!
 //! let stream = device.stream(0)?;

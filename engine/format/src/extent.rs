@@ -2,8 +2,8 @@
 
 /// Consecutive bytes of one of a pack's files.
 ///
-/// [`RecordLayout::extent`](crate::RecordLayout::extent) and [`Plane::extent`](crate::Plane::extent) are
-/// the only places that know where a row's bytes lie.
+/// [`RecordLayout::extent`](crate::RecordLayout::extent) and [`Plane::extent`](crate::Plane::extent) know
+/// where a row's bytes lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
     /// Index of the file: a shard's among the pack's shards, a source's among

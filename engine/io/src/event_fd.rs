@@ -6,7 +6,7 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use crate::IoError;
 
-/// A Linux `eventfd`: signalled by one thread, waited for by `poll`, `epoll`, a ring or a blocking read.
+/// A Linux `eventfd`: signalled by one thread, waited for by `poll`, `epoll` or a ring.
 #[derive(Debug)]
 pub struct EventFd(OwnedFd);
 
@@ -17,7 +17,7 @@ impl EventFd {
     /// A process that may open no more files.
     pub fn new() -> Result<Self, IoError> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let event = event.map_err(|e| IoError::system("make an eventfd")(e.into()))?;
+        let event = event.map_err(|e| IoError::os("make", "an eventfd")(e.into()))?;
         Ok(Self(event))
     }
 
@@ -29,7 +29,7 @@ impl EventFd {
         let clone = self.0.try_clone();
         clone
             .map(Self)
-            .map_err(IoError::system("duplicate an eventfd"))
+            .map_err(IoError::os("duplicate", "an eventfd"))
     }
 
     /// Makes the file readable. Never blocks.

@@ -128,13 +128,14 @@ impl RowBuffer {
     /// one part has just that.
     ///
     /// # Panics
-    /// As [`Self::fill`].
+    /// As [`Self::fill`], and for the second part of rows that have one.
     pub fn fill_and_finish(
         &self,
         row: usize,
         part: usize,
         write: impl FnOnce(&mut [u8]),
     ) -> Option<&[u8]> {
+        assert!(part == 0 || self.parts[1] > 0, "a row has one part");
         self.fill(row, part, write);
         let all = if self.parts[1] == 0 { 0b01 } else { 0b11 };
         let finished = 1 << (part + FINISHED);

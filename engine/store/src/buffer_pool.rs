@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use engram_format::{bf16, f16};
 use engram_io::{FilledRows, IoError, RowBuffer, lock};
 
 use crate::output::ValueType;
@@ -19,8 +20,8 @@ pub trait BufferPool: fmt::Debug + Send + Sync {
     fn recycle(&self, rows: RowBuffer);
 }
 
-/// Rows at a fixed, page-aligned address, `[token][column][row bytes]` or `[token][column][value]`, which
-/// return to their pool when dropped.
+/// Rows at a fixed address (page-aligned in a store's own buffers), `[token][column][row bytes]` or
+/// `[token][column][value]`, which return to their pool when dropped.
 pub struct Buffer {
     rows: Option<FilledRows>,
     pool: Arc<dyn BufferPool>,
@@ -60,9 +61,27 @@ impl Buffer {
     /// The rows as `f32`.
     ///
     /// # Panics
-    /// If the buffer is not [of](Self::value_type) such values.
+    /// If the buffer is not [of](Self::value_type) such values, or has not been filled.
     pub fn as_f32(&self) -> &[f32] {
         assert_eq!(self.value_type, Some(ValueType::F32), "a buffer of f32");
+        bytemuck::cast_slice(self)
+    }
+
+    /// The rows as IEEE binary16.
+    ///
+    /// # Panics
+    /// As [`Self::as_f32`].
+    pub fn as_f16(&self) -> &[f16] {
+        assert_eq!(self.value_type, Some(ValueType::F16), "a buffer of f16");
+        bytemuck::cast_slice(self)
+    }
+
+    /// The rows as bfloat16.
+    ///
+    /// # Panics
+    /// As [`Self::as_f32`].
+    pub fn as_bf16(&self) -> &[bf16] {
+        assert_eq!(self.value_type, Some(ValueType::Bf16), "a buffer of bf16");
         bytemuck::cast_slice(self)
     }
 
@@ -111,6 +130,11 @@ impl fmt::Debug for Buffer {
     }
 }
 
+/// Buffers kept at most, so that finding one is cheap.
+const MAX_BUFFERS: usize = 256;
+/// The least memory that a buffer takes.
+const PAGE_BYTES: usize = 4096;
+
 /// Buffers of a store that are not in use.
 #[derive(Debug)]
 pub(crate) struct Buffers {
@@ -146,10 +170,12 @@ impl Buffers {
                 purpose: "rows",
                 cause: std::io::ErrorKind::OutOfMemory.into(),
             })?;
-        let mut buffer = match self.take_fitting(bytes) {
-            Some(buffer) => buffer,
+        let mut buffer = if let Some(buffer) = self.take_fitting(bytes) {
+            buffer
+        } else {
             // Rounded up, so that batches of about the same size can share it.
-            None => RowBuffer::new(bytes.checked_next_power_of_two().unwrap_or(bytes))?,
+            let rounded = bytes.checked_next_power_of_two().unwrap_or(bytes);
+            RowBuffer::new(rounded.max(PAGE_BYTES))?
         };
         buffer.reset(rows, parts);
         Ok(buffer)
@@ -175,7 +201,8 @@ impl Buffers {
 impl BufferPool for Buffers {
     fn recycle(&self, rows: RowBuffer) {
         let mut unused = lock(&self.unused);
-        if unused.bytes + rows.capacity() <= self.max_bytes {
+        let fits = unused.bytes + rows.capacity() <= self.max_bytes;
+        if fits && unused.buffers.len() < MAX_BUFFERS {
             unused.bytes += rows.capacity();
             unused.buffers.push(rows);
         }
@@ -188,16 +215,20 @@ mod tests {
 
     #[test]
     fn unused_buffers_stay_below_the_limit() {
-        let pool = Buffers::new(10_000);
+        let pool = Buffers::new(40_000);
         let buffers: Vec<_> = (0..20).map(|_| pool.take(8, [100, 28]).unwrap()).collect();
         let large = pool.take(1_000, [100, 0]).unwrap();
         assert_eq!(pool.unused_bytes(), 0);
         buffers.into_iter().for_each(|buffer| pool.recycle(buffer));
         pool.recycle(large);
-        // Nine of 1,024 bytes; neither the tenth nor the large one fits.
-        assert_eq!(pool.unused_bytes(), 9 * 1_024);
+        // Nine of a page; neither the tenth nor the large one fits.
+        assert_eq!(pool.unused_bytes(), 9 * 4_096);
         let again = pool.take(1, [1_000, 0]).unwrap();
-        assert_eq!((again.capacity(), pool.unused_bytes()), (1_024, 8 * 1_024));
+        assert_eq!((again.capacity(), pool.unused_bytes()), (4_096, 8 * 4_096));
         assert!(pool.take(usize::MAX / 2, [100, 0]).is_err());
+        let many = Buffers::new(usize::MAX);
+        let buffers: Vec<_> = (0..300).map(|_| many.take(1, [8, 0]).unwrap()).collect();
+        buffers.into_iter().for_each(|buffer| many.recycle(buffer));
+        assert_eq!(many.unused_bytes(), 256 * 4_096);
     }
 }

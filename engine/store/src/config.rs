@@ -68,10 +68,12 @@ pub struct Config {
     /// this pack map; if not given, each process has its own.
     pub resident_folder: Option<PathBuf>,
     /// Bytes for rows read before, for all tables together, which a thread takes from the system once the pack
-    /// is open; only direct readers use it, and only where a row is one read.
+    /// is open. Only rows that are fetched, by a direct reader or a backing of the caller's, are cached, and
+    /// only where a row is one read.
     pub cache_bytes: usize,
     /// Folder of the cache's memory, best on a memory file system, so that several processes with the
-    /// same pack and size share it; if not given, the cache is the process's own.
+    /// same pack and size share it; if not given, the cache is the process's own. Nobody may cut its file shorter
+    /// while it is in use: the system would end the process (SIGBUS).
     pub cache_folder: Option<PathBuf>,
     /// Counts of n-grams to be expected (`format-spec/PROFILE.md`). The file is read and checked when the pack is
     /// opened, in some 40 ns an n-gram; then a thread reads the rows that are wanted most into the cache, where it
@@ -88,8 +90,9 @@ pub struct Config {
     pub pool_bytes: usize,
     /// Tiers that are asked before all others, in this order: they serve rows in the place of the pack's.
     pub tiers: Vec<Arc<dyn Tier>>,
-    /// Where rows are fetched from that no tier has; if not given, direct readers fetch them from the
-    /// pack's own files. The manifest, and what is resident, are read there in any case.
+    /// Where rows are fetched from that no tier has, whatever the reader; if not given, direct readers fetch
+    /// them from the pack's own files. Manifest, token map and resident columns are read there in any case,
+    /// and of an attached pack the headers of its files.
     pub backing: Option<Arc<dyn OpenBacking>>,
     /// What gives access to files; a test may give one whose reads fail.
     pub file_access: Arc<dyn Io>,
@@ -117,6 +120,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether rows that are not resident are fetched from a backing.
+    pub(crate) fn fetches(&self) -> bool {
+        self.reader.is_direct() || self.backing.is_some()
+    }
+
     /// Direct reads with a cache of 256 MiB, seals checked.
     pub fn new() -> Self {
         Self::default()

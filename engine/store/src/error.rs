@@ -33,7 +33,11 @@ pub enum OpenError {
         cause: SchemeError,
     },
     /// A row of a checkpoint that is not what it was when the pack was attached to it.
-    #[error("{}: row {row} of layer {layer} has seal {found:016x}, {expected:016x} when the pack was attached; the checkpoint has changed, attach it again", path.display())]
+    #[error(
+        "{}: row {row} of layer {layer} has seal {found:016x}, {expected:016x} when the pack was attached; \
+         the checkpoint has changed, attach it again",
+        path.display()
+    )]
     Changed {
         /// The checkpoint's file.
         path: PathBuf,
@@ -45,6 +49,16 @@ pub enum OpenError {
         found: u64,
         /// Seal in the manifest.
         expected: u64,
+    },
+    /// A backing of the caller's whose reads cannot be planned.
+    #[error("the backing's geometry: {field} is {found}, expected {expected}")]
+    Geometry {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: usize,
+        /// What would do.
+        expected: String,
     },
     /// Resident columns of an attached pack, which has none.
     #[error("an attached pack has no columns of its own to load; build a pack")]
@@ -112,7 +126,11 @@ pub enum LookupError {
         found: usize,
     },
     /// A record that is damaged, or belongs elsewhere.
-    #[error("{}: row {row} of layer {layer} at offset {offset} has seal {found:016x}, expected {expected:016x}; the record is damaged or misplaced, run `engram-pack verify`", path.display())]
+    #[error(
+        "{}: row {row} of layer {layer} at offset {offset} has seal {found:016x}, expected {expected:016x}; \
+         the record is damaged or misplaced, run `engram-pack verify`",
+        path.display()
+    )]
     Damaged {
         /// The shard.
         path: PathBuf,
@@ -137,6 +155,29 @@ pub enum LookupError {
         /// The first failure.
         cause: IoError,
     },
+    /// N-grams that are not those of the table's columns.
+    #[error(
+        "the n-grams of the batch are of {found_order} tokens at most, for {found_columns} columns; \
+         layer {layer} has {columns} columns, of up to {order} tokens"
+    )]
+    NGramShape {
+        /// The layer.
+        layer: LayerId,
+        /// Largest order of the batch's n-grams.
+        found_order: usize,
+        /// Columns that the batch was hashed for.
+        found_columns: usize,
+        /// Largest order of the table.
+        order: u32,
+        /// Columns of the table.
+        columns: usize,
+    },
+    /// A tier of the caller's that cannot serve a row that it should have.
+    #[error("a tier of the caller's: {0}")]
+    Tier(Box<dyn std::error::Error + Send + Sync>),
+    /// A read that the backing dropped without ending it.
+    #[error("the backing has dropped a read without ending it")]
+    ReadDropped,
     /// A reading thread that ended by a bug; the pack must be opened again.
     #[error("a reading thread has panicked; open the pack again")]
     Aborted,

@@ -61,7 +61,7 @@ pub use engram_format::{
     NGrams, OrderCounts, Profile, RecordLayout, Request, RowCodec, RowId, RowIds, Scheme,
     SchemeError, SchemeName, Sequence, Storage, TokenMap, bf16, f16,
 };
-pub use engram_io::{BlockRead, BufferMemory, EngineKind, IoError, RowBuffer};
+pub use engram_io::{BlockRead, BufferMemory, EngineKind, Io, IoError, RowBuffer, SystemIo};
 pub use error::{LookupError, OpenError};
 pub use metrics::{ColumnMetrics, Metrics, TableMetrics};
 pub use open::{Backend, read_hasher, read_manifest, read_profile};

@@ -78,7 +78,8 @@ impl Table {
     /// Checks a batch and the size in bytes of its output.
     ///
     /// # Errors
-    /// A row beyond the table, more rows than a batch may have, or an output of another size.
+    /// A row beyond the table, more rows than a batch may have, an output of another size, or n-grams of
+    /// another scheme.
     pub(crate) fn check(&self, batch: &Batch<'_>, output: &Output<'_>) -> Result<(), LookupError> {
         let row_bytes = output.row_bytes();
         if u32::try_from(batch.len()).is_err() {
@@ -91,6 +92,26 @@ impl Table {
                 expected: batch.len().saturating_mul(row_bytes),
                 found: output.len(),
             });
+        }
+        self.check_rows(batch)
+    }
+
+    /// Checks the rows of a batch, and its n-grams if it carries them.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub(crate) fn check_rows(&self, batch: &Batch<'_>) -> Result<(), LookupError> {
+        if let Some(ngrams) = batch.ngrams() {
+            let order = self.columns.last().map_or(0, |column| column.order);
+            if ngrams.columns() != self.columns.len() || ngrams.max_order() < order as usize {
+                return Err(LookupError::NGramShape {
+                    layer: self.layer,
+                    found_order: ngrams.max_order(),
+                    found_columns: ngrams.columns(),
+                    order,
+                    columns: self.columns.len(),
+                });
+            }
         }
         let rows = batch.row_ids();
         match rows.iter().position(|row| row.0 >= self.row_count) {
@@ -152,7 +173,8 @@ impl Table {
         for piece in batch.row_ids().chunks(PIECE_ROWS) {
             cursor.resolve(piece, first, &mut list.rows);
             output.piece(first as usize, piece.len(), bytes, |rows| {
-                serve(&mut Wanted::new(batch, &self.columns, list), rows)
+                serve(&mut Wanted::new(batch, &self.columns, list), rows)?;
+                Ok::<_, LookupError>(list.rows.len() < piece.len())
             })?;
             missing.extend_from_slice(&list.rows);
             first += u32::try_from(piece.len()).expect("a piece is short");

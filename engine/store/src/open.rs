@@ -6,6 +6,7 @@ mod backing;
 mod caches;
 mod documents;
 mod files;
+mod opened;
 mod packed;
 mod resident;
 mod shard;
@@ -41,14 +42,6 @@ pub(crate) struct Parts {
     pub(crate) backing: Option<Arc<dyn Backing>>,
     pub(crate) populating: Option<Populating>,
     pub(crate) backend: Backend,
-}
-
-/// The files of a pack that tiers read.
-struct Opened {
-    /// By file; none for those whose rows are resident or fetched.
-    readers: Arc<[Option<Box<dyn ReadAt>>]>,
-    /// By table and column; none for those that are not loaded. No columns in an attached pack.
-    resident: Vec<Vec<Option<ResidentShard>>>,
 }
 
 pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {

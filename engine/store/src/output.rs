@@ -147,33 +147,36 @@ impl<'a> Output<'a> {
         self.bytes.len()
     }
 
-    /// Lets `serve` fill the `rows` rows from `first` on, and returns what it returns. Rows that are
-    /// decoded are filled in `scratch` first, a piece that fits the processor's caches.
+    /// Lets `serve` fill some of the `rows` rows from `first` on; it says whether there were any. Rows that
+    /// are decoded are filled in `scratch` first, a piece that fits the processor's caches.
     pub(crate) fn piece<E>(
         &mut self,
         first: usize,
         rows: usize,
         scratch: &mut Vec<u8>,
-        serve: impl FnOnce(&mut RowsMut<'_>) -> Result<(), E>,
+        serve: impl FnOnce(&mut RowsMut<'_>) -> Result<bool, E>,
     ) -> Result<(), E> {
         let row_bytes = self.row_bytes();
         let piece = &mut self.bytes[first * row_bytes..][..rows * row_bytes];
         let stored = self.codec.row_bytes();
         let Some(values) = self.values else {
-            return serve(&mut RowsMut {
+            serve(&mut RowsMut {
                 bytes: piece,
                 row_bytes: stored,
                 first,
-            });
+            })?;
+            return Ok(());
         };
         scratch.resize(rows * stored, 0);
-        serve(&mut RowsMut {
+        let any = serve(&mut RowsMut {
             bytes: scratch,
             row_bytes: stored,
             first,
         })?;
-        // Rows that no tier had are decoded from what lies there, and again when they have come.
-        values.decode_into(self.codec, scratch, piece);
+        if any {
+            // Rows that no tier had are decoded from whatever lies there, and again when they have come.
+            values.decode_into(self.codec, scratch, piece);
+        }
         Ok(())
     }
 

@@ -76,7 +76,7 @@ impl<'a> Wanted<'a> {
     /// returns true.
     ///
     /// # Errors
-    /// The first error of `serve`; the list is of no use then.
+    /// The first error of `serve`; that row and those after it stay on the list.
     pub fn serve_each<E>(
         &mut self,
         mut serve: impl FnMut(&RowRef) -> Result<bool, E>,
@@ -85,9 +85,16 @@ impl<'a> Wanted<'a> {
         let mut left = 0;
         for place in 0..rows.len() {
             let row = rows[place];
-            if !serve(&row)? {
-                rows[left] = row;
-                left += 1;
+            match serve(&row) {
+                Ok(true) => {}
+                Ok(false) => {
+                    rows[left] = row;
+                    left += 1;
+                }
+                Err(error) => {
+                    rows.drain(left..place);
+                    return Err(error);
+                }
             }
         }
         rows.truncate(left);

@@ -6,7 +6,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
+    thread,
 };
 
 use engram_format::{Column, Hasher, OrderCounts, Profile};
@@ -33,11 +33,10 @@ struct SeededTable {
     backed: Backed,
 }
 
-/// A thread that fills caches, until it is done or this is dropped.
+/// A thread that fills caches, until it is done, or soon after this is dropped.
 #[derive(Debug)]
 pub(crate) struct Seeding {
     progress: Arc<Progress>,
-    thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -78,12 +77,9 @@ impl Seeding {
             mine.read(&tables, &wanted, &pools);
         };
         let thread = thread::Builder::new().name("engram-seed".into());
-        let thread = thread.spawn(run);
-        let thread = thread.map_err(IoError::system("start a thread that seeds the cache"))?;
-        Ok(Some(Self {
-            progress,
-            thread: Some(thread),
-        }))
+        let started = thread.spawn(run);
+        started.map_err(IoError::system("start a thread that seeds the cache"))?;
+        Ok(Some(Self { progress }))
     }
 
     /// Rows read so far, and reads of a piece that failed.
@@ -98,12 +94,10 @@ impl Seeding {
 }
 
 impl Drop for Seeding {
+    /// Does not wait for the thread, which owns all that it needs: this may run on a reading thread, whose reads the
+    /// thread may be waiting for.
     fn drop(&mut self) {
         self.progress.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // One that panicked has said so.
-            let _ = thread.join();
-        }
     }
 }
 

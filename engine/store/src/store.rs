@@ -60,6 +60,8 @@ pub struct Store {
     seeding: Option<Seeding>,
     /// Where rows are fetched from.
     backing: Option<Arc<dyn Backing>>,
+    /// Whether tiers of the caller's may serve other rows than the pack has.
+    has_own_tiers: bool,
     /// Ends with the store.
     _populating: Option<Populating>,
 }
@@ -93,6 +95,7 @@ impl Store {
             pools,
             seeding,
             backing: parts.backing,
+            has_own_tiers: !config.tiers.is_empty(),
             _populating: parts.populating,
         })
     }
@@ -302,8 +305,8 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// A layer or row that is not there, a `destination` of another size than the rows, or a damaged record
-    /// in memory; other errors come with the ticket.
+    /// A layer or row that is not there, a `destination` of another size than the rows or not aligned for its
+    /// values, no memory, or what a tier cannot serve; errors of fetched rows come with the ticket.
     pub fn submit(&self, batch: Batch<'_>, destination: Buffer) -> Result<Ticket, LookupError> {
         let span = tracing::trace_span!("submit", layer = batch.layer().0, rows = batch.len());
         let _entered = span.entered();
@@ -340,6 +343,7 @@ impl Store {
     /// As [`Self::lookup`].
     pub fn warm(&self, batch: Batch<'_>) -> Result<(), LookupError> {
         let table = self.table(batch.layer())?;
+        table.check_rows(&batch)?;
         let row_bytes = table.codec.row_bytes();
         for row_ids in batch.row_ids().chunks(WARM_ROWS) {
             let mut buffer = self.pools.buffers.take(row_ids.len(), [row_bytes, 0])?;
@@ -357,7 +361,6 @@ impl Store {
         out: &mut [u8],
     ) -> Result<(), LookupError> {
         let mut output = Output::new(table.codec, None, out);
-        table.check(&batch, &output)?;
         Scratch::with(|scratch| {
             table.serve(table.tiers_before_cache(), batch, &mut output, scratch)?;
             let Some(backed) = &table.backed else {

@@ -26,6 +26,7 @@ use crate::{
 /// Dropping it lets go of the batch: what has not been read is not read, and its buffer returns to its pool
 /// when the reads in flight have ended.
 #[derive(Debug)]
+#[must_use = "dropping a ticket cancels its batch"]
 pub struct Ticket {
     fetch: Option<Arc<Fetch>>,
     pools: Arc<Pools>,
@@ -71,7 +72,7 @@ impl Ticket {
 
     /// Calls `callback` once all rows are there, or the batch has failed: at once if that is so already, else
     /// on the thread that reads the last of them. It holds up that thread's other reads, so it must not
-    /// block; if it panics, the store reads no more. It takes the place of one given before, of an event file, and of a task that awaits the ticket.
+    /// block. It takes the place of one given before, of an event file, and of a task that awaits the ticket.
     /// A ticket that is dropped calls it too, when its last read has ended.
     pub fn on_done(&self, callback: impl FnOnce() + Send + 'static) {
         self.fetch().listen(Listener::Callback(Box::new(callback)));

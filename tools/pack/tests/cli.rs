@@ -88,7 +88,7 @@ fn rows_prints_the_published_rows_of_deepseek_v41() {
         "rows",
         "--scheme",
         "deepseek-v4.1-flash",
-        "--ids",
+        "--tokens",
         "0,3,15",
         "--json",
     ]);
@@ -120,7 +120,7 @@ fn rows_prints_the_published_rows_of_deepseek_v41() {
         "rows",
         "--scheme",
         "deepseek-v4.1-flash",
-        "--ids",
+        "--tokens",
         "0,3,15",
         "--dead",
         "1",
@@ -133,7 +133,7 @@ fn rows_prints_the_published_rows_of_deepseek_v41() {
 
 #[test]
 fn rows_refuses_what_is_not_there() {
-    let scheme = ["rows", "--scheme", "deepseek-v4.1-flash", "--ids"];
+    let scheme = ["rows", "--scheme", "deepseek-v4.1-flash", "--tokens"];
     let refused = fails(1, &[&scheme[..], &["129280"]].concat());
     assert!(
         refused.contains(
@@ -149,9 +149,10 @@ fn rows_refuses_what_is_not_there() {
         fails(1, &[&scheme[..], &["4294967295"]].concat()).contains("outside every vocabulary")
     );
     assert!(
-        fails(2, &["rows", "--scheme", "gpt-2", "--ids", "1"]).contains("unknown scheme `gpt-2`")
+        fails(2, &["rows", "--scheme", "gpt-2", "--tokens", "1"])
+            .contains("unknown scheme `gpt-2`")
     );
-    assert!(fails(2, &["rows", "--ids", "1"]).contains("required"));
+    assert!(fails(2, &["rows", "--tokens", "1"]).contains("required"));
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn a_checkpoint_goes_the_whole_way() {
         assert_eq!(json(&["verify", &pack, "--json"])["records"], built["rows"]);
         ok(&["verify", &pack, "--sample", "10"]);
 
-        let rows = json(&["rows", &pack, "--ids", "5,6,7", "--json"]);
+        let rows = json(&["rows", &pack, "--tokens", "5,6,7", "--json"]);
         let row = rows["rows"][2].as_array().unwrap().last().unwrap()[0].to_string();
         let get = |pack: &str, form: &str| {
             ok(&["get", pack, "--layer", layer, "--row", &row, "--as", form])
@@ -266,7 +267,7 @@ fn a_build_killed_again_and_again_ends_with_the_same_bytes() {
         child.kill().unwrap();
         child.wait().unwrap();
         kills += 1;
-        let opened = engram_pack(&["rows", killed.to_str().unwrap(), "--ids", "1"]);
+        let opened = engram_pack(&["rows", killed.to_str().unwrap(), "--tokens", "1"]);
         // Killed after its last write, a build is whole; before that it must not open.
         let finished = killed.join("manifest.json").exists();
         assert_eq!(opened.status.success(), finished);
@@ -285,7 +286,7 @@ fn a_full_drive_stops_a_build_that_then_resumes() {
     const SCRIPT: &str = r#"
         mount -t tmpfs -o size=300k tmpfs "$DRIVE" || exit 77
         "$PROGRAM" build "$CHECKPOINT" -o "$DRIVE/pack" && exit 1
-        "$PROGRAM" rows "$DRIVE/pack" --ids 1 && exit 2
+        "$PROGRAM" rows "$DRIVE/pack" --tokens 1 && exit 2
         mount -o remount,size=64m "$DRIVE" || exit 77
         "$PROGRAM" build "$CHECKPOINT" -o "$DRIVE/pack" --resume --json || exit 3
         "$PROGRAM" verify "$DRIVE/pack" || exit 4
@@ -410,14 +411,14 @@ fn row_ids_need_no_shards() {
     for name in ["manifest.json", "token_map.u32le"] {
         fs::copy(pack.join(name), folder.path().join(name)).unwrap();
     }
-    let rows = |pack: &Path| json(&["rows", pack.to_str().unwrap(), "--ids", "5,6", "--json"]);
+    let rows = |pack: &Path| json(&["rows", pack.to_str().unwrap(), "--tokens", "5,6", "--json"]);
     assert_eq!(rows(folder.path()), rows(&pack));
 }
 
 #[test]
 fn a_reader_that_leaves_early_is_no_error_to_tell() {
     let mut command = Command::new(PROGRAM);
-    let scheme = ["rows", "--scheme", "deepseek-v4.1-flash", "--ids", "0,3"];
+    let scheme = ["rows", "--scheme", "deepseek-v4.1-flash", "--tokens", "0,3"];
     let mut running = command
         .args(scheme)
         .stdout(Stdio::piped())

@@ -98,6 +98,16 @@ impl<'a> NGrams<'a> {
         }
     }
 
+    /// The largest order of the n-grams.
+    pub fn max_order(&self) -> usize {
+        self.max_order
+    }
+
+    /// Rows of each position.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
     /// Positions there are.
     pub fn positions(&self) -> usize {
         self.windows.len() / self.max_order

@@ -5,7 +5,12 @@ use std::sync::{
     Condvar, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
-use std::{fmt, sync::PoisonError, task::Waker};
+use std::{
+    fmt,
+    panic::{self, AssertUnwindSafe},
+    sync::PoisonError,
+    task::Waker,
+};
 
 #[cfg(loom)]
 use loom::sync::{
@@ -30,10 +35,14 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
+    /// A panic of the caller's code ends here: other tickets are read by this thread too.
     fn tell(self) {
-        match self {
+        let told = panic::catch_unwind(AssertUnwindSafe(|| match self {
             Self::Callback(callback) => callback(),
             Self::Task(waker) => waker.wake(),
+        }));
+        if told.is_err() {
+            tracing::error!("a ticket's callback has panicked");
         }
     }
 }
@@ -108,7 +117,10 @@ impl Completion {
             drop(held);
             listener.tell();
         } else {
-            *held = Some(listener);
+            let replaced = held.replace(listener);
+            drop(held);
+            // Not with the lock held: it may be the last to hold a store, whose reading threads want the lock.
+            drop(replaced);
         }
     }
 

@@ -105,7 +105,11 @@ impl DiskBacking {
             }
         }
         drop(report);
-        for report in reports {
+        for _ in 0..backing.threads.len() {
+            let report = reports.recv().map_err(|_| {
+                let cause = std::io::Error::other("it ended before it could read");
+                IoError::system("start a reading thread")(cause)
+            })?;
             let (kind, depth, waker) = report?;
             backing.kind = kind;
             backing.depth += depth;

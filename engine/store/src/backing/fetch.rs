@@ -93,7 +93,7 @@ struct Failure {
     unread: Vec<RowId>,
 }
 
-/// The reads of a fetch that have not begun, whatever happens to who holds them.
+/// The reads of a fetch that have not begun. Dropping it before all are taken fails the fetch.
 #[derive(Debug)]
 pub struct PendingReads {
     part: Part,
@@ -186,7 +186,8 @@ impl Fetch {
                     used += row.len() as u64;
                     self.put(&range, read.part.into(), row);
                 }
-                Err(damage) => self.fail(damage, &[]),
+                Err(error @ LookupError::Unread { .. }) => self.fail(error, &[equal[0].row_id]),
+                Err(error) => self.fail(error, &[]),
             }
         }
         add(&receiver.counters.bytes_used, used);
@@ -210,7 +211,7 @@ impl Fetch {
                 needed: read.block.needed as usize,
                 found: bytes.len(),
             };
-            receiver.source.unread(vec![row.row_id], cause)
+            receiver.source.unread(Vec::new(), cause)
         })?;
         let (bytes, stored) = receiver.source.open_record(row, read.part.into(), record)?;
         if let Some(cache) = &receiver.cache {
@@ -283,19 +284,17 @@ impl Fetch {
     /// Whether all rows have come.
     ///
     /// # Errors
-    /// The first failure, with all rows that could not be read.
+    /// The first failure; if rows could not be read, with all of them.
     pub(crate) fn result(&mut self) -> Result<(), LookupError> {
         let failure = self.failure.get_mut();
         let failure = failure.unwrap_or_else(std::sync::PoisonError::into_inner);
         let Some(mut failure) = failure.take() else {
             return Ok(());
         };
-        if let LookupError::Unread { rows, .. } = &mut failure.first
-            && !failure.unread.is_empty()
-        {
-            rows.append(&mut failure.unread);
-            rows.sort_unstable();
-            rows.dedup();
+        if let LookupError::Unread { rows, .. } = &mut failure.first {
+            failure.unread.sort_unstable();
+            failure.unread.dedup();
+            *rows = failure.unread;
         }
         Err(failure.first)
     }
@@ -344,9 +343,18 @@ impl PendingReads {
         })
     }
 
-    /// Gives up reads that will not be done, because the backing has ended.
-    pub fn abort(self) {
+    /// Gives up reads that will not be done, because the thread that should do them has panicked.
+    pub(crate) fn abort(self) {
         self.part.fetch().fail(LookupError::Aborted, &[]);
+    }
+}
+
+impl Drop for PendingReads {
+    fn drop(&mut self) {
+        let fetch = self.part.fetch();
+        if !self.is_empty() && !fetch.cancelled.load(Ordering::Relaxed) {
+            fetch.fail(LookupError::ReadDropped, &[]);
+        }
     }
 }
 
@@ -366,8 +374,8 @@ impl PendingRead {
 
 impl Drop for PendingRead {
     fn drop(&mut self) {
-        if !self.ended || std::thread::panicking() {
-            self.part.fetch().fail(LookupError::Aborted, &[]);
+        if !self.ended {
+            self.part.fetch().fail(LookupError::ReadDropped, &[]);
         }
     }
 }

@@ -23,14 +23,14 @@ pub(crate) use receiver::Receiver;
 
 /// Storage that answers later: where rows are fetched from that no [`Tier`](crate::Tier) has.
 ///
-/// It moves bytes and knows nothing of rows. Each read that it ends is checked by the store: the seal of
-/// every row, before any of its bytes reach a caller.
+/// It moves bytes and knows nothing of rows. Where rows have seals, the store checks each of them before any
+/// of its bytes reach a caller.
 pub trait Backing: fmt::Debug + Send + Sync {
     /// Which reads it takes.
     fn geometry(&self) -> &ReadGeometry;
 
-    /// Begins the reads, and returns without waiting for them. Each must be ended by
-    /// [`PendingRead::end`]; those that are dropped fail.
+    /// Begins the reads, and returns without waiting for them. Each must be taken and ended by
+    /// [`PendingRead::end`]; if any is dropped, the fetch fails.
     fn fetch(&self, reads: PendingReads);
 
     /// Reads that can be in flight at a time.
@@ -42,7 +42,8 @@ pub trait Backing: fmt::Debug + Send + Sync {
 
 /// Opens a [`Backing`] for the files of a pack.
 pub trait OpenBacking: fmt::Debug + Send + Sync {
-    /// A backing whose file `n` is `files[n]`, for reads of up to `longest_row` bytes and more.
+    /// A backing whose file `n` is `files[n]`. Its [`ReadGeometry::max_bytes`] must have room for
+    /// `longest_row` bytes, a row with its seal, and a unit.
     ///
     /// # Errors
     /// Files that it does not have.

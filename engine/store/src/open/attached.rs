@@ -6,8 +6,8 @@ use engram_format::{Digest, Manifest, RowId, SourceFile, Table, seal};
 use engram_io::{Access, ReadAt};
 
 use super::{
-    Opened,
     files::{PackFiles, check_digest, check_size},
+    opened::Opened,
 };
 use crate::{
     config::{Config, Reader, Resident},
@@ -27,7 +27,6 @@ pub(super) fn open(
     if config.resident != Resident::None {
         return Err(OpenError::NoColumns);
     }
-    let fetched = config.reader.is_direct() || config.backing.is_some();
     let readers = files.paths.iter().zip(&manifest.sources);
     let readers: Vec<Box<dyn ReadAt>> = readers
         .map(|(path, file)| open_source(path, file, config))
@@ -37,7 +36,7 @@ pub(super) fn open(
             check_samples(table, files, &readers)?;
         }
     }
-    let reader = |reader| (!fetched).then_some(reader);
+    let reader = |reader| (!config.fetches()).then_some(reader);
     Ok(Opened {
         readers: readers.into_iter().map(reader).collect(),
         resident: Vec::new(),
@@ -84,9 +83,10 @@ fn open_source(
 ) -> Result<Box<dyn ReadAt>, OpenError> {
     check_size(path, file.bytes)?;
     let access = match config.reader {
+        // It only checks headers and known rows.
+        _ if config.fetches() => Access::Pread,
         Reader::Mmap => Access::Mmap,
         Reader::Memory => Access::Memory,
-        // For direct reads it only checks headers and known rows.
         Reader::Pread | Reader::Direct | Reader::DirectThreads => Access::Pread,
     };
     let reader = config.file_access.open(path, access)?;

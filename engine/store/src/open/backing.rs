@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use engram_io::{DirectFile, EngineRequest, IoError};
 
-use super::{Backend, files::PackFiles};
+use super::{backend::Backend, files::PackFiles};
 use crate::{
-    backing::{Backing, DiskBacking, DiskOptions},
+    backing::{Backing, DiskBacking, DiskOptions, ReadGeometry},
     config::{Config, Reader},
+    error::OpenError,
     source::Source,
 };
 
@@ -24,11 +25,12 @@ pub(super) fn open(
     sources: &[Arc<Source>],
     files: &PackFiles,
     config: &Config,
-) -> Result<(Option<Arc<dyn Backing>>, Backend), IoError> {
+) -> Result<(Option<Arc<dyn Backing>>, Backend), OpenError> {
     let longest = sources.iter().map(|source| source.longest_part()).max();
     let longest = longest.unwrap_or(0);
     if let Some(backing) = &config.backing {
         let backing = backing.open(&files.paths, longest)?;
+        check_geometry(backing.geometry(), files.paths.len(), longest)?;
         return Ok((Some(backing), Backend::Custom));
     }
     let reader = match config.reader {
@@ -53,6 +55,37 @@ pub(super) fn open(
         past_page_cache: disk.past_page_cache(),
     };
     Ok((Some(Arc::new(disk)), backend))
+}
+
+/// Checks that reads of rows can be planned by what a backing of the caller's says.
+fn check_geometry(geometry: &ReadGeometry, files: usize, longest: usize) -> Result<(), OpenError> {
+    let refuse = |field, found: usize, expected: String| {
+        Err(OpenError::Geometry {
+            field,
+            found,
+            expected,
+        })
+    };
+    if geometry.units.len() != files {
+        return refuse(
+            "units",
+            geometry.units.len(),
+            format!("one for each of {files} files"),
+        );
+    }
+    let most = u32::MAX as usize / 2;
+    for &unit in &geometry.units {
+        let unit = unit as usize;
+        if !(1..=most).contains(&unit) {
+            return refuse("a unit", unit, format!("1 to {most}"));
+        }
+        let least = longest.next_multiple_of(unit) + unit;
+        if !(least..=most).contains(&geometry.max_bytes) {
+            let expected = format!("{least} to {most}: a row and a unit of {unit}");
+            return refuse("max_bytes", geometry.max_bytes, expected);
+        }
+    }
+    Ok(())
 }
 
 fn start(

@@ -4,8 +4,8 @@ use engram_format::{Manifest, Profile};
 use engram_io::parallel;
 
 use super::{
-    Opened,
     files::PackFiles,
+    opened::Opened,
     resident,
     shard::{OpenShard, Shard},
 };

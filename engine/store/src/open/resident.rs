@@ -76,7 +76,7 @@ impl Saved {
 
 /// Rows that the cache of `table` holds.
 fn cached_rows(table: &Table, tables: usize, config: &Config) -> usize {
-    if config.reader.is_direct() || config.backing.is_some() {
+    if config.fetches() {
         RowCache::capacity_of(table.codec.row_bytes(), config.cache_bytes / tables)
     } else {
         0

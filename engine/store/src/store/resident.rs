@@ -31,7 +31,8 @@ pub struct ResidentColumn {
 
 impl Store {
     /// The columns of `layer` whose shards are in memory, loaded or mapped, and how records lie in each of
-    /// them. None in an attached pack.
+    /// them. None in an attached pack, nor with [tiers](crate::Config::tier) of the caller's, which may serve
+    /// other rows in their place.
     ///
     /// # Errors
     /// A layer without a table.
@@ -40,7 +41,12 @@ impl Store {
         layer: LayerId,
     ) -> Result<(RecordLayout, Vec<ResidentColumn>), LookupError> {
         let table = self.table(layer)?;
-        let resident = table.columns.iter().filter_map(|&column| {
+        let columns = if self.has_own_tiers {
+            &[]
+        } else {
+            &*table.columns
+        };
+        let resident = columns.iter().filter_map(|&column| {
             let index = column.index as usize;
             let loaded = table.resident.as_ref().and_then(|tier| tier.memory(index));
             let (memory, is_private) = match loaded {

@@ -57,17 +57,20 @@ impl ReaderTier {
                 let reader = self
                     .reader(&extent)
                     .expect("all files of a checkpoint are open");
-                reader.read_at(extent.offset, part)?;
+                let read = reader.read_at(extent.offset, part);
+                read.map_err(|cause| source.unread(vec![row.row_id], cause))?;
                 rest = after;
             }
             return Ok(());
         }
         if !check {
-            return Ok(reader.read_at(first.offset, out)?);
+            let read = reader.read_at(first.offset, out);
+            return read.map_err(|cause| source.unread(vec![row.row_id], cause));
         }
         let mut stored = [0; SEAL_BYTES];
         let padding = first.len - SEAL_BYTES - out.len();
-        reader.read_split_at(first.offset, out, padding, &mut stored)?;
+        let read = reader.read_split_at(first.offset, out, padding, &mut stored);
+        read.map_err(|cause| source.unread(vec![row.row_id], cause))?;
         let found = seal(source.layer, row.row_id, out);
         source.compare(row, found, u64::from_le_bytes(stored))
     }

@@ -17,7 +17,7 @@ pub(crate) struct Args {
     scheme: Option<SchemeName>,
     /// Raw token ids from the start of a sequence
     #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true)]
-    ids: Vec<u32>,
+    tokens: Vec<u32>,
     /// Positions that read no rows of their own, such as image tokens
     #[arg(long, value_name = "POSITION,...", value_delimiter = ',')]
     dead: Vec<usize>,
@@ -28,7 +28,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let mut tokens = self.ids;
+        let mut tokens = self.tokens;
         ensure!(
             !tokens.contains(&DEAD),
             "token {DEAD} is outside every vocabulary; name dead positions by --dead"
