@@ -16,8 +16,8 @@ use engram_format::{
     Column, Digest, MANIFEST_FILE, Manifest, ShardDigests, Storage, TOKEN_MAP_FILE, Table,
     TokenMap, TokenMapFile,
 };
-use engram_io::{create_folder, publish_bytes};
-use engram_kit::parallel;
+use engram_io::{create_folder, parallel, publish_bytes};
+use engram_kit::parallel::default_jobs;
 use serde::Serialize;
 
 use crate::Progress;
@@ -120,7 +120,7 @@ fn finish(
     progress: Progress<'_>,
 ) -> Result<Vec<bool>> {
     let threads = if options.jobs == 0 {
-        parallel::default_jobs()
+        default_jobs()
     } else {
         options.jobs
     };

@@ -12,8 +12,8 @@ use std::{
 use anyhow::{Result, ensure};
 use engram::read_manifest;
 use engram_format::{Digest, Manifest, Storage, TOKEN_MAP_FILE, TokenMapFile};
-use engram_io::{PreadReader, ReadAt};
-use engram_kit::parallel;
+use engram_io::{PreadReader, ReadAt, parallel};
+use engram_kit::parallel::default_jobs;
 use serde::Serialize;
 
 use crate::Progress;
@@ -127,7 +127,7 @@ fn verify_shards(
         })
         .collect();
     let threads = if options.jobs == 0 {
-        parallel::default_jobs()
+        default_jobs()
     } else {
         options.jobs
     };
