@@ -5,6 +5,7 @@ use crate::{
     buffer_pool::BufferPool,
     error::LookupError,
     pools::Pools,
+    priority::Priority,
     resolve::RowRef,
     tier::Admit,
 };
@@ -26,6 +27,7 @@ pub(crate) fn fill_cache(
     let mut result = Ok(());
     if count > 0 {
         mine.admit = admit;
+        mine.priority = Priority::Warm;
         backed.plan(mine);
         let parts = backed.receiver.source.parts();
         mine.destination = Destination::Staging(pools.buffers.take(count, parts)?);

@@ -1,5 +1,6 @@
 //! The open pack.
 
+mod at_priority;
 mod resident;
 mod submit_buffer;
 
@@ -18,11 +19,13 @@ use crate::{
     open::{self, Backend, Populating},
     output::{Output, ValueType, ValuesMut, row_bytes},
     pools::Pools,
+    priority::Priority,
     seed::Seeding,
     ticket::Ticket,
     tier::Admit,
 };
 
+pub use at_priority::AtPriority;
 pub use resident::ResidentColumn;
 use submit_buffer::SubmitBuffer;
 
@@ -157,6 +160,11 @@ impl Store {
         Ok(&self.table(layer)?.columns)
     }
 
+    /// Looks rows up before or after what others want, rather than by the size of the batch.
+    pub fn at(&self, priority: Priority) -> AtPriority<'_> {
+        AtPriority::new(self, priority)
+    }
+
     /// Copies the rows of `batch` to `out`, one after another: `[token][column][row bytes]`.
     ///
     /// Blocks while rows are read. Rows in memory are copied where they lie; a batch whose rows are all in
@@ -177,7 +185,7 @@ impl Store {
     /// A layer or row that is not there, an `out` of another size than the rows, a failed read, or a
     /// damaged record. Then `out` is all zero.
     pub fn lookup(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {
-        self.answer(batch, None, out)
+        self.answer(batch, Priority::of_batch(batch.len()), None, out)
     }
 
     /// As [`Self::lookup`], with the rows decoded to `f32`, `f16` or `bf16` as they are copied:
@@ -191,12 +199,14 @@ impl Store {
         out: impl Into<ValuesMut<'a>>,
     ) -> Result<(), LookupError> {
         let (value_type, out) = out.into().into_bytes();
-        self.answer(batch, Some(value_type), out)
+        let priority = Priority::of_batch(batch.len());
+        self.answer(batch, priority, Some(value_type), out)
     }
 
     fn answer(
         &self,
         batch: Batch<'_>,
+        priority: Priority,
         value_type: Option<ValueType>,
         out: &mut [u8],
     ) -> Result<(), LookupError> {
@@ -211,7 +221,7 @@ impl Store {
                 if scratch.missing.is_empty() {
                     return Ok(());
                 }
-                self.fetch_missing(table, &mut output, scratch)
+                self.fetch_missing(table, priority, &mut output, scratch)
             })
         });
         // No byte of a bad row may be mistaken for a good one.
@@ -223,11 +233,13 @@ impl Store {
     fn fetch_missing(
         &self,
         table: &Table,
+        priority: Priority,
         output: &mut Output<'_>,
         scratch: &mut Scratch,
     ) -> Result<(), LookupError> {
         let mut fetch = self.pools.fetches.take();
         let mine = Fetch::unshared(&mut fetch);
+        mine.priority = priority;
         let backed = table.plan(mine, &mut scratch.missing);
         let rows = mine.plan.rows.len();
         mine.destination = Destination::Staging(self.pools.buffers.take(rows, table.parts())?);
@@ -308,6 +320,15 @@ impl Store {
     /// A layer or row that is not there, a `destination` of another size than the rows or not aligned for its
     /// values, no memory, or what a tier cannot serve; errors of fetched rows come with the ticket.
     pub fn submit(&self, batch: Batch<'_>, destination: Buffer) -> Result<Ticket, LookupError> {
+        self.ask(batch, Priority::of_batch(batch.len()), destination)
+    }
+
+    fn ask(
+        &self,
+        batch: Batch<'_>,
+        priority: Priority,
+        destination: Buffer,
+    ) -> Result<Ticket, LookupError> {
         let span = tracing::trace_span!("submit", layer = batch.layer().0, rows = batch.len());
         let _entered = span.entered();
         let began = Instant::now();
@@ -322,6 +343,7 @@ impl Store {
             let mut fetch = self.pools.fetches.take();
             let mine = Fetch::unshared(&mut fetch);
             mine.began = Some(began);
+            mine.priority = priority;
             if scratch.missing.is_empty() {
                 mine.destination = destination.into_fetch(table, 0, &self.pools)?;
             } else {

@@ -1,20 +1,24 @@
 //! Files read past the page cache, by threads with many reads in flight.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicUsize, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use engram_io::{
     DirectFile, EngineKind, EngineRequest, Io, IoError, ReadEngine, ThreadsEngine, Waker, lock,
 };
 
-use super::{Backing, PendingRead, PendingReads, ReadGeometry};
+use super::{
+    Backing, PendingRead, PendingReads, ReadGeometry,
+    schedule::{InFlight, Schedule},
+};
+use crate::priority::Priority;
 
 /// Reads that a thread takes at a time, so that others get some.
 const TAKEN_AT_ONCE: usize = 64;
@@ -48,13 +52,16 @@ pub(crate) struct DiskBacking {
 struct Queue {
     state: Mutex<QueueState>,
     changed: Condvar,
-    in_flight: AtomicU64,
+    /// Reads that a thread has taken and not ended, by priority.
+    in_flight: [AtomicUsize; Priority::ALL.len()],
 }
 
 #[derive(Debug, Default)]
 struct QueueState {
     /// Reads that no thread has taken.
-    waiting: VecDeque<PendingReads>,
+    waiting: Schedule<PendingReads>,
+    /// Threads that wait for something to read.
+    idle: usize,
     stopped: bool,
 }
 
@@ -147,7 +154,7 @@ impl Backing for DiskBacking {
             return;
         }
         let several = reads.len() > 1;
-        state.waiting.push_back(reads);
+        state.waiting.push(reads.priority(), reads, Instant::now());
         drop(state);
         if several {
             self.queue.changed.notify_all();
@@ -162,7 +169,7 @@ impl Backing for DiskBacking {
     }
 
     fn in_flight(&self) -> u64 {
-        self.queue.in_flight.load(Ordering::Relaxed)
+        self.queue.in_flight().iter().sum::<usize>() as u64
     }
 }
 
@@ -188,7 +195,7 @@ impl Drop for StopOnPanic<'_> {
         if thread::panicking() {
             let mut state = lock(&self.0.state);
             state.stopped = true;
-            let waiting = std::mem::take(&mut state.waiting);
+            let waiting = state.waiting.take_all();
             drop(state);
             waiting.into_iter().for_each(PendingReads::abort);
             self.0.changed.notify_all();
@@ -210,13 +217,21 @@ impl Queue {
         let mut finished = Vec::new();
         let mut state = lock(&self.state);
         loop {
+            let now = Instant::now();
             while taken.len() < room
-                && let Some(reads) = state.waiting.front_mut()
+                && let Some(read) = state.waiting.next(
+                    self.in_flight(),
+                    now,
+                    PendingReads::take_next,
+                    &mut finished,
+                )
             {
-                match reads.take_next() {
-                    Some(read) => taken.push(read),
-                    None => finished.extend(state.waiting.pop_front()),
-                }
+                self.in_flight[read.priority().index()].fetch_add(1, Ordering::Relaxed);
+                taken.push(read);
+            }
+            if !taken.is_empty() && state.idle > 0 && !state.waiting.is_empty() {
+                // There may be room for one more, which nobody was told of when it came about.
+                self.changed.notify_one();
             }
             if !taken.is_empty() || !idle {
                 // While nothing can be added.
@@ -234,11 +249,23 @@ impl Queue {
             if state.stopped {
                 return false;
             }
+            state.idle += 1;
             state = self
                 .changed
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
+            state.idle -= 1;
         }
+    }
+
+    fn in_flight(&self) -> InFlight {
+        std::array::from_fn(|index| self.in_flight[index].load(Ordering::Relaxed))
+    }
+
+    /// Notes that a read is over, and ends it.
+    fn end(&self, read: PendingRead, bytes: Result<&[u8], IoError>) {
+        self.in_flight[read.priority().index()].fetch_sub(1, Ordering::Relaxed);
+        read.end(bytes);
     }
 }
 
@@ -276,7 +303,6 @@ impl<'a> Reader<'a> {
                 for read in taken.drain(..) {
                     let slot = self.engine.begin(read.block());
                     self.slots[slot as usize] = Some(read);
-                    queue.in_flight.fetch_add(1, Ordering::Relaxed);
                 }
                 if no_more {
                     break;
@@ -285,8 +311,7 @@ impl<'a> Reader<'a> {
             let slots = &mut self.slots;
             let finished = self.engine.finish(&mut |slot, bytes| {
                 let read = slots[slot as usize].take().expect("it was in flight");
-                queue.in_flight.fetch_sub(1, Ordering::Relaxed);
-                read.end(bytes);
+                queue.end(read, bytes);
             });
             if let Some(waker) = &self.waker {
                 waker.listen(false);
@@ -301,11 +326,9 @@ impl<'a> Reader<'a> {
     fn replace_engine(&mut self, error: &IoError, queue: &Queue) {
         tracing::warn!(%error, "the engine has failed; this thread goes on by pread");
         for read in self.slots.drain(..).flatten() {
-            queue.in_flight.fetch_sub(1, Ordering::Relaxed);
             let cause = std::io::Error::other(error.to_string());
-            read.end(Err(IoError::system(
-                "read through an engine that has failed",
-            )(cause)));
+            let lost = IoError::system("read through an engine that has failed")(cause);
+            queue.end(read, Err(lost));
         }
         let engine = ThreadsEngine::new(self.files.clone(), self.max_bytes);
         self.engine = Box::new(engine.expect("memory for one read"));

@@ -22,6 +22,7 @@ use crate::{
     error::LookupError,
     metrics::add,
     output::ValueType,
+    priority::Priority,
     resolve::RowRef,
     tier::Admit,
 };
@@ -34,6 +35,7 @@ pub(crate) struct Fetch {
     /// None where no row is fetched.
     pub(crate) receiver: Option<Arc<Receiver>>,
     pub(crate) destination: Destination,
+    pub(crate) priority: Priority,
     /// How the cache takes the rows.
     pub(crate) admit: Admit,
     /// When a ticket was asked for; none where nobody could ask how long it took.
@@ -304,6 +306,7 @@ impl Fetch {
         drop(std::mem::take(&mut self.destination).into_buffer());
         self.plan.clear();
         self.receiver = None;
+        self.priority = Priority::default();
         self.admit = Admit::default();
         self.began = None;
         *self.took_ns.get_mut() = 0;
@@ -319,6 +322,11 @@ impl Drop for Fetch {
 }
 
 impl PendingReads {
+    /// Whether others should go first.
+    pub fn priority(&self) -> Priority {
+        self.part.fetch().priority
+    }
+
     /// Reads that have not been taken.
     pub fn len(&self) -> usize {
         self.part.fetch().plan.reads.len() - self.next
@@ -359,6 +367,11 @@ impl Drop for PendingReads {
 }
 
 impl PendingRead {
+    /// As [`PendingReads::priority`].
+    pub fn priority(&self) -> Priority {
+        self.part.fetch().priority
+    }
+
     /// What to read.
     pub fn block(&self) -> BlockRead {
         self.part.fetch().plan.reads[self.index].block

@@ -7,6 +7,7 @@ mod fetch;
 mod fetch_pool;
 mod plan;
 mod receiver;
+mod schedule;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 

@@ -1,0 +1,138 @@
+use super::*;
+
+/// The name and the number of reads of a job.
+type Job = (&'static str, usize);
+
+struct Bench {
+    schedule: Schedule<Job>,
+    in_flight: InFlight,
+    now: Instant,
+    finished: Vec<Job>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        Self {
+            schedule: Schedule::default(),
+            in_flight: InFlight::default(),
+            now: Instant::now(),
+            finished: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, priority: Priority, name: &'static str, reads: usize) {
+        self.schedule.push(priority, (name, reads), self.now);
+    }
+
+    /// Names of the jobs whose reads begin next, at most `count`.
+    fn take(&mut self, count: usize) -> Vec<&'static str> {
+        let take = |job: &mut Job| {
+            job.1 = job.1.checked_sub(1)?;
+            Some(job.0)
+        };
+        let next = |_| {
+            let (in_flight, now) = (self.in_flight, self.now);
+            self.schedule.next(in_flight, now, take, &mut self.finished)
+        };
+        (0..count).map_while(next).collect()
+    }
+}
+
+#[test]
+fn a_small_batch_goes_before_a_long_one_that_was_there_first() {
+    let mut bench = Bench::new();
+    bench.push(Priority::Prefill, "prompt", 100_000);
+    bench.take(1_000);
+    bench.push(Priority::Decode, "token", 5);
+    assert_eq!(
+        bench.take(7),
+        [
+            "token", "token", "token", "token", "token", "prompt", "prompt"
+        ]
+    );
+    assert_eq!(bench.finished, [("token", 0)]);
+}
+
+#[test]
+fn long_batches_of_one_priority_share_the_drive_equally() {
+    let mut bench = Bench::new();
+    bench.push(Priority::Prefill, "a", 10_000);
+    bench.push(Priority::Prefill, "b", 10_000);
+    bench.take(500);
+    bench.push(Priority::Prefill, "c", 10_000);
+    let taken = bench.take(30 * TURN);
+    for job in ["a", "b", "c"] {
+        let reads = taken.iter().filter(|&&name| name == job).count();
+        assert!(
+            reads.abs_diff(10 * TURN) <= TURN,
+            "{job} has {reads} of {}",
+            taken.len()
+        );
+    }
+    // Nobody waits longer than a turn of each other.
+    for turns in taken.windows(2 * TURN + 1) {
+        let jobs: std::collections::HashSet<_> = turns.iter().collect();
+        assert!(jobs.len() > 1);
+    }
+}
+
+#[test]
+fn whoever_waits_has_a_share_however_much_others_want() {
+    let mut bench = Bench::new();
+    bench.push(Priority::Decode, "decode", 100_000);
+    bench.push(Priority::Prefill, "prefill", 100_000);
+    bench.push(Priority::Warm, "warm", 100_000);
+    let taken = bench.take(3_200);
+    let share = |job| taken.iter().filter(|&&name| name == job).count();
+    assert!((95..=100).contains(&share("warm")), "one of 32");
+    assert!(
+        (380..=400).contains(&share("prefill")),
+        "an eighth: {}",
+        share("prefill")
+    );
+    // Without the highest, the next one has its place.
+    let mut bench = Bench::new();
+    bench.push(Priority::Warm, "warm", 100_000);
+    bench.push(Priority::Prefill, "prefill", 100_000);
+    let taken = bench.take(3_200);
+    assert!((95..=100).contains(&taken.iter().filter(|&&name| name == "warm").count()));
+}
+
+#[test]
+fn reads_in_flight_are_few_only_while_more_urgent_ones_are_expected() {
+    let mut bench = Bench::new();
+    bench.push(Priority::Prefill, "prompt", 100_000);
+    // Nobody else: as many as there is room for.
+    bench.in_flight = [0, ENOUGH_IN_FLIGHT, 0];
+    assert_eq!(bench.take(1), ["prompt"]);
+    bench.push(Priority::Decode, "token", 1);
+    assert_eq!(bench.take(2), ["token"], "the next token comes soon");
+    bench.in_flight = [24, ENOUGH_IN_FLIGHT - 1, 0];
+    assert_eq!(bench.take(1), ["prompt"], "others in flight do not count");
+    // A warm read counts as one of the lower ones.
+    bench.in_flight = [0, ENOUGH_IN_FLIGHT - 1, 1];
+    assert!(bench.take(1).is_empty());
+    bench.now += EXPECTED_AGAIN;
+    assert_eq!(bench.take(1), ["prompt"]);
+}
+
+#[test]
+fn a_job_without_reads_is_finished_and_keeps_nobody_waiting() {
+    let mut bench = Bench::new();
+    bench.push(Priority::Decode, "cancelled", 0);
+    bench.push(Priority::Decode, "next", 1);
+    bench.push(Priority::Warm, "last", 1);
+    assert_eq!(bench.take(5), ["next", "last"]);
+    assert_eq!(bench.finished, [("cancelled", 0), ("next", 0), ("last", 0)]);
+    assert!(bench.schedule.is_empty());
+}
+
+#[test]
+fn what_is_left_at_the_end_is_given_back() {
+    let mut bench = Bench::new();
+    bench.push(Priority::Prefill, "begun", 2);
+    bench.push(Priority::Decode, "new", 2);
+    bench.take(3);
+    assert_eq!(bench.schedule.take_all(), [("begun", 1)]);
+    assert!(bench.schedule.is_empty());
+}
