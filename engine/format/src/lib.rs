@@ -19,8 +19,8 @@ mod seal;
 
 pub use address::{
     Batch, Boundary, BoundaryRule, Column, DEAD, EngramParameters, HashRule, Hasher, LayerScheme,
-    LongCatParameters, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, NGrams, QwenParameters, Request, RowIds,
-    Scheme, SchemeName, Sequence, TokenMap,
+    LongCatParameters, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, NGrams, OwnedBatch, QwenParameters,
+    Request, RowIds, Scheme, SchemeName, Sequence, TokenMap,
 };
 pub use codec::{NanPlace, RowCodec};
 pub use digest::{Digest, Digester, ShardDigests};

@@ -83,6 +83,15 @@ impl RowBuffer {
     /// # Panics
     /// If they do not fit.
     pub fn reset(&mut self, rows: usize, parts: [usize; 2]) {
+        self.reshape(rows, parts);
+        self.claims.resize_with(rows, || AtomicU8::new(0));
+    }
+
+    /// As [`Self::reset`], in no time, but no row can be filled until [`Self::reset`].
+    ///
+    /// # Panics
+    /// If they do not fit.
+    pub fn reshape(&mut self, rows: usize, parts: [usize; 2]) {
         let bytes = parts[0].checked_add(parts[1]);
         let bytes = bytes.and_then(|row| row.checked_mul(rows));
         assert!(
@@ -91,7 +100,6 @@ impl RowBuffer {
         );
         (self.rows, self.parts) = (rows, parts);
         self.claims.clear();
-        self.claims.resize_with(rows, || AtomicU8::new(0));
     }
 
     /// Number of rows, filled or not.

@@ -157,11 +157,21 @@ impl Buffers {
         }
     }
 
-    /// A buffer for `rows` rows of two parts of these sizes.
+    /// A buffer for `rows` rows of two parts of these sizes, to be filled.
     ///
     /// # Errors
     /// No memory.
     pub(crate) fn take(&self, rows: usize, parts: [usize; 2]) -> Result<RowBuffer, IoError> {
+        let mut buffer = self.take_shaped(rows, parts)?;
+        buffer.reset(rows, parts);
+        Ok(buffer)
+    }
+
+    /// As [`Self::take`], to be filled after a [`RowBuffer::reset`], which takes a while where it is large.
+    ///
+    /// # Errors
+    /// No memory.
+    pub(crate) fn take_shaped(&self, rows: usize, parts: [usize; 2]) -> Result<RowBuffer, IoError> {
         let row_bytes = parts[0] + parts[1];
         let bytes = rows
             .checked_mul(row_bytes)
@@ -177,7 +187,7 @@ impl Buffers {
             let rounded = bytes.checked_next_power_of_two().unwrap_or(bytes);
             RowBuffer::new(rounded.max(PAGE_BYTES))?
         };
-        buffer.reset(rows, parts);
+        buffer.reshape(rows, parts);
         Ok(buffer)
     }
 

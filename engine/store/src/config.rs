@@ -86,6 +86,10 @@ pub struct Config {
     pub io_threads: usize,
     /// Reads in flight of each `io_uring` thread, at least 1.
     pub io_depth: u16,
+    /// Threads that work on one large batch: gather its rows that are in memory and plan the reads of the others.
+    /// They are started when they are first needed. With 0 its caller does all, also for
+    /// [`Store::submit_owned`](crate::Store::submit_owned). If not given, one for each core, 4 at most.
+    pub gather_threads: Option<usize>,
     /// Bytes that buffers of tickets and lookups keep, all together, while nobody uses them.
     pub pool_bytes: usize,
     /// Tiers that are asked before all others, in this order: they serve rows in the place of the pack's.
@@ -111,6 +115,7 @@ impl Default for Config {
             profile: None,
             io_threads: 0,
             io_depth: DEFAULT_DEPTH,
+            gather_threads: None,
             pool_bytes: DEFAULT_POOL_BYTES,
             tiers: Vec::new(),
             backing: None,
@@ -183,6 +188,13 @@ impl Config {
     #[must_use]
     pub fn io(mut self, threads: usize, depth: u16) -> Self {
         (self.io_threads, self.io_depth) = (threads, depth);
+        self
+    }
+
+    /// Chooses how many threads gather large batches from memory.
+    #[must_use]
+    pub fn gather_threads(mut self, threads: usize) -> Self {
+        self.gather_threads = Some(threads);
         self
     }
 

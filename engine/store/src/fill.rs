@@ -21,20 +21,21 @@ pub(crate) fn fill_cache(
     pools: &Pools,
 ) -> Result<u64, LookupError> {
     let mut fetch = pools.fetches.take();
-    let mine = Fetch::unshared(&mut fetch);
-    mine.plan.rows.extend(rows);
-    let count = mine.plan.rows.len();
+    let (_, mut work) = Fetch::prepare(&mut fetch);
+    work.plan.rows.extend(rows);
+    let count = work.plan.rows.len();
     let mut result = Ok(());
     if count > 0 {
-        mine.admit = admit;
-        mine.priority = Priority::Warm;
-        backed.plan(mine);
+        work.admit = admit;
+        work.priority = Priority::Warm;
+        backed.plan(&mut work);
         let parts = backed.receiver.source.parts();
-        mine.destination = Destination::Staging(pools.buffers.take(count, parts)?);
-        backed.start(&fetch);
-        let mine = Fetch::wait(&mut fetch);
-        result = mine.result();
-        if let Destination::Staging(buffer) = std::mem::take(&mut mine.destination) {
+        work.destination = Destination::Staging(pools.buffers.take(count, parts)?);
+        fetch.set_work(work);
+        backed.start(Fetch::begin(&fetch));
+        let ended = Fetch::wait(&mut fetch);
+        result = ended.result();
+        if let Destination::Staging(buffer) = ended.take_destination() {
             pools.buffers.recycle(buffer);
         }
     }

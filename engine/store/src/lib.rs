@@ -40,6 +40,7 @@ mod buffer_pool;
 mod config;
 mod error;
 mod fill;
+mod gather;
 mod lookup;
 mod metrics;
 mod open;
@@ -59,8 +60,8 @@ pub use buffer_pool::{Buffer, BufferPool};
 pub use config::{Config, Reader, Resident};
 pub use engram_format::{
     AddressError, Batch, Column, DEAD, FormatError, HEADER_BYTES, Hasher, LayerId, Manifest,
-    NGrams, OrderCounts, Profile, RecordLayout, Request, RowCodec, RowId, RowIds, Scheme,
-    SchemeError, SchemeName, Sequence, Storage, TokenMap, bf16, f16,
+    NGrams, OrderCounts, OwnedBatch, Profile, RecordLayout, Request, RowCodec, RowId, RowIds,
+    Scheme, SchemeError, SchemeName, Sequence, Storage, TokenMap, bf16, f16,
 };
 pub use engram_io::{BlockRead, BufferMemory, EngineKind, Io, IoError, RowBuffer, SystemIo};
 pub use error::{LookupError, OpenError};

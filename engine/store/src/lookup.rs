@@ -1,12 +1,17 @@
 //! The way of a batch: resolved once, through the tiers, and what is left to the backing.
 
-use std::{cell::Cell, sync::Arc};
+use std::{
+    cell::Cell,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
 
 use engram_format::{Batch, Column, LayerId, RowCodec};
+use engram_io::lock;
 
 use crate::{
-    backing::{Backed, Fetch},
+    backing::{Backed, Work},
     error::LookupError,
+    gather::GatherPool,
     metrics::{Counters, add},
     output::{Output, RowsMut},
     resolve::{ColumnCursor, RowRef, Wanted, WantedList},
@@ -16,6 +21,11 @@ use crate::{
 /// Rows that go through the tiers together. Their places and, where they are decoded, their bytes stay in
 /// the processor's caches meanwhile.
 const PIECE_ROWS: usize = 512;
+
+/// Rows from which on several threads gather: below, waking one takes longer than it saves.
+const PARALLEL_ROWS: usize = 8_192;
+/// Rows that a thread gathers at a time.
+const PART_ROWS: usize = 2_048;
 
 /// One table of an open pack.
 #[derive(Debug)]
@@ -81,18 +91,7 @@ impl Table {
     /// A row beyond the table, more rows than a batch may have, an output of another size, or n-grams of
     /// another scheme.
     pub(crate) fn check(&self, batch: &Batch<'_>, output: &Output<'_>) -> Result<(), LookupError> {
-        let row_bytes = output.row_bytes();
-        if u32::try_from(batch.len()).is_err() {
-            return Err(LookupError::BatchTooLarge { rows: batch.len() });
-        }
-        if Some(output.len()) != batch.len().checked_mul(row_bytes) {
-            return Err(LookupError::OutputSize {
-                rows: batch.len(),
-                row_bytes,
-                expected: batch.len().saturating_mul(row_bytes),
-                found: output.len(),
-            });
-        }
+        check_shape(batch, output)?;
         self.check_rows(batch)
     }
 
@@ -131,8 +130,8 @@ impl Table {
         add(&self.counters.rows, batch.len() as u64);
     }
 
-    /// Takes the rows of a checked batch through `tiers` to `output`, and leaves those that none has in
-    /// [`Scratch::missing`].
+    /// Takes the rows of a checked batch that `output` has memory for through `tiers`, and leaves those that none
+    /// has in [`Scratch::missing`].
     ///
     /// # Errors
     /// That of a tier.
@@ -143,6 +142,7 @@ impl Table {
         output: &mut Output<'_>,
         scratch: &mut Scratch,
     ) -> Result<(), LookupError> {
+        scratch.missing.clear();
         self.serve_pieces(batch, output, scratch, |wanted, rows| {
             for tier in tiers {
                 tier.serve(wanted, rows)?;
@@ -154,7 +154,42 @@ impl Table {
         })
     }
 
-    /// As [`Self::serve`], with `serve` in the place of tiers.
+    /// As [`Self::serve`], by several threads where that pays.
+    ///
+    /// # Errors
+    /// As [`Self::serve`].
+    pub(crate) fn gather(
+        &self,
+        pool: &GatherPool,
+        batch: Batch<'_>,
+        output: &mut Output<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), LookupError> {
+        if output.rows() < PARALLEL_ROWS || pool.threads() == 1 {
+            return self.serve(&self.tiers, batch, output, scratch);
+        }
+        // Whole positions, so that each part begins with the first column.
+        let part_rows = PART_ROWS.next_multiple_of(self.columns.len());
+        let parts = Mutex::new(output.parts(output.first(), part_rows));
+        let missing = Mutex::new(std::mem::take(&mut scratch.missing));
+        lock(&missing).clear();
+        let failed = OnceLock::new();
+        let serve_parts = || {
+            Scratch::with(|scratch| {
+                while let Some(mut part) = next_part(&parts) {
+                    match self.serve(&self.tiers, batch, &mut part, scratch) {
+                        Ok(()) => lock(&missing).extend_from_slice(&scratch.missing),
+                        Err(error) => drop(failed.set(error)),
+                    }
+                }
+            });
+        };
+        pool.scope(pool.threads() - 1, &serve_parts);
+        scratch.missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failed.into_inner().map_or(Ok(()), Err)
+    }
+
+    /// As [`Self::serve`], with `serve` in the place of tiers. Adds to [`Scratch::missing`].
     pub(crate) fn serve_pieces(
         &self,
         batch: Batch<'_>,
@@ -167,17 +202,18 @@ impl Table {
             missing,
             bytes,
         } = scratch;
-        missing.clear();
         let mut cursor = ColumnCursor::new(&self.columns);
-        let mut first = 0;
-        for piece in batch.row_ids().chunks(PIECE_ROWS) {
-            cursor.resolve(piece, first, &mut list.rows);
-            output.piece(first as usize, piece.len(), bytes, |rows| {
+        let mut first = output.first();
+        let rows = &batch.row_ids()[first..][..output.rows()];
+        for piece in rows.chunks(PIECE_ROWS) {
+            let place = u32::try_from(first).expect("a batch has less than 2^32 rows");
+            cursor.resolve(piece, place, &mut list.rows);
+            output.piece(first, piece.len(), bytes, |rows| {
                 serve(&mut Wanted::new(batch, &self.columns, list), rows)?;
                 Ok::<_, LookupError>(list.rows.len() < piece.len())
             })?;
             missing.extend_from_slice(&list.rows);
-            first += u32::try_from(piece.len()).expect("a piece is short");
+            first += piece.len();
         }
         Ok(())
     }
@@ -190,12 +226,37 @@ impl Table {
     }
 
     /// Plans the reads of `missing`, which is left empty.
-    pub(crate) fn plan(&self, fetch: &mut Fetch, missing: &mut Vec<RowRef>) -> &Backed {
+    pub(crate) fn plan(&self, work: &mut Work, missing: &mut Vec<RowRef>) -> &Backed {
         let backed = self.backed.as_ref();
         let backed = backed.expect("where there is no backing, the tiers have every row");
-        std::mem::swap(&mut fetch.plan.rows, missing);
-        backed.plan(fetch);
-        self.counters.add_fetched(&fetch.plan.rows);
+        std::mem::swap(&mut work.plan.rows, missing);
+        backed.plan(work);
+        self.counters.add_fetched(&work.plan.rows);
         backed
     }
+}
+
+/// Checks the size of a batch and of its output.
+///
+/// # Errors
+/// More rows than a batch may have, or an output of another size than the rows.
+pub(crate) fn check_shape(batch: &Batch<'_>, output: &Output<'_>) -> Result<(), LookupError> {
+    let row_bytes = output.row_bytes();
+    if u32::try_from(batch.len()).is_err() {
+        return Err(LookupError::BatchTooLarge { rows: batch.len() });
+    }
+    if Some(output.len()) != batch.len().checked_mul(row_bytes) {
+        return Err(LookupError::OutputSize {
+            rows: batch.len(),
+            row_bytes,
+            expected: batch.len().saturating_mul(row_bytes),
+            found: output.len(),
+        });
+    }
+    Ok(())
+}
+
+/// The next part, with the lock held no longer than that takes.
+fn next_part<'a>(parts: &Mutex<impl Iterator<Item = Output<'a>>>) -> Option<Output<'a>> {
+    lock(parts).next()
 }

@@ -38,7 +38,7 @@ pub(crate) struct Parts {
     pub(crate) manifest: Manifest,
     pub(crate) hasher: Hasher,
     pub(crate) profile: Option<Profile>,
-    pub(crate) tables: Vec<Table>,
+    pub(crate) tables: Vec<Arc<Table>>,
     pub(crate) backing: Option<Arc<dyn Backing>>,
     pub(crate) populating: Option<Populating>,
     pub(crate) backend: Backend,
@@ -75,7 +75,7 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
             first_file: files.first_files[index] as usize,
             backing: backing.as_ref(),
         };
-        tables.push(parts.table(&manifest, index, config)?);
+        tables.push(Arc::new(parts.table(&manifest, index, config)?));
     }
     let populating = Populating::start(&tables);
     Ok(Parts {

@@ -126,6 +126,8 @@ pub(crate) struct Output<'a> {
     /// What rows are decoded to; none for their bytes.
     values: Option<ValueType>,
     bytes: &'a mut [u8],
+    /// Place in the batch of the first row of `bytes`.
+    first: usize,
 }
 
 impl<'a> Output<'a> {
@@ -135,12 +137,36 @@ impl<'a> Output<'a> {
             codec,
             values,
             bytes,
+            first: 0,
         }
+    }
+
+    /// The memory of the rows from place `first` on, in parts of `rows` rows.
+    pub(crate) fn parts(&mut self, first: usize, rows: usize) -> impl Iterator<Item = Output<'_>> {
+        let (codec, values, row_bytes) = (self.codec, self.values, self.row_bytes());
+        let bytes = &mut self.bytes[(first - self.first) * row_bytes..];
+        let parts = bytes.chunks_mut(rows * row_bytes).enumerate();
+        parts.map(move |(part, bytes)| Output {
+            codec,
+            values,
+            bytes,
+            first: first + part * rows,
+        })
+    }
+
+    /// Place in the batch of its first row.
+    pub(crate) fn first(&self) -> usize {
+        self.first
     }
 
     /// Bytes of one row of the output.
     pub(crate) fn row_bytes(&self) -> usize {
         row_bytes(self.codec, self.values)
+    }
+
+    /// Rows that there is memory for.
+    pub(crate) fn rows(&self) -> usize {
+        self.bytes.len() / self.row_bytes()
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -157,7 +183,7 @@ impl<'a> Output<'a> {
         serve: impl FnOnce(&mut RowsMut<'_>) -> Result<bool, E>,
     ) -> Result<(), E> {
         let row_bytes = self.row_bytes();
-        let piece = &mut self.bytes[first * row_bytes..][..rows * row_bytes];
+        let piece = &mut self.bytes[(first - self.first) * row_bytes..][..rows * row_bytes];
         let stored = self.codec.row_bytes();
         let Some(values) = self.values else {
             serve(&mut RowsMut {
@@ -183,7 +209,7 @@ impl<'a> Output<'a> {
     /// Puts the bytes of a whole row to its place.
     pub(crate) fn put(&mut self, index: usize, row: &[u8]) {
         let row_bytes = self.row_bytes();
-        let out = &mut self.bytes[index * row_bytes..][..row_bytes];
+        let out = &mut self.bytes[(index - self.first) * row_bytes..][..row_bytes];
         match self.values {
             None => out.copy_from_slice(row),
             Some(values) => values.decode_into(self.codec, row, out),

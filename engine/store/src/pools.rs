@@ -1,10 +1,13 @@
 //! What batches hand on to later ones.
 
-use crate::{backing::FetchPool, buffer_pool::Buffers};
+use std::sync::Arc;
 
-/// The unused memory of a store.
+use crate::{backing::FetchPool, buffer_pool::Buffers, gather::GatherPool};
+
+/// The unused memory of a store, and its threads.
 #[derive(Debug)]
 pub(crate) struct Pools {
-    pub(crate) buffers: std::sync::Arc<Buffers>,
+    pub(crate) buffers: Arc<Buffers>,
     pub(crate) fetches: FetchPool,
+    pub(crate) gather: Arc<GatherPool>,
 }

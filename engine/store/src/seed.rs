@@ -56,7 +56,7 @@ impl Seeding {
     pub(crate) fn start(
         profile: Profile,
         hasher: &Hasher,
-        tables: &[Table],
+        tables: &[Arc<Table>],
         pools: &Arc<Pools>,
     ) -> Result<Option<Self>, IoError> {
         let tables = tables.iter().enumerate();
@@ -152,7 +152,7 @@ impl Progress {
 
 impl SeededTable {
     /// The table at `layer_index`, if it has a cache.
-    fn of((layer_index, table): (usize, &Table)) -> Option<Self> {
+    fn of((layer_index, table): (usize, &Arc<Table>)) -> Option<Self> {
         let backed = table.backed.as_ref()?;
         backed.receiver.cache.as_ref()?;
         let columns = table.columns.iter();

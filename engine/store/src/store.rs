@@ -1,12 +1,13 @@
 //! The open pack.
 
 mod at_priority;
+mod planning;
 mod resident;
 mod submit_buffer;
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use engram_format::{Batch, Column, Hasher, LayerId, Manifest, RowCodec, Scheme};
+use engram_format::{Batch, Column, Hasher, LayerId, Manifest, OwnedBatch, RowCodec, Scheme};
 
 use crate::{
     backing::{Backing, Destination, Fetch, FetchPool},
@@ -14,7 +15,8 @@ use crate::{
     config::Config,
     error::{LookupError, OpenError},
     fill::fill_cache,
-    lookup::{Scratch, Table},
+    gather::GatherPool,
+    lookup::{Scratch, Table, check_shape},
     metrics::Metrics,
     open::{self, Backend, Populating},
     output::{Output, ValueType, ValuesMut, row_bytes},
@@ -26,9 +28,14 @@ use crate::{
 };
 
 pub use at_priority::AtPriority;
+use planning::Planning;
 pub use resident::ResidentColumn;
 use submit_buffer::SubmitBuffer;
 
+/// Rows of the largest batch that its caller plans, whoever else could: it takes some 10 microseconds.
+const INLINE_ROWS: usize = 192;
+/// Rows whose memory a reading thread frees without holding others up: some megabytes.
+const FREED_AT_ONCE_ROWS: usize = 1 << 14;
 /// Rows read at a time to warm the cache.
 const WARM_ROWS: usize = 4_096;
 
@@ -56,7 +63,7 @@ const WARM_ROWS: usize = 4_096;
 pub struct Store {
     manifest: Manifest,
     hasher: Hasher,
-    tables: Vec<Table>,
+    tables: Vec<Arc<Table>>,
     backend: Backend,
     pools: Arc<Pools>,
     /// Where a profile has rows for a cache.
@@ -83,6 +90,7 @@ impl Store {
         let pools = Arc::new(Pools {
             buffers: Arc::new(Buffers::new(config.pool_bytes)),
             fetches: FetchPool::default(),
+            gather: Arc::new(GatherPool::new(config.gather_threads)),
         });
         let seeding = match (parts.profile, &parts.backing) {
             (Some(profile), Some(_)) => {
@@ -167,8 +175,9 @@ impl Store {
 
     /// Copies the rows of `batch` to `out`, one after another: `[token][column][row bytes]`.
     ///
-    /// Blocks while rows are read. Rows in memory are copied where they lie; a batch whose rows are all in
-    /// memory neither allocates nor takes a lock.
+    /// Blocks while rows are read. Rows in memory are copied where they lie, by several threads from 8,192 rows on
+    /// ([`Config::gather_threads`](crate::Config::gather_threads)); a smaller batch whose rows are all in memory neither
+    /// allocates nor takes a lock.
     ///
     /// ```
     /// use engram::{Batch, Config, LayerId, RowId, Store};
@@ -217,7 +226,7 @@ impl Store {
             table.check(&batch, &output)?;
             table.count(&batch);
             Scratch::with(|scratch| {
-                table.serve(&table.tiers, batch, &mut output, scratch)?;
+                table.gather(&self.pools.gather, batch, &mut output, scratch)?;
                 if scratch.missing.is_empty() {
                     return Ok(());
                 }
@@ -238,20 +247,21 @@ impl Store {
         scratch: &mut Scratch,
     ) -> Result<(), LookupError> {
         let mut fetch = self.pools.fetches.take();
-        let mine = Fetch::unshared(&mut fetch);
-        mine.priority = priority;
-        let backed = table.plan(mine, &mut scratch.missing);
-        let rows = mine.plan.rows.len();
-        mine.destination = Destination::Staging(self.pools.buffers.take(rows, table.parts())?);
-        backed.start(&fetch);
-        let mine = Fetch::wait_counted(&mut fetch);
-        let result = mine.result();
-        if let Destination::Staging(mut buffer) = std::mem::take(&mut mine.destination) {
+        let (_, mut work) = Fetch::prepare(&mut fetch);
+        work.priority = priority;
+        let backed = table.plan(&mut work, &mut scratch.missing);
+        let rows = work.plan.rows.len();
+        work.destination = Destination::Staging(self.pools.buffers.take(rows, table.parts())?);
+        fetch.set_work(work);
+        backed.start(Fetch::begin(&fetch));
+        let ended = Fetch::wait_counted(&mut fetch);
+        let result = ended.result();
+        if let Destination::Staging(mut buffer) = ended.take_destination() {
             if result.is_ok() {
                 let row_bytes = table.codec.row_bytes();
                 let found = buffer.bytes();
                 let mut place = 0;
-                for equal in mine.plan.rows.chunk_by(|a, b| a.row_id == b.row_id) {
+                for equal in ended.rows().chunk_by(|a, b| a.row_id == b.row_id) {
                     let row = &found[place * row_bytes..][..row_bytes];
                     equal
                         .iter()
@@ -271,7 +281,7 @@ impl Store {
     /// A layer without a table, or no memory.
     pub fn buffer(&self, layer: LayerId, rows: usize) -> Result<Buffer, LookupError> {
         let parts = self.table(layer)?.parts();
-        let buffer = self.pools.buffers.take(rows, parts)?;
+        let buffer = self.pools.buffers.take_shaped(rows, parts)?;
         Ok(Buffer::new(buffer, self.pools.buffers.clone()))
     }
 
@@ -286,13 +296,14 @@ impl Store {
         value_type: ValueType,
     ) -> Result<Buffer, LookupError> {
         let bytes = row_bytes(self.codec(layer)?, Some(value_type));
-        let buffer = self.pools.buffers.take(rows, [bytes, 0])?;
+        let buffer = self.pools.buffers.take_shaped(rows, [bytes, 0])?;
         Ok(Buffer::new(buffer, self.pools.buffers.clone()).of_values(value_type))
     }
 
     /// Begins to read the rows of `batch` into `destination`, as bytes `[token][column][row bytes]` or as
     /// values, whichever the buffer is for. Rows in memory are there when it returns, the others when the
-    /// ticket is done.
+    /// ticket is done. Reads are planned before it returns, some 100 ns a row: see [`Self::submit_owned`] for large
+    /// batches.
     ///
     /// ```
     /// use engram::{Config, RowIds, Sequence, Store, ValueType};
@@ -339,22 +350,78 @@ impl Store {
         destination.reset(table, batch.len());
         Scratch::with(|scratch| {
             let mut output = destination.output(table)?;
-            table.serve(&table.tiers, batch, &mut output, scratch)?;
+            table.gather(&self.pools.gather, batch, &mut output, scratch)?;
             let mut fetch = self.pools.fetches.take();
-            let mine = Fetch::unshared(&mut fetch);
+            let (mine, mut work) = Fetch::prepare(&mut fetch);
             mine.began = Some(began);
-            mine.priority = priority;
-            if scratch.missing.is_empty() {
-                mine.destination = destination.into_fetch(table, 0, &self.pools)?;
-            } else {
-                let backed = table.plan(mine, &mut scratch.missing);
-                let rows = mine.plan.rows.len();
-                mine.destination = destination.into_fetch(table, rows, &self.pools)?;
-                backed.start(&fetch);
+            work.priority = priority;
+            work.freed_by = self.freed_by(batch.len());
+            let backed =
+                (!scratch.missing.is_empty()).then(|| table.plan(&mut work, &mut scratch.missing));
+            let rows = work.plan.rows.len();
+            work.destination = destination.into_fetch(table, rows, &self.pools)?;
+            fetch.set_work(work);
+            if let Some(backed) = backed {
+                backed.start(Fetch::begin(&fetch));
             }
             fetch.note_time();
             Ok(Ticket::new(fetch, self.pools.clone()))
         })
+    }
+
+    /// As [`Self::submit`], and returns within some microseconds however large the batch is: batches of more
+    /// than 192 rows are checked, gathered and planned by threads of the store's
+    /// ([`Config::gather_threads`](crate::Config::gather_threads)).
+    ///
+    /// # Errors
+    /// As [`Self::submit`], but for a row that is not there and what a tier cannot serve, which come with the ticket
+    /// where the batch is that large.
+    pub fn submit_owned(
+        &self,
+        batch: OwnedBatch,
+        destination: Buffer,
+    ) -> Result<Ticket, LookupError> {
+        let priority = Priority::of_batch(batch.as_batch().len());
+        self.ask_owned(batch, priority, destination)
+    }
+
+    fn ask_owned(
+        &self,
+        batch: OwnedBatch,
+        priority: Priority,
+        destination: Buffer,
+    ) -> Result<Ticket, LookupError> {
+        let asked = batch.as_batch();
+        if asked.len() <= INLINE_ROWS {
+            return self.ask(asked, priority, destination);
+        }
+        let began = Instant::now();
+        let table = self.table(asked.layer())?;
+        let mut destination = SubmitBuffer(destination);
+        check_shape(&asked, &destination.output(table)?)?;
+        table.count(&asked);
+        let freed_by = self.freed_by(asked.len());
+        let mut fetch = self.pools.fetches.take();
+        let (mine, mut work) = Fetch::prepare(&mut fetch);
+        mine.began = Some(began);
+        (work.priority, work.freed_by) = (priority, freed_by);
+        let planning = Planning {
+            table: table.clone(),
+            batch,
+            work,
+            destination,
+            pools: self.pools.clone(),
+            next: 0,
+            missing: Vec::new(),
+            part: Fetch::begin(&fetch),
+        };
+        planning.begin();
+        Ok(Ticket::new(fetch, self.pools.clone()))
+    }
+
+    /// Who frees the memory of a batch of `rows` rows; nobody but its last holder if that is soon done.
+    fn freed_by(&self, rows: usize) -> Option<Arc<GatherPool>> {
+        (rows > FREED_AT_ONCE_ROWS).then(|| self.pools.gather.clone())
     }
 
     /// Reads the rows of `batch` into the cache, some thousands at a time in this order, so that lookups
@@ -408,7 +475,7 @@ impl Store {
         self.seeding.as_ref().map_or(Ok(0), Seeding::wait)
     }
 
-    fn table(&self, layer: LayerId) -> Result<&Table, LookupError> {
+    fn table(&self, layer: LayerId) -> Result<&Arc<Table>, LookupError> {
         let table = self.tables.iter().find(|table| table.layer == layer);
         table.ok_or_else(|| LookupError::UnknownLayer {
             layer,

@@ -98,7 +98,7 @@ impl Ticket {
         let filled = Fetch::wait_counted(&mut fetch);
         let result = filled.result();
         let took = filled.took();
-        let (buffer, staging) = std::mem::take(&mut filled.destination).into_buffer();
+        let (buffer, staging) = filled.take_destination().into_buffer();
         staging
             .into_iter()
             .for_each(|staging| self.pools.buffers.recycle(staging));

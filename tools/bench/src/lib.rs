@@ -7,4 +7,5 @@ pub mod cold;
 pub mod mixed;
 pub mod ours;
 pub mod row_choice;
+pub mod serve;
 pub mod timing;

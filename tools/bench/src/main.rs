@@ -29,6 +29,7 @@ enum Command {
     Pcie(cmd::pcie::Args),
     Overlap(cmd::overlap::Args),
     Seeding(cmd::seeding::Args),
+    Serve(cmd::serve::Args),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Pcie(args) => args.run(),
         Command::Overlap(args) => args.run(),
         Command::Seeding(args) => args.run(),
+        Command::Serve(args) => args.run(),
     };
     console::exit(result.map(|()| ExitCode::SUCCESS))
 }

@@ -3,9 +3,12 @@
 use std::path::Path;
 
 use anyhow::Result;
-use engram::{Backend, Batch, Config, LayerId, Reader, Resident, RowId, Store};
+use engram::{Backend, Batch, Config, LayerId, OwnedBatch, Reader, Resident, RowId, Store, Ticket};
 
-use crate::mixed::{Contender, Open};
+use crate::{
+    mixed::{Contender, Open},
+    serve::{self, Done, Server},
+};
 
 /// Our readers.
 pub const READERS: [(&str, Open); 5] = [
@@ -29,6 +32,28 @@ pub const READERS: [(&str, Open); 5] = [
         open(pack, Config::new().reader(Reader::Pread))
     }),
 ];
+
+/// Our readers under a server's traffic.
+pub const SERVERS: [(&str, serve::Open); 4] = [
+    ("io_uring", |pack, memory| {
+        open_server(pack, memory, Reader::Direct)
+    }),
+    ("threads", |pack, memory| {
+        open_server(pack, memory, Reader::DirectThreads)
+    }),
+    ("mmap", |pack, memory| {
+        open_server(pack, memory, Reader::Mmap)
+    }),
+    ("pread", |pack, memory| {
+        open_server(pack, memory, Reader::Pread)
+    }),
+];
+
+fn open_server(pack: &Path, memory: u64, reader: Reader) -> Result<Box<dyn Server>> {
+    let config = Config::new().reader(reader);
+    let store = Store::open(pack, config.cache_bytes(usize::try_from(memory)?))?;
+    Ok(Box::new(Ours(store)))
+}
 
 fn direct() -> Config {
     Config::new().reader(Reader::Direct).cache_bytes(0)
@@ -64,5 +89,19 @@ impl Contender for Ours {
 
     fn gather(&mut self, layer: LayerId, rows: &[RowId], out: &mut [u8]) -> Result<()> {
         Ok(self.0.lookup(Batch::new(layer, rows), out)?)
+    }
+}
+
+impl Server for Ours {
+    fn describe(&self) -> String {
+        self.0.backend().to_string()
+    }
+
+    fn ask(&mut self, batch: OwnedBatch, done: Done) -> Result<Option<Ticket>> {
+        let asked = batch.as_batch();
+        let buffer = self.0.buffer(asked.layer(), asked.len())?;
+        let ticket = self.0.submit_owned(batch, buffer)?;
+        ticket.on_done(done);
+        Ok(Some(ticket))
     }
 }

@@ -57,6 +57,21 @@ impl Latencies {
         result
     }
 
+    /// Adds a duration that was measured elsewhere.
+    pub fn push(&mut self, duration: Duration) {
+        self.0.push(duration);
+    }
+
+    /// Calls that were measured.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none was.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The sum of all durations.
     pub fn total(&self) -> Duration {
         self.0.iter().sum()
@@ -64,10 +79,15 @@ impl Latencies {
 
     /// The duration that `percent` percent of the calls did not exceed, in microseconds.
     pub fn percentile(&mut self, percent: usize) -> f64 {
+        self.permille(10 * percent)
+    }
+
+    /// The duration that `permille` thousandths of the calls did not exceed, in microseconds.
+    pub fn permille(&mut self, permille: usize) -> f64 {
         self.0.sort_unstable();
         let last = self.0.len().saturating_sub(1);
         self.0
-            .get((self.0.len() * percent / 100).min(last))
+            .get((self.0.len() * permille / 1_000).min(last))
             .map_or(f64::NAN, |duration| 1e6 * duration.as_secs_f64())
     }
 }

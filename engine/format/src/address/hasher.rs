@@ -124,13 +124,17 @@ impl RowIds {
         (0..self.layers.len()).map(|index| self.batch_at(index))
     }
 
-    fn batch_at(&self, layer_index: usize) -> Batch<'_> {
+    pub(super) fn batch_at(&self, layer_index: usize) -> Batch<'_> {
         let batch = Batch::new(self.layers[layer_index], self.layer(layer_index));
         if self.keeps_ngrams {
             batch.with_ngrams(NGrams::new(&self.windows, self.max_order, self.columns))
         } else {
             batch
         }
+    }
+
+    pub(super) fn layer_count(&self) -> usize {
+        self.layers.len()
     }
 
     /// Token positions in the buffer.

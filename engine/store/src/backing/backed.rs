@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Backing, Fetch, Receiver};
+use super::{Backing, Part, Receiver, Work};
 
 /// A table some of whose rows are fetched.
 #[derive(Debug, Clone)]
@@ -12,15 +12,15 @@ pub(crate) struct Backed {
 }
 
 impl Backed {
-    /// Plans the reads of the rows that `fetch` has.
-    pub(crate) fn plan(&self, fetch: &mut Fetch) {
+    /// Plans the reads of the rows that `work` has.
+    pub(crate) fn plan(&self, work: &mut Work) {
         let geometry = self.backing.geometry();
-        fetch.plan.make_reads(&self.receiver.source, geometry);
-        fetch.receiver = Some(self.receiver.clone());
+        work.plan.make_reads(&self.receiver.source, geometry);
+        work.receiver = Some(self.receiver.clone());
     }
 
-    /// Begins the reads that were planned.
-    pub(crate) fn start(&self, fetch: &Arc<Fetch>) {
-        self.backing.fetch(Fetch::begin(fetch));
+    /// Begins the reads of the fetch that `part` is all of.
+    pub(crate) fn start(&self, part: Part) {
+        self.backing.fetch(part.into_reads());
     }
 }

@@ -74,6 +74,11 @@ impl Completion {
         self.done.store(false, Ordering::Relaxed);
     }
 
+    /// Adds `parts` parts to one that has not ended.
+    pub(crate) fn add(&self, parts: usize) {
+        self.pending.fetch_add(parts, Ordering::Relaxed);
+    }
+
     /// Ends `parts` parts.
     pub(crate) fn end(&self, parts: usize) {
         if self.pending.fetch_sub(parts, Ordering::AcqRel) > parts {

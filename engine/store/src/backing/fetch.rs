@@ -3,7 +3,7 @@
 use std::{
     ops::Range,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     buffer_pool::{Buffer, BufferPool},
     error::LookupError,
+    gather::GatherPool,
     metrics::add,
     output::ValueType,
     priority::Priority,
@@ -27,17 +28,12 @@ use crate::{
     tier::Admit,
 };
 
-/// The reads of one batch. Everybody who works on it holds a part of it; when no part is left, the rows
-/// are there.
+/// The rows of one batch on their way. Everybody who works on it holds a part of it; when no part is left,
+/// the rows are there.
 #[derive(Debug, Default)]
 pub(crate) struct Fetch {
-    pub(crate) plan: Plan,
-    /// None where no row is fetched.
-    pub(crate) receiver: Option<Arc<Receiver>>,
-    pub(crate) destination: Destination,
-    pub(crate) priority: Priority,
-    /// How the cache takes the rows.
-    pub(crate) admit: Admit,
+    /// Set once, before the first read begins.
+    work: OnceLock<Work>,
     /// When a ticket was asked for; none where nobody could ask how long it took.
     pub(crate) began: Option<Instant>,
     /// Nanoseconds from then until the last part ended.
@@ -45,6 +41,20 @@ pub(crate) struct Fetch {
     completion: Arc<Completion>,
     cancelled: AtomicBool,
     failure: Mutex<Option<Failure>>,
+}
+
+/// What is read, and where to.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    pub(crate) plan: Plan,
+    /// None where no row is fetched.
+    pub(crate) receiver: Option<Arc<Receiver>>,
+    pub(crate) destination: Destination,
+    pub(crate) priority: Priority,
+    /// How the cache takes the rows.
+    pub(crate) admit: Admit,
+    /// Who frees it, where that takes a while.
+    pub(crate) freed_by: Option<Arc<GatherPool>>,
 }
 
 /// Where the rows of a fetch are put.
@@ -112,89 +122,24 @@ pub struct PendingRead {
 
 /// Parts of a fetch that have not ended.
 #[derive(Debug)]
-struct Part {
+pub(crate) struct Part {
     fetch: Option<Arc<Fetch>>,
     count: usize,
 }
 
-impl Fetch {
-    /// All reads of `fetch`, to be begun by a backing.
-    pub(crate) fn begin(fetch: &Arc<Self>) -> PendingReads {
-        let count = fetch.plan.reads.len() + 1;
-        fetch.completion.begin(count);
-        PendingReads {
-            part: Part {
-                fetch: Some(fetch.clone()),
-                count,
-            },
-            next: 0,
-        }
+impl Work {
+    /// Forgets everything but the memory of the plan; a caller's buffer returns to its pool.
+    fn clear(&mut self) {
+        drop(std::mem::take(&mut self.destination).into_buffer());
+        self.plan.clear();
+        self.receiver = None;
+        self.priority = Priority::default();
+        self.admit = Admit::default();
+        self.freed_by = None;
     }
+}
 
-    /// A fetch that was taken from the pool and not begun.
-    pub(crate) fn unshared(fetch: &mut Arc<Self>) -> &mut Self {
-        Arc::get_mut(fetch).expect("nobody else has it before it begins")
-    }
-
-    /// What is not begun is not read; the caller wants nothing more.
-    pub(crate) fn cancel(&self) {
-        self.cancelled.store(true, Ordering::Relaxed);
-    }
-
-    /// Notes that a part has ended now.
-    pub(crate) fn note_time(&self) {
-        if let Some(began) = self.began {
-            let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            self.took_ns.fetch_max(took, Ordering::Relaxed);
-        }
-    }
-
-    /// From the beginning until the last part that has ended so far.
-    pub(crate) fn took(&self) -> Duration {
-        Duration::from_nanos(self.took_ns.load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn is_done(&self) -> bool {
-        self.completion.is_done()
-    }
-
-    /// Tells `listener` once the rows are there, or will not come.
-    pub(crate) fn listen(&self, listener: Listener) {
-        self.completion.listen(listener);
-    }
-
-    /// Checks the rows of a read, offers them to the cache, and copies each to its places.
-    fn arrive(&self, read: &Read, bytes: Result<&[u8], IoError>) {
-        let receiver = self.receiver.as_ref().expect("there are reads");
-        let rows = read.rows();
-        add(&receiver.counters.reads, 1);
-        let bytes = match bytes {
-            Ok(bytes) => bytes,
-            Err(cause) => {
-                let unread: Vec<RowId> =
-                    self.plan.rows[rows].iter().map(|row| row.row_id).collect();
-                self.fail(receiver.source.unread(Vec::new(), cause), &unread);
-                return;
-            }
-        };
-        add(&receiver.counters.bytes_read, bytes.len() as u64);
-        let mut used = 0;
-        let mut place = rows.start;
-        for equal in self.plan.rows[rows].chunk_by(|a, b| a.row_id == b.row_id) {
-            let range = place..place + equal.len();
-            place = range.end;
-            match self.open(receiver, read, &equal[0], bytes) {
-                Ok(row) => {
-                    used += row.len() as u64;
-                    self.put(&range, read.part.into(), row);
-                }
-                Err(error @ LookupError::Unread { .. }) => self.fail(error, &[equal[0].row_id]),
-                Err(error) => self.fail(error, &[]),
-            }
-        }
-        add(&receiver.counters.bytes_used, used);
-    }
-
+impl Work {
     /// The bytes of a part of `row` among those of `read`, once their seal is checked.
     fn open<'a>(
         &self,
@@ -254,8 +199,124 @@ impl Fetch {
             }
         }
     }
+}
 
-    fn fail(&self, error: LookupError, unread: &[RowId]) {
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Fetch {
+    /// Begins `fetch`, which is not done until the part is over.
+    pub(crate) fn begin(fetch: &Arc<Self>) -> Part {
+        fetch.completion.begin(1);
+        Part {
+            fetch: Some(fetch.clone()),
+            count: 1,
+        }
+    }
+
+    /// A fetch that was taken from the pool and not begun, and the memory of its work.
+    pub(crate) fn prepare(fetch: &mut Arc<Self>) -> (&mut Self, Work) {
+        let fetch = Self::unshared(fetch);
+        let work = fetch.work.take().unwrap_or_default();
+        (fetch, work)
+    }
+
+    /// A fetch that nobody else has.
+    fn unshared(fetch: &mut Arc<Self>) -> &mut Self {
+        Arc::get_mut(fetch).expect("nobody else has it before it begins, or when it has ended")
+    }
+
+    /// Says what is to be done.
+    pub(crate) fn set_work(&self, work: Work) {
+        self.work.set(work).expect("a fetch has one work");
+    }
+
+    /// What is to be done, once that is known.
+    fn work(&self) -> &Work {
+        self.work.get().expect("set before the first read begins")
+    }
+
+    /// Where the rows of a fetch that has ended are; nowhere if it failed before that was known.
+    pub(crate) fn take_destination(&mut self) -> Destination {
+        let work = self.work.get_mut();
+        work.map_or(Destination::Nowhere, |work| {
+            std::mem::take(&mut work.destination)
+        })
+    }
+
+    /// The rows that were fetched, sorted.
+    pub(crate) fn rows(&self) -> &[RowRef] {
+        self.work.get().map_or(&[], |work| &work.plan.rows)
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// What is not begun is not read; the caller wants nothing more.
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that a part has ended now.
+    pub(crate) fn note_time(&self) {
+        if let Some(began) = self.began {
+            let took = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.took_ns.fetch_max(took, Ordering::Relaxed);
+        }
+    }
+
+    /// From the beginning until the last part that has ended so far.
+    pub(crate) fn took(&self) -> Duration {
+        Duration::from_nanos(self.took_ns.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.completion.is_done()
+    }
+
+    /// Tells `listener` once the rows are there, or will not come.
+    pub(crate) fn listen(&self, listener: Listener) {
+        self.completion.listen(listener);
+    }
+
+    /// Checks the rows of a read, offers them to the cache, and copies each to its places.
+    fn arrive(&self, read: &Read, bytes: Result<&[u8], IoError>) {
+        let work = self.work();
+        let receiver = work.receiver.as_ref().expect("there are reads");
+        let rows = read.rows();
+        add(&receiver.counters.reads, 1);
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(cause) => {
+                let unread: Vec<RowId> =
+                    work.plan.rows[rows].iter().map(|row| row.row_id).collect();
+                self.fail(receiver.source.unread(Vec::new(), cause), &unread);
+                return;
+            }
+        };
+        add(&receiver.counters.bytes_read, bytes.len() as u64);
+        let mut used = 0;
+        let mut place = rows.start;
+        for equal in work.plan.rows[rows].chunk_by(|a, b| a.row_id == b.row_id) {
+            let range = place..place + equal.len();
+            place = range.end;
+            match work.open(receiver, read, &equal[0], bytes) {
+                Ok(row) => {
+                    used += row.len() as u64;
+                    work.put(&range, read.part.into(), row);
+                }
+                Err(error @ LookupError::Unread { .. }) => self.fail(error, &[equal[0].row_id]),
+                Err(error) => self.fail(error, &[]),
+            }
+        }
+        add(&receiver.counters.bytes_used, used);
+    }
+
+    pub(crate) fn fail(&self, error: LookupError, unread: &[RowId]) {
         let mut failure = lock(&self.failure);
         let failure = failure.get_or_insert_with(|| Failure {
             first: error,
@@ -267,7 +328,7 @@ impl Fetch {
     /// Waits until nobody else works on `fetch`.
     pub(crate) fn wait(fetch: &mut Arc<Self>) -> &mut Self {
         fetch.completion.wait();
-        Arc::get_mut(fetch).expect("everybody who worked on it has let go of it")
+        Self::unshared(fetch)
     }
 
     /// As [`Self::wait`], for a caller whose time is counted.
@@ -275,7 +336,8 @@ impl Fetch {
         if !fetch.is_done() {
             let start = Instant::now();
             fetch.completion.wait();
-            if let Some(receiver) = &fetch.receiver {
+            let receiver = fetch.work.get().and_then(|work| work.receiver.as_ref());
+            if let Some(receiver) = receiver {
                 let waited = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
                 add(&receiver.counters.waited_ns, waited);
             }
@@ -303,33 +365,40 @@ impl Fetch {
 
     /// Forgets everything but the memory of the plan; a caller's buffer returns to its pool.
     pub(crate) fn clear(&mut self) {
-        drop(std::mem::take(&mut self.destination).into_buffer());
-        self.plan.clear();
-        self.receiver = None;
-        self.priority = Priority::default();
-        self.admit = Admit::default();
+        if let Some(work) = self.work.get_mut() {
+            work.clear();
+        }
         self.began = None;
         *self.took_ns.get_mut() = 0;
         *self.cancelled.get_mut() = false;
         *lock(&self.failure) = None;
     }
+
+    /// Rows that it keeps memory for.
+    pub(crate) fn kept_rows(&self) -> usize {
+        self.work.get().map_or(0, |work| work.plan.rows.capacity())
+    }
 }
 
 impl Drop for Fetch {
     fn drop(&mut self) {
-        self.clear();
+        if let Some(mut work) = self.work.take()
+            && let Some(pool) = work.freed_by.take()
+        {
+            pool.spawn(move || drop(work));
+        }
     }
 }
 
 impl PendingReads {
     /// Whether others should go first.
     pub fn priority(&self) -> Priority {
-        self.part.fetch().priority
+        self.part.fetch().work().priority
     }
 
     /// Reads that have not been taken.
     pub fn len(&self) -> usize {
-        self.part.fetch().plan.reads.len() - self.next
+        self.part.fetch().work().plan.reads.len() - self.next
     }
 
     /// Whether no read is left to take.
@@ -339,7 +408,7 @@ impl PendingReads {
 
     /// Takes the next read; none if there is no more, or the caller wants nothing more.
     pub fn take_next(&mut self) -> Option<PendingRead> {
-        if self.is_empty() || self.part.fetch().cancelled.load(Ordering::Relaxed) {
+        if self.is_empty() || self.part.fetch().is_cancelled() {
             return None;
         }
         let index = self.next;
@@ -360,7 +429,7 @@ impl PendingReads {
 impl Drop for PendingReads {
     fn drop(&mut self) {
         let fetch = self.part.fetch();
-        if !self.is_empty() && !fetch.cancelled.load(Ordering::Relaxed) {
+        if !self.is_empty() && !fetch.is_cancelled() {
             fetch.fail(LookupError::ReadDropped, &[]);
         }
     }
@@ -369,19 +438,19 @@ impl Drop for PendingReads {
 impl PendingRead {
     /// As [`PendingReads::priority`].
     pub fn priority(&self) -> Priority {
-        self.part.fetch().priority
+        self.part.fetch().work().priority
     }
 
     /// What to read.
     pub fn block(&self) -> BlockRead {
-        self.part.fetch().plan.reads[self.index].block
+        self.part.fetch().work().plan.reads[self.index].block
     }
 
     /// Ends the read with its bytes, at least those needed, or with the reason why there are none.
     pub fn end(mut self, bytes: Result<&[u8], IoError>) {
         self.ended = true;
         let fetch = self.part.fetch();
-        fetch.arrive(&fetch.plan.reads[self.index], bytes);
+        fetch.arrive(&fetch.work().plan.reads[self.index], bytes);
     }
 }
 
@@ -394,6 +463,17 @@ impl Drop for PendingRead {
 }
 
 impl Part {
+    /// The reads of the fetch's work, to be begun by a backing.
+    pub(crate) fn into_reads(mut self) -> PendingReads {
+        let count = self.fetch().work().plan.reads.len();
+        self.fetch().completion.add(count);
+        self.count += count;
+        PendingReads {
+            part: self,
+            next: 0,
+        }
+    }
+
     /// Takes a part of one read out.
     fn split_one(&mut self) -> Self {
         debug_assert!(self.count > 1, "the place in the queue is a part too");
@@ -404,7 +484,7 @@ impl Part {
         }
     }
 
-    fn fetch(&self) -> &Fetch {
+    pub(crate) fn fetch(&self) -> &Fetch {
         self.fetch.as_ref().expect("held until dropped")
     }
 }

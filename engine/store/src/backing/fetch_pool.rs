@@ -26,7 +26,7 @@ impl FetchPool {
         if let Some(unused) = Arc::get_mut(&mut fetch) {
             unused.clear();
             let mut fetches = lock(&self.0);
-            if fetches.len() < MAX_FETCHES && unused.plan.rows.capacity() <= MAX_ROWS {
+            if fetches.len() < MAX_FETCHES && unused.kept_rows() <= MAX_ROWS {
                 fetches.push(fetch);
             }
         }

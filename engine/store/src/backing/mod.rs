@@ -16,7 +16,7 @@ use engram_io::IoError;
 pub(crate) use backed::Backed;
 pub(crate) use completion::Listener;
 pub(crate) use disk::{DiskBacking, DiskOptions};
-pub(crate) use fetch::{Destination, Fetch};
+pub(crate) use fetch::{Destination, Fetch, Part, Work};
 pub use fetch::{PendingRead, PendingReads};
 pub(crate) use fetch_pool::FetchPool;
 pub use plan::ReadGeometry;

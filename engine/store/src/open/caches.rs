@@ -57,7 +57,7 @@ pub(crate) struct Populating {
 
 impl Populating {
     /// Starts the thread, where there are caches. Without it, memory comes as it is touched.
-    pub(super) fn start(tables: &[Table]) -> Option<Self> {
+    pub(super) fn start(tables: &[Arc<Table>]) -> Option<Self> {
         let receivers = tables.iter().filter_map(|table| table.backed.as_ref());
         let caches: Vec<Arc<CacheTier>> = receivers
             .filter_map(|backed| backed.receiver.cache.clone())

@@ -1,6 +1,6 @@
 //! Lookups whose caller says how urgent they are.
 
-use engram_format::Batch;
+use engram_format::{Batch, OwnedBatch};
 
 use super::Store;
 use crate::{
@@ -60,5 +60,17 @@ impl<'a> AtPriority<'a> {
     /// As [`Store::submit`].
     pub fn submit(self, batch: Batch<'_>, destination: Buffer) -> Result<Ticket, LookupError> {
         self.store.ask(batch, self.priority, destination)
+    }
+
+    /// As [`Store::submit_owned`].
+    ///
+    /// # Errors
+    /// As [`Store::submit_owned`].
+    pub fn submit_owned(
+        self,
+        batch: OwnedBatch,
+        destination: Buffer,
+    ) -> Result<Ticket, LookupError> {
+        self.store.ask_owned(batch, self.priority, destination)
     }
 }

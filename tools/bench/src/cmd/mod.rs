@@ -7,3 +7,4 @@ pub(crate) mod nvme;
 pub(crate) mod overlap;
 pub(crate) mod pcie;
 pub(crate) mod seeding;
+pub(crate) mod serve;

@@ -1,0 +1,96 @@
+//! A large batch, planned by threads of the store instead of its caller.
+
+use std::sync::Arc;
+
+use engram_format::OwnedBatch;
+
+use super::submit_buffer::SubmitBuffer;
+use crate::{
+    backing::{Part, Work},
+    error::LookupError,
+    lookup::{Scratch, Table},
+    pools::Pools,
+    resolve::RowRef,
+};
+
+/// Rows that are gathered before it is the turn of another batch: some 2 milliseconds.
+const TURN_ROWS: usize = 1 << 16;
+
+/// A batch whose rows in memory are being gathered, a turn at a time.
+pub(super) struct Planning {
+    pub(super) table: Arc<Table>,
+    pub(super) batch: OwnedBatch,
+    pub(super) work: Work,
+    pub(super) destination: SubmitBuffer,
+    pub(super) pools: Arc<Pools>,
+    /// Place of the first row that has had no turn.
+    pub(super) next: usize,
+    /// Rows that no tier had.
+    pub(super) missing: Vec<RowRef>,
+    /// The last field: whoever waits for it finds all else let go of.
+    pub(super) part: Part,
+}
+
+impl Planning {
+    /// Lets a thread of the pool take the next turn.
+    pub(super) fn begin(self) {
+        let gather = self.pools.gather.clone();
+        gather.spawn(move || self.turn());
+    }
+
+    fn turn(mut self) {
+        if self.part.fetch().is_cancelled() {
+            return;
+        }
+        match self.gather() {
+            Err(error) => self.part.fetch().fail(error, &[]),
+            Ok(false) => self.begin(),
+            Ok(true) => self.start(),
+        }
+    }
+
+    /// Copies the rows of a turn that are in memory. Whether it was the last one.
+    fn gather(&mut self) -> Result<bool, LookupError> {
+        let batch = self.batch.as_batch();
+        if self.next == 0 {
+            self.table.check_rows(&batch)?;
+            self.destination.reset(&self.table, batch.len());
+        }
+        let mut output = self.destination.output(&self.table)?;
+        let turn_rows = TURN_ROWS.next_multiple_of(self.table.columns.len());
+        if let Some(mut turn) = output.parts(self.next, turn_rows).next() {
+            let (table, gather) = (&self.table, &self.pools.gather);
+            Scratch::with(|scratch| {
+                table.gather(gather, batch, &mut turn, scratch)?;
+                self.missing.extend_from_slice(&scratch.missing);
+                Ok::<_, LookupError>(())
+            })?;
+        }
+        self.next += turn_rows;
+        Ok(self.next >= batch.len())
+    }
+
+    /// Plans the reads of the rows that no tier had, and begins them.
+    fn start(self) {
+        let Self {
+            table,
+            mut work,
+            destination,
+            pools,
+            mut missing,
+            part,
+            ..
+        } = self;
+        let backed = (!missing.is_empty()).then(|| table.plan(&mut work, &mut missing));
+        match destination.into_fetch(&table, work.plan.rows.len(), &pools) {
+            Err(error) => part.fetch().fail(error, &[]),
+            Ok(destination) => {
+                work.destination = destination;
+                part.fetch().set_work(work);
+                if let Some(backed) = backed {
+                    backed.start(part);
+                }
+            }
+        }
+    }
+}

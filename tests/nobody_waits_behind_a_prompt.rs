@@ -1,0 +1,308 @@
+//! Large batches keep neither other tickets nor their own callers.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use engram::{
+    Batch, Config, LayerId, LookupError, OwnedBatch, Priority, Reader, RowId, RowIds, RowsMut,
+    Sequence, Store, Ticket, Tier, Wanted,
+};
+use engram_checkpoint::{DemoConfig, Family};
+use engram_tests::{
+    Fixture, GatedIo, READERS, ReaderBackings, When, all_rows, look_up, make_checkpoint, make_pack,
+    sample_tokens,
+};
+
+/// Rows that are a read each: none fits beside another.
+fn long_rows() -> Family {
+    Family::Demo(DemoConfig {
+        layers: vec![0],
+        bucket_starts: vec![150],
+        heads: 2,
+        order_width: 2 * 4_400,
+        pad: 2,
+        seed: 0,
+        kernel_size: 4,
+        hidden_size: 32,
+        hc_mult: 2,
+    })
+}
+
+fn submit(store: &Store, priority: Priority, rows: &[RowId]) -> Ticket {
+    let layer = store.scheme().layers[0].id;
+    let buffer = store.buffer(layer, rows.len()).unwrap();
+    let batch = Batch::new(layer, rows);
+    store.at(priority).submit(batch, buffer).unwrap()
+}
+
+/// Lets reads through until `ticket` is done, and counts them.
+fn reads_until_done(io: &GatedIo, ticket: Ticket) -> usize {
+    let (told, done) = mpsc::channel();
+    ticket.on_done(move || told.send(()).unwrap());
+    let mut reads = 0;
+    while done.recv_timeout(Duration::from_millis(20)).is_err() {
+        io.let_through();
+        reads += 1;
+        assert!(reads < 10_000, "the ticket is never done");
+    }
+    ticket.wait().unwrap();
+    reads
+}
+
+#[test]
+fn a_token_waits_for_the_reads_in_flight_and_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let [checkpoint, pack] = ["checkpoint", "pack"].map(|name| folder.path().join(name));
+    make_checkpoint(&long_rows(), 1, &checkpoint);
+    make_pack(&checkpoint, &pack);
+    for (reader, in_flight) in [(Reader::Direct, 8), (Reader::DirectThreads, 1)] {
+        let io = GatedIo::default();
+        let config = Config::new().reader(reader).io(1, 8).cache_bytes(0);
+        let store = Store::open(&pack, config.file_access(Arc::new(io.clone()))).unwrap();
+        let rows = all_rows(&store, 0);
+        assert!(rows.len() > 300);
+        // A prompt, whose first reads are in flight.
+        let prompt = submit(&store, Priority::Prefill, &rows[10..]);
+        io.wait_until_begun(in_flight);
+        let warm = submit(&store, Priority::Warm, &rows[10..]);
+        let token = submit(&store, Priority::Decode, &rows[..5]);
+        let reads = reads_until_done(&io, token);
+        assert!(
+            (5..=in_flight + 5).contains(&reads),
+            "{reads} reads with {in_flight} in flight, {reader:?}"
+        );
+        // Nor does it matter how many others have asked before.
+        let prompts: Vec<_> = (0..20)
+            .map(|_| submit(&store, Priority::Prefill, &rows[10..]))
+            .collect();
+        let token = submit(&store, Priority::Decode, &rows[..5]);
+        let reads = reads_until_done(&io, token);
+        assert!(reads <= in_flight + 5, "{reads} reads, {reader:?}");
+        // Who is cancelled takes back what has not begun.
+        let begun = io.begun();
+        prompts.into_iter().for_each(Ticket::cancel);
+        warm.cancel();
+        prompt.cancel();
+        io.open_gate();
+        submit(&store, Priority::Warm, &rows[..1]).wait().unwrap();
+        assert!(
+            io.begun() <= begun + in_flight + 1,
+            "{} more",
+            io.begun() - begun
+        );
+    }
+}
+
+#[test]
+fn prompts_share_the_drive_and_all_of_them_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let [checkpoint, pack] = ["checkpoint", "pack"].map(|name| folder.path().join(name));
+    make_checkpoint(&long_rows(), 1, &checkpoint);
+    make_pack(&checkpoint, &pack);
+    let io = GatedIo::default();
+    let config = Config::new().io(1, 4).cache_bytes(0);
+    let store = Store::open(&pack, config.file_access(Arc::new(io.clone()))).unwrap();
+    let rows = all_rows(&store, 0);
+    let long = submit(&store, Priority::Prefill, &rows);
+    io.wait_until_begun(4);
+    let short = submit(&store, Priority::Prefill, &rows[..40]);
+    // Turn by turn, the short one is through after about as many reads of the long one as of its own.
+    let reads = reads_until_done(&io, short);
+    assert!((40..=120).contains(&reads), "{reads}");
+    assert!(!long.is_done());
+    io.open_gate();
+    assert!(*long.wait().unwrap() == *look_up(&store, LayerId(0), &rows).unwrap());
+}
+
+/// Notes which threads ask, and holds them up until it is told not to.
+#[derive(Debug, Default)]
+struct Watching {
+    holds: AtomicBool,
+    threads: Mutex<Vec<String>>,
+    inside: AtomicUsize,
+    most_inside: AtomicUsize,
+}
+
+impl Tier for Watching {
+    fn serve(&self, _: &mut Wanted<'_>, _: &mut RowsMut<'_>) -> Result<(), LookupError> {
+        let name = thread::current().name().unwrap_or_default().to_owned();
+        self.threads.lock().unwrap().push(name);
+        let inside = self.inside.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_inside.fetch_max(inside, Ordering::Relaxed);
+        while self.holds.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
+        self.inside.fetch_sub(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// `count` rows of the store's first table, over and over.
+fn many_rows(store: &Store, count: usize) -> Arc<[RowId]> {
+    all_rows(store, 0).into_iter().cycle().take(count).collect()
+}
+
+fn submit_owned(store: &Store, rows: &Arc<[RowId]>) -> Ticket {
+    let layer = store.scheme().layers[0].id;
+    let buffer = store.buffer(layer, rows.len()).unwrap();
+    let batch = OwnedBatch::new(layer, rows.clone());
+    store.submit_owned(batch, buffer).unwrap()
+}
+
+#[test]
+fn asking_for_a_large_batch_is_not_the_callers_work() {
+    let fixture = Fixture::new("deepseek");
+    for reader in READERS {
+        let tier = Arc::new(Watching::default());
+        let config = Config::new().reader(reader).tier(tier.clone());
+        let store = Store::open(fixture.pack(), config).unwrap();
+        let layer = store.scheme().layers[0].id;
+        // A small one is served by its caller, and done at once if its rows are in memory.
+        let small = submit_owned(&store, &many_rows(&store, 24));
+        let threads = std::mem::take(&mut *tier.threads.lock().unwrap());
+        assert_eq!(threads, [thread::current().name().unwrap()]);
+        if reader == Reader::Memory {
+            assert!(small.is_done());
+        }
+        small.wait().unwrap();
+        // While the tier holds every thread up that asks, asking returns.
+        tier.holds.store(true, Ordering::Relaxed);
+        let rows = many_rows(&store, 100_000);
+        let large = submit_owned(&store, &rows);
+        assert!(!large.is_done());
+        tier.holds.store(false, Ordering::Relaxed);
+        let found = large.wait().unwrap();
+        assert!(*found == *look_up(&store, layer, &rows).unwrap());
+        let threads = tier.threads.lock().unwrap();
+        assert!(threads[0].starts_with("engram-gather"), "{}", threads[0]);
+    }
+}
+
+#[test]
+fn batches_of_all_sizes_and_numbers_of_threads_are_alike() {
+    for name in ["demo", "qwen"] {
+        let fixture = Fixture::new(name);
+        let memory = Store::open(fixture.pack(), Config::new().reader(Reader::Memory)).unwrap();
+        let layer = memory.scheme().layers[0].id;
+        for threads in [0, 1, 3] {
+            for reader in READERS {
+                let config = Config::new().reader(reader).gather_threads(threads);
+                let store = Store::open(fixture.pack(), config).unwrap();
+                for count in [0, 1, 192, 193, 8_191, 8_192, 70_001] {
+                    let rows = many_rows(&store, count);
+                    let expected = look_up(&memory, layer, &rows).unwrap();
+                    let found = submit_owned(&store, &rows).wait().unwrap();
+                    assert!(*found == *expected, "{name} {threads} {reader:?} {count}");
+                    assert!(look_up(&store, layer, &rows).unwrap() == expected);
+                }
+            }
+        }
+        // Hashed ids know their layer.
+        let mut row_ids = RowIds::with_ngrams();
+        let tokens = sample_tokens(&memory);
+        let hasher = memory.hasher();
+        hasher
+            .extend(&mut Sequence::new(), &tokens, &mut row_ids)
+            .unwrap();
+        let expected: Vec<_> = (row_ids.batches())
+            .map(|batch| look_up(&memory, batch.layer(), batch.row_ids()).unwrap())
+            .collect();
+        for (batch, expected) in row_ids.into_batches().zip(expected) {
+            let (layer, rows) = (batch.as_batch().layer(), batch.as_batch().len());
+            let buffer = memory.buffer(layer, rows).unwrap();
+            let found = memory.submit_owned(batch, buffer).unwrap().wait().unwrap();
+            assert!(*found == *expected);
+        }
+    }
+}
+
+#[test]
+fn several_threads_gather_what_one_caller_wants() {
+    let fixture = Fixture::new("demo");
+    let tier = Arc::new(Watching::default());
+    let config = Config::new().reader(Reader::Memory).gather_threads(3);
+    let store = Store::open(fixture.pack(), config.tier(tier.clone())).unwrap();
+    let layer = store.scheme().layers[0].id;
+    let rows = many_rows(&store, 50_000);
+    let mut out = vec![0; rows.len() * store.codec(layer).unwrap().row_bytes()];
+    tier.holds.store(true, Ordering::Relaxed);
+    thread::scope(|scope| {
+        scope.spawn(|| store.lookup(Batch::new(layer, &rows), &mut out).unwrap());
+        let began = Instant::now();
+        while tier.inside.load(Ordering::Relaxed) < 3 {
+            assert!(
+                began.elapsed() < Duration::from_mins(1),
+                "one after another"
+            );
+            thread::yield_now();
+        }
+        tier.holds.store(false, Ordering::Relaxed);
+    });
+    assert_eq!(tier.most_inside.load(Ordering::Relaxed), 3);
+    let threads = tier.threads.lock().unwrap();
+    let own = |name: &String| !name.starts_with("engram-gather");
+    assert!(threads.iter().any(own), "the caller works too");
+}
+
+#[test]
+fn what_is_wrong_with_a_large_batch_comes_with_its_ticket() {
+    let fixture = Fixture::new("deepseek");
+    let store = Store::open(fixture.pack(), Config::new()).unwrap();
+    let layer = store.scheme().layers[0].id;
+    let mut rows = many_rows(&store, 20_000).to_vec();
+    rows[15_000] = RowId(1 << 40);
+    match submit_owned(&store, &rows.into()).wait().unwrap_err() {
+        LookupError::RowOutOfRange { index, row, .. } => {
+            assert_eq!((index, row), (15_000, RowId(1 << 40)));
+        }
+        other => panic!("{other}"),
+    }
+    // What costs no look at the rows is said at once.
+    let buffer = store.buffer(layer, 1_000).unwrap();
+    let batch = OwnedBatch::new(layer, many_rows(&store, 1_001));
+    let refused = store.submit_owned(batch, buffer).unwrap_err();
+    assert!(matches!(
+        refused,
+        LookupError::OutputSize { rows: 1_001, .. }
+    ));
+    let buffer = store.buffer(layer, 1_000).unwrap();
+    let batch = OwnedBatch::new(LayerId(99), many_rows(&store, 1_000));
+    let refused = store.submit_owned(batch, buffer).unwrap_err();
+    assert!(matches!(refused, LookupError::UnknownLayer { .. }));
+}
+
+#[test]
+fn a_large_batch_that_is_dropped_reads_nothing_more() {
+    let fixture = Fixture::new("deepseek");
+    let tier = Arc::new(Watching::default());
+    let backing = ReaderBackings {
+        io: Arc::new(engram::SystemIo),
+        when: When::AtOnce,
+    };
+    let config = Config::new()
+        .cache_bytes(0)
+        .pool_bytes(0)
+        .tier(tier.clone());
+    let store = Store::open(fixture.pack(), config.backing(Arc::new(backing))).unwrap();
+    tier.holds.store(true, Ordering::Relaxed);
+    let ticket = submit_owned(&store, &many_rows(&store, 200_000));
+    while tier.inside.load(Ordering::Relaxed) == 0 {
+        thread::yield_now();
+    }
+    let (told, done) = mpsc::channel();
+    ticket.on_done(move || told.send(()).unwrap());
+    ticket.cancel();
+    tier.holds.store(false, Ordering::Relaxed);
+    done.recv_timeout(Duration::from_mins(1)).unwrap();
+    let tables = store.metrics().tables;
+    assert_eq!(tables[0].reads, 0);
+}

@@ -1,0 +1,88 @@
+//! What a server asks for, and when: sequences that decode, prompts that arrive.
+
+use std::{sync::Arc, time::Duration};
+
+use engram::{Manifest, OwnedBatch, RowId};
+use engram_format::Column;
+use engram_kit::random::Random;
+
+use super::Args;
+use crate::row_choice::random_rows;
+
+/// Something that happens at a time.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) at: Duration,
+    pub(super) what: What,
+}
+
+/// What a server does at an [`Event`]. Batches are of each layer.
+#[derive(Debug)]
+pub(super) enum What {
+    /// The next token of one sequence.
+    Decode(Vec<OwnedBatch>),
+    /// A prompt of so many tokens, with a number of its own.
+    Prompt(usize, Vec<OwnedBatch>),
+    /// The user of a prompt has gone.
+    Cancel(usize),
+}
+
+/// Events of a run, in the order of their times, which do not depend on how fast anything is answered.
+pub(super) fn events(
+    args: &Args,
+    manifest: &Manifest,
+    with_prompts: bool,
+    random: &mut Random,
+) -> Vec<Event> {
+    let columns: Vec<Vec<Column>> = (0..manifest.tables.len())
+        .map(|index| manifest.scheme.columns(index).collect())
+        .collect();
+    let batches = |tokens: usize, random: &mut Random| {
+        let tables = manifest.tables.iter().zip(&columns);
+        let batch = |(table, columns): (&engram_format::Table, &Vec<Column>)| {
+            let rows: Arc<[RowId]> = random_rows(columns, tokens * columns.len(), random).into();
+            OwnedBatch::new(table.layer, rows)
+        };
+        tables.map(batch).collect::<Vec<_>>()
+    };
+    let end = Duration::from_secs_f64(args.seconds);
+    let mut events = Vec::new();
+    let interval = Duration::from_secs_f64(1.0 / args.tokens_per_second);
+    for _ in 0..args.sequences {
+        let mut at = interval.mul_f64(unit(random));
+        while at < end {
+            let what = What::Decode(batches(1, random));
+            events.push(Event { at, what });
+            at += interval;
+        }
+    }
+    let mut at = Duration::ZERO;
+    for number in 0.. {
+        // The first one comes soon, so that a short run has one; the others as a Poisson process.
+        let mean = 1.0 / args.prompts_per_second;
+        at += if number == 0 {
+            end.mul_f64(0.1)
+        } else {
+            Duration::from_secs_f64(-mean * (1.0 - unit(random)).ln())
+        };
+        if at >= end || !with_prompts {
+            break;
+        }
+        let tokens = args.prompt[number % args.prompt.len()];
+        let what = What::Prompt(number, batches(tokens, random));
+        events.push(Event { at, what });
+        if unit(random) < args.cancelled {
+            let at = at + Duration::from_secs_f64(unit(random));
+            let what = What::Cancel(number);
+            events.push(Event { at, what });
+        }
+    }
+    events.sort_by_key(|event| event.at);
+    events
+}
+
+/// A number from 0 to below 1.
+#[expect(clippy::cast_precision_loss, reason = "53 bits fit")]
+fn unit(random: &mut Random) -> f64 {
+    random.below(1 << 53) as f64 / (1_u64 << 53) as f64
+}
