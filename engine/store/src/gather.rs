@@ -1,8 +1,17 @@
 //! Threads that copy rows which are in memory, and do what would keep a caller.
 
-use std::{fmt, num::NonZero, sync::OnceLock, thread};
+use std::{
+    collections::VecDeque,
+    fmt,
+    num::NonZero,
+    sync::{Arc, Mutex, OnceLock},
+    thread,
+};
 
+use engram_io::lock;
 use rayon_core::{ThreadPool, ThreadPoolBuilder};
+
+use crate::priority::Priority;
 
 /// Threads where the configuration does not say: they share the memory's bandwidth, of which one thread takes a
 /// fourth to a tenth.
@@ -13,7 +22,14 @@ pub(crate) struct GatherPool {
     /// None where the system grants no thread.
     pool: OnceLock<Option<ThreadPool>>,
     threads: usize,
+    queue: Arc<Queue>,
 }
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// What is to be done, by priority.
+#[derive(Default)]
+struct Queue(Mutex<[VecDeque<Work>; Priority::ALL.len()]>);
 
 impl GatherPool {
     /// A pool of `threads` threads; as many as suit the machine if none are given.
@@ -25,6 +41,7 @@ impl GatherPool {
         Self {
             pool: OnceLock::new(),
             threads: threads.unwrap_or_else(default),
+            queue: Arc::default(),
         }
     }
 
@@ -33,12 +50,21 @@ impl GatherPool {
         self.threads.max(1)
     }
 
-    /// Runs `work` on a thread of the pool, after what was given to it before.
-    pub(crate) fn spawn(&self, work: impl FnOnce() + Send + 'static) {
-        match self.pool() {
-            Some(pool) => pool.spawn_fifo(work),
-            None => work(),
-        }
+    /// Whether the system grants any.
+    pub(crate) fn has_threads(&self) -> bool {
+        self.pool().is_some()
+    }
+
+    /// Lets a thread of the pool do `work`, after all of a higher priority and what was asked for before; this thread
+    /// at once if there is none.
+    pub(crate) fn spawn(&self, priority: Priority, work: impl FnOnce() + Send + 'static) {
+        let Some(pool) = self.pool() else {
+            return work();
+        };
+        lock(&self.queue.0)[priority.index()].push_back(Box::new(work));
+        let queue = self.queue.clone();
+        // Whichever thread comes first does what is most urgent then, not what it was woken for.
+        pool.spawn(move || queue.do_next());
     }
 
     /// Runs `work` on this thread and on `others` of the pool, as far as there are any, and waits for all.
@@ -55,6 +81,15 @@ impl GatherPool {
     fn pool(&self) -> Option<&ThreadPool> {
         let pool = self.pool.get_or_init(|| start(self.threads));
         pool.as_ref()
+    }
+}
+
+impl Queue {
+    fn do_next(&self) {
+        let next = lock(&self.0).iter_mut().find_map(VecDeque::pop_front);
+        if let Some(work) = next {
+            work();
+        }
     }
 }
 
@@ -75,5 +110,46 @@ impl fmt::Debug for GatherPool {
         f.debug_struct("GatherPool")
             .field("threads", &self.threads)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn what_is_urgent_is_done_first_and_the_rest_in_order() {
+        let pool = GatherPool::new(Some(1));
+        let (told, done) = mpsc::channel();
+        let (open, gate) = mpsc::channel::<()>();
+        let spawn = |priority, name| {
+            let told = told.clone();
+            pool.spawn(priority, move || told.send(name).unwrap());
+        };
+        // Holds the only thread up until all have been asked for.
+        pool.spawn(Priority::Warm, move || gate.recv().unwrap());
+        spawn(Priority::Warm, "warm");
+        spawn(Priority::Prefill, "first prompt");
+        spawn(Priority::Prefill, "second prompt");
+        spawn(Priority::Decode, "token");
+        open.send(()).unwrap();
+        drop(pool);
+        let order: Vec<_> = (0..4).map(|_| done.recv().unwrap()).collect();
+        assert_eq!(order, ["token", "first prompt", "second prompt", "warm"]);
+    }
+
+    #[test]
+    fn without_threads_the_caller_does_the_work() {
+        let pool = GatherPool::new(Some(0));
+        let (told, done) = mpsc::channel();
+        pool.spawn(Priority::Decode, move || {
+            told.send(thread::current().id()).unwrap()
+        });
+        assert_eq!(done.try_recv(), Ok(thread::current().id()));
+        let count = Mutex::new(0);
+        pool.scope(3, &|| *count.lock().unwrap() += 1);
+        assert_eq!(count.into_inner().unwrap(), 1);
     }
 }

@@ -385,7 +385,7 @@ impl Drop for Fetch {
         if let Some(mut work) = self.work.take()
             && let Some(pool) = work.freed_by.take()
         {
-            pool.spawn(move || drop(work));
+            pool.spawn(Priority::Warm, move || drop(work));
         }
     }
 }

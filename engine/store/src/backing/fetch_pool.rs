@@ -21,12 +21,13 @@ impl FetchPool {
         lock(&self.0).pop().unwrap_or_default()
     }
 
-    /// Takes a fetch back, if nobody else has it.
+    /// Takes a fetch back, if nobody else has it and it is not too large.
     pub(crate) fn put_back(&self, mut fetch: Arc<Fetch>) {
-        if let Some(unused) = Arc::get_mut(&mut fetch) {
+        let unused = Arc::get_mut(&mut fetch).filter(|fetch| fetch.kept_rows() <= MAX_ROWS);
+        if let Some(unused) = unused {
             unused.clear();
             let mut fetches = lock(&self.0);
-            if fetches.len() < MAX_FETCHES && unused.kept_rows() <= MAX_ROWS {
+            if fetches.len() < MAX_FETCHES {
                 fetches.push(fetch);
             }
         }

@@ -13,8 +13,8 @@ use crate::{
     resolve::RowRef,
 };
 
-/// Rows that are gathered before it is the turn of another batch: some 2 milliseconds.
-const TURN_ROWS: usize = 1 << 16;
+/// Rows that are gathered before it is the turn of another batch: less than a millisecond.
+const TURN_ROWS: usize = 1 << 14;
 
 /// A batch whose rows in memory are being gathered, a turn at a time.
 pub(super) struct Planning {
@@ -32,21 +32,32 @@ pub(super) struct Planning {
 }
 
 impl Planning {
-    /// Lets a thread of the pool take the next turn.
+    /// Lets threads of the pool do it, a turn at a time; this thread if there is none.
     pub(super) fn begin(self) {
         let gather = self.pools.gather.clone();
-        gather.spawn(move || self.turn());
-    }
-
-    fn turn(mut self) {
-        if self.part.fetch().is_cancelled() {
+        let mut planning = self;
+        if !gather.has_threads() {
+            while let Some(more) = planning.turn() {
+                planning = more;
+            }
             return;
         }
-        match self.gather() {
-            Err(error) => self.part.fetch().fail(error, &[]),
-            Ok(false) => self.begin(),
-            Ok(true) => self.start(),
+        gather.spawn(planning.work.priority, move || {
+            planning.turn().into_iter().for_each(Self::begin);
+        });
+    }
+
+    /// Takes a turn. Gives itself back if there is another one to take.
+    fn turn(mut self) -> Option<Self> {
+        if self.part.fetch().is_cancelled() {
+            return None;
         }
+        match self.gather() {
+            Ok(false) => return Some(self),
+            Ok(true) => self.start(),
+            Err(error) => self.part.fetch().fail(error, &[]),
+        }
+        None
     }
 
     /// Copies the rows of a turn that are in memory. Whether it was the last one.
