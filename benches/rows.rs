@@ -3,7 +3,7 @@
 use std::{hint::black_box, path::Path};
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use engram::{Batch, Config, LayerId, Reader, RowIds, Sequence, Store, bf16};
+use engram::{Batch, Config, LayerId, Reader, Request, RowIds, Sequence, Store, bf16};
 use engram_checkpoint::Checkpoint;
 use engram_criterion::tokens;
 use engram_format::{RowCodec, RowId, SchemeName, seal};
@@ -81,7 +81,41 @@ fn lookup(c: &mut Criterion) {
         }
     }
     group.finish();
+    training(c, &pack);
     ring(c, &pack);
+}
+
+/// Tokens of a training step: eight sequences.
+const STEP: [usize; 2] = [8, 512];
+
+/// Rows of both layers of a training step, hashed, looked up in a warm cache and decoded: tokens a second.
+fn training(c: &mut Criterion, pack: &Path) {
+    let [sequences, length] = STEP;
+    let store = Store::open(pack, Config::new()).expect("a sound pack");
+    let text = tokens(sequences * length);
+    let mut row_ids = RowIds::new();
+    let rows = sequences * length * store.scheme().column_count();
+    let mut values = vec![bf16::ZERO; rows * CODEC.width()];
+    let mut step = || {
+        let mut histories = vec![Sequence::new(); sequences];
+        let requests = histories.iter_mut().zip(text.chunks_exact(length));
+        let mut requests: Vec<_> = requests
+            .map(|(sequence, tokens)| Request { sequence, tokens })
+            .collect();
+        let hashed = store.hasher().extend_batch(&mut requests, &mut row_ids);
+        hashed.expect("the tokens are in the vocabulary");
+        for batch in row_ids.batches() {
+            let found = store.lookup_values(batch, &mut values[..]);
+            found.expect("sound rows");
+        }
+    };
+    // The cache takes a row in when it is asked for again.
+    (0..3).for_each(|_| step());
+    let mut group = c.benchmark_group("a training step of 4,096 tokens");
+    group.sample_size(20);
+    group.throughput(Throughput::Elements((sequences * length) as u64));
+    group.bench_function("warm", |b| b.iter(&mut step));
+    group.finish();
 }
 
 /// The rows of eighteen tokens, each time from the drive.

@@ -21,14 +21,14 @@ use serde::Serialize;
 
 use bare::Bare;
 
-/// Rows of a call: eight sequences that decode, one layer of DeepSeek-V4.1-Flash; and prefills of 64 and 680
+/// Rows of a call: eight sequences that decode, one layer of DeepSeek-V4.1-Flash; and prefills of 64, 680 and 2,720
 /// tokens.
-const CALLS: [usize; 3] = [8 * 24, 64 * 24, 680 * 24];
+const CALLS: [usize; 4] = [8 * 24, 64 * 24, 680 * 24, 2_720 * 24];
 
 /// Read random rows from memory, beside a bare prefetching copy in the same run
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of the pack, which must fit in memory five times
+    /// Folder of the pack, which must fit in memory six times
     #[arg(long)]
     pack: PathBuf,
     /// Rows of each run
@@ -75,6 +75,7 @@ impl Args {
         let table_rows: u64 = columns.iter().map(|column| column.row_count).sum();
         let row_bytes = manifest.tables[0].codec.row_bytes();
         let bare = Copier::Bare(Bare::open(&self.pack, &manifest, &columns)?);
+        let one_thread = |config: Config| config.gather_threads(1);
         let open = |config: Config| {
             Ok::<_, anyhow::Error>(Copier::Store(Box::new(Store::open(&self.pack, config)?)))
         };
@@ -84,16 +85,18 @@ impl Args {
         let cached = Config::new()
             .reader(Reader::Direct)
             .cache_bytes(cache_bytes);
-        let unchecked = Config::new().reader(Reader::Memory).check_seals(false);
+        let memory = Config::new().reader(Reader::Memory);
+        let unchecked = memory.clone().check_seals(false);
         let copiers = [
             ("bare prefetching copy", bare),
-            ("memory", open(Config::new().reader(Reader::Memory))?),
-            ("memory, seals unchecked", open(unchecked)?),
-            ("row cache", open(cached)?),
+            ("memory", open(one_thread(memory.clone()))?),
+            ("memory, seals unchecked", open(one_thread(unchecked))?),
+            ("row cache", open(one_thread(cached))?),
             (
                 "mmap, in the page cache",
-                open(Config::new().reader(Reader::Mmap))?,
+                open(one_thread(Config::new().reader(Reader::Mmap)))?,
             ),
+            ("memory, large calls by several threads", open(memory)?),
         ];
         // A fresh choice each round would also measure the page tables; these rows stay.
         let rows = random_rows(&columns, self.rows, &mut Random::new(self.seed));
@@ -122,7 +125,7 @@ impl Args {
             "only {hits} of {looks} rows came from the cache"
         );
         say!(
-            "{} rows of {row_bytes} bytes at random out of {table_rows}, one thread, median of {}",
+            "{} rows of {row_bytes} bytes at random out of {table_rows}, one thread where nothing is said, median of {}",
             rows.len(),
             self.rounds
         );
@@ -142,7 +145,7 @@ impl Args {
                 .collect(),
         });
         let axes = Axes {
-            title: "Random rows from memory, one thread",
+            title: "Random rows from memory",
             x: "rows a call",
             y: "nanoseconds a row",
             x_log: true,
