@@ -4,6 +4,7 @@
 
 mod attach;
 mod build;
+mod claim;
 mod profile;
 mod synth;
 mod verify;
