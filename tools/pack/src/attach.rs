@@ -43,7 +43,7 @@ fn fill(checkpoint: &Checkpoint, pack: &Path, path: &str) -> Result<Manifest> {
     };
     let mut manifest = draft(checkpoint, storage);
     for (index, table) in checkpoint.tables.iter().enumerate() {
-        let mut rows = RowStream::new(checkpoint, table, 0)?;
+        let mut rows = RowStream::new(checkpoint, table, 0);
         let mut bytes = vec![0; table.codec.row_bytes()];
         for row in checkpoint.scheme.columns(index).flat_map(sampled_rows) {
             rows.seek(row);

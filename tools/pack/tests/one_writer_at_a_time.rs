@@ -2,40 +2,24 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod common;
+
 use std::{
     fs,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Stdio},
     thread::sleep,
     time::Duration,
 };
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_engram-pack");
+use common::{Folder, PROGRAM, fails, ok, run_after, text};
+
 const MARK: &str = "build.unfinished";
 
-fn run(args: &[&str]) -> Output {
-    Command::new(PROGRAM).args(args).output().unwrap()
-}
-
-fn ok(args: &[&str]) {
-    let output = run(args);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{args:?}: {said}");
-}
-
-/// Standard error of a run that must fail.
-fn fails(args: &[&str]) -> String {
-    let output = run(args);
-    assert_eq!(output.status.code(), Some(1), "{args:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
-
-/// A checkpoint in a folder, and the path of a pack beside it.
-fn checkpoint(folder: &Path) -> [String; 2] {
-    let paths = ["checkpoint", "pack"].map(|name| folder.join(name).to_str().unwrap().to_owned());
-    let scheme = ["synth", "--scheme", "deepseek-v4.1-flash", "--scale"];
-    ok(&[&scheme[..], &["1000000", "-o", &paths[0]]].concat());
-    paths
+/// A checkpoint in `folder`, and the path of a pack beside it.
+fn checkpoint(folder: &Folder) -> [String; 2] {
+    let checkpoint = folder.synth("deepseek-v4.1-flash", "checkpoint");
+    [checkpoint, folder.at("pack")]
 }
 
 fn names(folder: &Path) -> Vec<String> {
@@ -48,8 +32,8 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_job_that_runs_is_named_before_anything_is_advised() {
-    let folder = tempfile::tempdir().unwrap();
-    let [checkpoint, pack] = &checkpoint(folder.path());
+    let folder = Folder::new();
+    let [checkpoint, pack] = &checkpoint(&folder);
     fs::create_dir(pack).unwrap();
     let mark = Path::new(pack).join(MARK);
     for (text, process) in [("", ""), ("plan\nprocess 77\n", " (process 77)")] {
@@ -68,8 +52,8 @@ fn a_job_that_runs_is_named_before_anything_is_advised() {
 
 #[test]
 fn of_builds_at_once_one_does_the_work() {
-    let folder = tempfile::tempdir().unwrap();
-    let [checkpoint, pack] = &checkpoint(folder.path());
+    let folder = Folder::new();
+    let [checkpoint, pack] = &checkpoint(&folder);
     let jobs: Vec<_> = (0..4)
         .map(|_| {
             let mut job = Command::new(PROGRAM);
@@ -90,7 +74,7 @@ fn of_builds_at_once_one_does_the_work() {
         .count();
     assert_eq!(done, 1, "{outputs:?}");
     for output in outputs.iter().filter(|output| !output.status.success()) {
-        let said = String::from_utf8_lossy(&output.stderr);
+        let said = text(&output.stderr);
         let expected = ["another build of", "is a finished pack already"];
         assert!(expected.iter().any(|words| said.contains(words)), "{said}");
     }
@@ -99,8 +83,8 @@ fn of_builds_at_once_one_does_the_work() {
 
 #[test]
 fn what_a_killed_attach_leaves_is_taken_up() {
-    let folder = tempfile::tempdir().unwrap();
-    let [checkpoint, pack] = &checkpoint(folder.path());
+    let folder = Folder::new();
+    let [checkpoint, pack] = &checkpoint(&folder);
     for leavings in [
         &[MARK][..],
         &[MARK, "token_map.u32le.partial"],
@@ -122,9 +106,9 @@ fn what_a_killed_attach_leaves_is_taken_up() {
 
 #[test]
 fn an_attach_killed_at_any_time_can_be_done_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let [checkpoint, pack] = &checkpoint(folder.path());
-    for wait in (0..).map(|turn| Duration::from_millis(3 * turn)) {
+    let folder = Folder::new();
+    let [checkpoint, pack] = &checkpoint(&folder);
+    for wait in (0..).map(|turn| Duration::from_millis(10 * turn)) {
         let mut job = Command::new(PROGRAM);
         let job = job
             .args(["attach", checkpoint, "-o", pack])
@@ -146,24 +130,17 @@ fn an_attach_killed_at_any_time_can_be_done_again() {
             break;
         }
         ok(&["attach", checkpoint, "-o", pack]);
-        ok(&["verify", pack]);
         fs::remove_dir_all(pack).unwrap();
     }
 }
 
 #[test]
 fn an_attach_that_fails_leaves_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let [checkpoint, pack] = &checkpoint(folder.path());
+    let folder = Folder::new();
+    let [checkpoint, pack] = &checkpoint(&folder);
     // A limit that the token map of half a million bytes passes.
-    let script = "ulimit -f 100; exec \"$@\"";
-    let job = Command::new("sh")
-        .args([
-            "-c", script, "sh", PROGRAM, "attach", checkpoint, "-o", pack,
-        ])
-        .output()
-        .unwrap();
-    let said = String::from_utf8(job.stderr).unwrap();
+    let job = run_after("ulimit -f 100", &["attach", checkpoint, "-o", pack]);
+    let said = text(&job.stderr);
     assert_eq!(job.status.code(), Some(1), "{said}");
     assert!(
         said.contains("token_map.u32le: it will have") && said.contains("ulimit -f"),
@@ -174,8 +151,8 @@ fn an_attach_that_fails_leaves_nothing() {
 
 #[test]
 fn other_files_are_never_taken_for_leavings() {
-    let folder = tempfile::tempdir().unwrap();
-    let [checkpoint, pack] = &checkpoint(folder.path());
+    let folder = Folder::new();
+    let [checkpoint, pack] = &checkpoint(&folder);
     fs::create_dir(pack).unwrap();
     fs::write(Path::new(pack).join("notes.txt"), "mine").unwrap();
     for job in ["attach", "build"] {
@@ -191,9 +168,8 @@ fn other_files_are_never_taken_for_leavings() {
 
 #[test]
 fn a_checkpoint_that_was_not_finished_is_made_anew() {
-    let folder = tempfile::tempdir().unwrap();
-    let out = folder.path().join("out");
-    let path = out.to_str().unwrap();
+    let folder = Folder::new();
+    let (out, path) = (folder.join("out"), &folder.at("out"));
     let synth = [
         "synth",
         "--scheme",
@@ -220,8 +196,8 @@ fn a_checkpoint_that_was_not_finished_is_made_anew() {
 
 #[test]
 fn a_profile_has_one_writer() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let folder = Folder::new();
+    let path = |name: &str| folder.at(name);
     fs::write(path("trace"), [1, 0, 0, 0, 2, 0, 0, 0]).unwrap();
     let (trace, out) = (path("trace"), path("out"));
     let scheme = ["profile", "--scheme", "longcat-flash-lite"];
