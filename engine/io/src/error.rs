@@ -55,6 +55,25 @@ pub enum IoError {
         /// The system's answer.
         cause: io::Error,
     },
+    /// A new file that somebody else is writing.
+    #[error("{} is being written by another process or thread", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A new file larger than any that this process may write.
+    #[error(
+        "cannot write {}: it will have {bytes} bytes, and this process may write files of {limit} bytes (ulimit -f)",
+        path.display()
+    )]
+    FileSizeLimit {
+        /// The file.
+        path: PathBuf,
+        /// Its bytes.
+        bytes: u64,
+        /// The most bytes that a file of this process may have.
+        limit: u64,
+    },
     /// A read past the end of the file.
     #[error("{}: {len} bytes at offset {offset} lie beyond its end at {size}", path.display())]
     PastEnd {
@@ -161,7 +180,11 @@ impl IoError {
             | Self::TooManyFilesInSystem { cause, .. }
             | Self::NoMemory { cause, .. }
             | Self::System { cause, .. } => Some(cause),
-            Self::PastEnd { .. } | Self::Ended { .. } | Self::WrongSize { .. } => None,
+            Self::Busy { .. }
+            | Self::FileSizeLimit { .. }
+            | Self::PastEnd { .. }
+            | Self::Ended { .. }
+            | Self::WrongSize { .. } => None,
         }
     }
 }

@@ -1,23 +1,30 @@
 //! New files that appear whole or not at all.
 
 use std::{
-    fs::{self, File},
-    io::ErrorKind,
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind},
     num::NonZeroU64,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
+use rustix::{
+    fs::{Advice, FallocateFlags, fadvise, fallocate},
+    io::Errno,
+    process::{Resource, getrlimit},
+};
 
-use crate::IoError;
+use crate::{FileLock, IoError, is_named};
 
 const PARTIAL: &str = "partial";
+/// How often a file is opened anew because another writer has just renamed or removed it.
+const OPENINGS: usize = 16;
 
 /// A file being written beside its final path; it takes that path only when it is complete and on
 /// the drive, and disappears when dropped before.
 ///
-/// A process that is killed leaves `NAME.partial`, which the next writer of `NAME` replaces.
+/// A process that is killed leaves `NAME.partial`, which the next writer of `NAME` replaces. It is locked, so that two
+/// writers of one name do not mix their bytes; where the file system has no locks, they must not meet.
 #[derive(Debug)]
 pub struct NewFile {
     path: PathBuf,
@@ -31,8 +38,16 @@ impl NewFile {
     /// Begins the file `path` of `bytes` bytes, and its folder where that is missing.
     ///
     /// # Errors
-    /// A folder that cannot be written, or a drive without that much space.
+    /// A folder that cannot be written, a drive without that much space, a file that somebody else is writing, or one
+    /// that is larger than this process may write.
     pub fn create(path: &Path, bytes: u64) -> Result<Self, IoError> {
+        if let Some(limit) = getrlimit(Resource::Fsize).current
+            && limit < bytes
+        {
+            // The write itself would end the process by a signal.
+            let path = path.into();
+            return Err(IoError::FileSizeLimit { path, bytes, limit });
+        }
         if let Some(folder) = path.parent() {
             create_folder(folder)?;
         }
@@ -40,7 +55,7 @@ impl NewFile {
         partial.push(".");
         partial.push(PARTIAL);
         let partial = PathBuf::from(partial);
-        let file = File::create(&partial).map_err(IoError::os("create", &partial))?;
+        let file = open_alone(&partial)?;
         let new = Self {
             path: path.into(),
             partial,
@@ -96,13 +111,34 @@ impl NewFile {
             return Ok(());
         }
         match fallocate(self.file(), FallocateFlags::KEEP_SIZE, 0, bytes) {
-            // Some file systems cannot; then the write itself finds out.
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
-            Err(source) => Err(IoError::os("reserve space for", &self.partial)(
-                source.into(),
-            )),
+            Err(full @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
+                Err(IoError::os("reserve space for", &self.partial)(full.into()))
+            }
+            // Any other answer says only that this file system or container does not reserve.
+            _ => Ok(()),
         }
     }
+}
+
+/// Opens the file at `path` empty and locked, where the file system has locks.
+fn open_alone(path: &Path) -> Result<File, IoError> {
+    for _ in 0..OPENINGS {
+        let opened = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path);
+        let file = opened.map_err(IoError::os("create", path))?;
+        match FileLock::try_exclusive(&file) {
+            FileLock::HeldByOther => break,
+            // Whoever held the lock until now may have published the file, which then must not be emptied.
+            FileLock::Held if !is_named(&file, path) => continue,
+            FileLock::Held | FileLock::Unsupported(_) => {}
+        }
+        file.set_len(0).map_err(IoError::os("empty", path))?;
+        return Ok(file);
+    }
+    Err(IoError::Busy { path: path.into() })
 }
 
 impl Drop for NewFile {
@@ -140,18 +176,36 @@ pub fn create_folder(path: &Path) -> Result<(), IoError> {
     sync_entry(path)
 }
 
-/// Puts the entry of `path` in its folder on the drive, or its absence.
+/// Puts the entry of `path` in its folder on the drive, or its absence. Many network file systems and those in user space
+/// sync no folders, nor does a user who may not list one; entries are then as safe as the file system makes them.
 ///
 /// # Errors
-/// A folder that cannot be synced.
+/// A folder whose sync was tried and failed.
 pub fn sync_entry(path: &Path) -> Result<(), IoError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(IoError::os("sync the folder", folder))
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        Err(error) if syncs_no_folders(&error) => Ok(()),
+        synced => synced.map_err(IoError::os("sync the folder", folder)),
+    }
+}
+
+/// Whether this answer to a folder's sync means that there is no such thing here.
+fn syncs_no_folders(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(
+            Errno::INVAL
+                | Errno::NOTSUP
+                | Errno::NOSYS
+                | Errno::BADF
+                | Errno::ISDIR
+                | Errno::PERM
+                | Errno::ACCESS
+        )
+    )
 }
 
 #[cfg(test)]
@@ -180,6 +234,37 @@ mod tests {
         file.publish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"abcdef");
         assert_eq!(fs::read_dir(folder.path().join("sub")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_has_one_writer_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new");
+        let mut first = NewFile::create(&path, 3).unwrap();
+        let refused = NewFile::create(&path, 3).unwrap_err();
+        assert!(matches!(refused, IoError::Busy { .. }), "{refused:?}");
+        first.write(b"abc").unwrap();
+        first.publish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"abc");
+        // What a killed process has left is replaced.
+        fs::write(folder.path().join("new.partial"), b"longer than the next").unwrap();
+        publish_bytes(&path, b"next").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"next");
+    }
+
+    #[test]
+    fn only_a_failed_sync_of_a_folder_is_an_error() {
+        let cannot = |number| syncs_no_folders(&io::Error::from_raw_os_error(number));
+        assert!(
+            [libc::EINVAL, libc::EOPNOTSUPP, libc::ENOSYS]
+                .into_iter()
+                .all(cannot)
+        );
+        assert!(
+            ![libc::EIO, libc::ENOSPC, libc::EDQUOT, libc::ENOENT]
+                .into_iter()
+                .any(cannot)
+        );
     }
 
     #[test]

@@ -63,6 +63,32 @@ pub enum OpenError {
     /// Resident columns of an attached pack, which has none.
     #[error("an attached pack has no columns of its own to load; build a pack")]
     NoColumns,
+    /// A pack of more files than this process may open.
+    #[error(
+        "{}: its rows lie in {needed} files, which are all open while the pack is; this process may have {limit} \
+         files open (ulimit -n), and others are in use; raise the limit",
+        folder.display()
+    )]
+    TooManyFiles {
+        /// Folder of the files: the pack's, or the checkpoint's behind an attached pack.
+        folder: PathBuf,
+        /// Files that rows lie in.
+        needed: usize,
+        /// Files that this process may have open at a time.
+        limit: u64,
+    },
+    /// A checkpoint that is not where it was when a pack was attached to it.
+    #[error(
+        "{cause}; the checkpoint of the attached pack {} has moved or lost this file: if it has moved, name its folder \
+         by `--checkpoint`, in a program by `Config::checkpoint`",
+        pack.display()
+    )]
+    CheckpointMoved {
+        /// The pack.
+        pack: PathBuf,
+        /// The file that is not there.
+        cause: IoError,
+    },
     /// A file that is missing or cannot be read.
     #[error(transparent)]
     Io(#[from] IoError),

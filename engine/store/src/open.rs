@@ -12,10 +12,10 @@ mod resident;
 mod shard;
 mod share;
 
-use std::{path::Path, sync::Arc};
+use std::{io::ErrorKind, path::Path, sync::Arc};
 
 use engram_format::{Column, Hasher, Manifest, Profile, Storage};
-use engram_io::ReadAt;
+use engram_io::{IoError, ReadAt};
 
 use crate::{
     backing::{Backed, Backing, Receiver},
@@ -61,10 +61,13 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
     let files = PackFiles::new(folder, &manifest);
     let sources = sources(&manifest, &files, config);
     let opened = match &manifest.storage {
-        Storage::Packed => packed::open(&manifest, &files, config, profile.as_ref())?,
-        Storage::Attached { .. } => attached::open(&manifest, &files, config)?,
+        Storage::Packed => packed::open(&manifest, &files, config, profile.as_ref()),
+        Storage::Attached { .. } => attached::open(&manifest, &files, config),
     };
-    let (backing, backend) = backing::open(&sources, &files, config)?;
+    let opened = opened.map_err(|error| explain(error, pack, folder, &manifest, &files))?;
+    let backing = backing::open(&sources, &files, config);
+    let (backing, backend) =
+        backing.map_err(|error| explain(error, pack, folder, &manifest, &files))?;
     let mut resident = opened.resident.into_iter();
     let mut tables = Vec::with_capacity(sources.len());
     for (index, source) in sources.into_iter().enumerate() {
@@ -87,6 +90,34 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
         populating,
         backend,
     })
+}
+
+/// Adds to an error about one file of the pack what only the pack knows.
+fn explain(
+    error: OpenError,
+    pack: &Path,
+    folder: &Path,
+    manifest: &Manifest,
+    files: &PackFiles,
+) -> OpenError {
+    let OpenError::Io(cause) = error else {
+        return error;
+    };
+    let answer = cause.os_error().map(std::io::Error::kind);
+    match (cause, &manifest.storage) {
+        (IoError::TooManyFiles { limit, .. }, _) => OpenError::TooManyFiles {
+            folder: folder.into(),
+            needed: files.paths.len(),
+            limit,
+        },
+        (cause, Storage::Attached { .. }) if answer == Some(ErrorKind::NotFound) => {
+            OpenError::CheckpointMoved {
+                pack: pack.into(),
+                cause,
+            }
+        }
+        (cause, _) => cause.into(),
+    }
 }
 
 /// Where the rows of each table lie.

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod console;
+pub mod limits;
 pub mod parallel;
 #[cfg(feature = "plot")]
 pub mod plot;
@@ -12,3 +13,4 @@ pub mod random;
 pub mod report;
 pub mod stats;
 pub mod texts;
+pub mod warnings;

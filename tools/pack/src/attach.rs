@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use engram_checkpoint::Checkpoint;
 use engram_format::{Column, Manifest, RowId, Sample, Storage, seal};
 
-use crate::build::{RowStream, draft, new_folder, write_manifest, write_token_map};
+use crate::build::{RowStream, begin_attach, draft, write_manifest, write_token_map};
 
 /// Rows of each column whose seals the manifest keeps.
 const SAMPLES_PER_COLUMN: u64 = 16;
@@ -14,7 +14,8 @@ const SAMPLES_PER_COLUMN: u64 = 16;
 /// Writes the pack `pack` over the files of `checkpoint`, which must stay where they are.
 ///
 /// # Errors
-/// A folder that is not empty, or a file that cannot be read or written.
+/// A folder that is not empty or that another process fills, or a file that cannot be read or written. What was made
+/// until then is removed.
 pub fn attach(checkpoint: &Checkpoint, pack: &Path) -> Result<Manifest> {
     let folder = checkpoint.folder.canonicalize();
     let folder =
@@ -25,13 +26,24 @@ pub fn attach(checkpoint: &Checkpoint, pack: &Path) -> Result<Manifest> {
             folder.display()
         );
     };
-    new_folder(pack)?;
+    let claim = begin_attach(pack)?;
+    match fill(checkpoint, pack, path) {
+        Ok(manifest) => claim.end().map(|()| manifest),
+        Err(error) => {
+            claim.abandon();
+            Err(error)
+        }
+    }
+}
+
+/// Fills the folder `pack` over the files of `checkpoint`, which lie at `path`.
+fn fill(checkpoint: &Checkpoint, pack: &Path, path: &str) -> Result<Manifest> {
     let storage = Storage::Attached {
         checkpoint: path.into(),
     };
     let mut manifest = draft(checkpoint, storage);
     for (index, table) in checkpoint.tables.iter().enumerate() {
-        let mut rows = RowStream::new(checkpoint, table, 0)?;
+        let mut rows = RowStream::new(checkpoint, table, 0);
         let mut bytes = vec![0; table.codec.row_bytes()];
         for row in checkpoint.scheme.columns(index).flat_map(sampled_rows) {
             rows.seek(row);

@@ -7,24 +7,25 @@ mod rows;
 mod shard;
 mod state;
 
-use std::{fs, path::Path, time::Instant};
+use std::{path::Path, time::Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use engram::read_manifest;
 use engram_checkpoint::Checkpoint;
 use engram_format::{
     Column, Digest, MANIFEST_FILE, Manifest, ShardDigests, Storage, TOKEN_MAP_FILE, Table,
     TokenMap, TokenMapFile,
 };
-use engram_io::{create_folder, parallel, publish_bytes};
+use engram_io::{parallel, publish_bytes};
 use engram_kit::parallel::default_jobs;
 use serde::Serialize;
 
 use crate::Progress;
 use shard::ShardJob;
-use state::{BuildState, is_finished};
+use state::{begin_build, is_finished};
 
 pub(crate) use rows::RowStream;
+pub(crate) use state::begin_attach;
 
 const UNKNOWN: ShardDigests = ShardDigests {
     data: Digest(0),
@@ -86,7 +87,7 @@ pub fn build(
         vec![true; jobs.len()]
     } else {
         let digest = Digest::of(checked_text(&plan)?.as_bytes());
-        let state = BuildState::begin(pack, digest, options.resume, options.allow_nan)?;
+        let claim = begin_build(pack, digest, options.resume, options.allow_nan)?;
         let resumed = finish(checkpoint, pack, plan, &jobs, options, progress);
         let resumed = resumed.with_context(|| {
             format!(
@@ -94,7 +95,7 @@ pub fn build(
                 pack.display()
             )
         })?;
-        state.end()?;
+        claim.end()?;
         resumed
     };
 
@@ -178,20 +179,6 @@ pub(crate) fn draft(checkpoint: &Checkpoint, storage: Storage) -> Manifest {
         sources: checkpoint.sources.clone(),
         tables: tables.collect(),
     }
-}
-
-/// Makes the folder of a new pack.
-///
-/// # Errors
-/// A folder that is there and not empty.
-pub(crate) fn new_folder(pack: &Path) -> Result<()> {
-    create_folder(pack)?;
-    let mut entries =
-        fs::read_dir(pack).with_context(|| format!("cannot list the folder {}", pack.display()))?;
-    if entries.next().is_some() {
-        bail!("the folder {} is not empty", pack.display());
-    }
-    Ok(())
 }
 
 pub(crate) fn write_token_map(pack: &Path, map: Option<&TokenMap>) -> Result<()> {

@@ -4,6 +4,7 @@
 
 mod attach;
 mod build;
+mod claim;
 mod profile;
 mod synth;
 mod verify;
@@ -12,7 +13,7 @@ pub use attach::attach;
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
 pub use profile::{OrderSummary, ProfileSummary, profile};
 pub use synth::{SynthOptions, SynthReport, synth, write_checkpoint};
-pub use verify::{Damage, VerifyOptions, VerifyReport, pack_bytes, verify};
+pub use verify::{Place, VerifyOptions, VerifyReport, pack_bytes, verify};
 
 /// Called with the bytes done since the last call, from any thread.
 pub type Progress<'a> = &'a (dyn Fn(u64) + Sync);

@@ -7,7 +7,7 @@ mod cmd;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use engram_kit::console;
+use engram_kit::{console, limits, warnings};
 
 /// Builds, inspects and verifies packs of N-gram memory tables.
 #[derive(Parser)]
@@ -31,6 +31,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    limits::raise_open_files();
+    warnings::show();
     let result = match Cli::parse().command {
         Command::Synth(args) => args.run(),
         Command::Build(args) => args.run(),

@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use engram_checkpoint::{
     CONFIG_FILE, Dtype, Family, PLAIN_TOKEN_MAP_FILE, Scales, TOKENIZER_FILE, builtin_token_map,
     is_plain_token_map, read_token_map,
@@ -23,14 +23,38 @@ use safetensors::tensor::{Metadata, TensorInfo};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::{Progress, build::new_folder};
+use crate::{
+    Progress,
+    claim::{Claim, Work},
+};
 use fill::Fill;
 
 const INDEX_FILE: &str = "model.safetensors.index.json";
 /// Tensor bytes made at a time.
 const CHUNK_BYTES: usize = 1 << 20;
+const TENSORS_START: &str = "model-";
+const TENSORS_END: &str = ".safetensors";
 /// Safetensors readers expect data to start at a multiple of this.
 const HEADER_ALIGN: usize = 8;
+
+const SYNTH: Work = Work {
+    name: "synth",
+    mark: "synth.unfinished",
+    is_leaving: |path| {
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        [
+            CONFIG_FILE,
+            INDEX_FILE,
+            PLAIN_TOKEN_MAP_FILE,
+            TOKENIZER_FILE,
+        ]
+        .contains(&name)
+            || (name.starts_with(TENSORS_START) && name.ends_with(TENSORS_END))
+    },
+};
 
 /// What checkpoint to make.
 #[derive(Debug, Clone)]
@@ -70,7 +94,8 @@ struct TensorPlan {
 /// Writes the checkpoint to the folder `out`, which must be empty or missing.
 ///
 /// # Errors
-/// A scale that leaves no rows, a tokenizer of another model, or a folder that cannot be written.
+/// A scale that leaves no rows, a tokenizer of another model, or a folder that another process fills or that cannot be
+/// written. What was made until then is removed.
 pub fn synth(options: &SynthOptions, out: &Path, progress: Progress<'_>) -> Result<SynthReport> {
     ensure!(options.scale > 0, "--scale is 0, expected 1 or more");
     let family = Family::published(options.scheme).scaled_down(options.scale);
@@ -80,8 +105,29 @@ pub fn synth(options: &SynthOptions, out: &Path, progress: Progress<'_>) -> Resu
         Some(path) => Some(read_token_map(out, Some(path))?),
         None => builtin_token_map(options.scheme),
     };
-    new_folder(out)?;
-    match (tokenizer, &token_map) {
+    let claim = Claim::take(out, &SYNTH, || Ok(()))?;
+    if claim.finished_work()?.is_some() {
+        bail!("the folder {} is not empty", out.display());
+    }
+    claim.begin(SYNTH.name)?;
+    match fill(options, &family, token_map.as_ref(), out, progress) {
+        Ok(report) => claim.end().map(|()| report),
+        Err(error) => {
+            claim.abandon();
+            Err(error)
+        }
+    }
+}
+
+/// Fills the folder `out`, which is empty.
+fn fill(
+    options: &SynthOptions,
+    family: &Family,
+    token_map: Option<&TokenMap>,
+    out: &Path,
+    progress: Progress<'_>,
+) -> Result<SynthReport> {
+    match (options.tokenizer.as_deref(), token_map) {
         (Some(path), _) => {
             let name = if is_plain_token_map(path) {
                 PLAIN_TOKEN_MAP_FILE
@@ -93,7 +139,7 @@ pub fn synth(options: &SynthOptions, out: &Path, progress: Progress<'_>) -> Resu
         (None, Some(map)) => publish_bytes(&out.join(PLAIN_TOKEN_MAP_FILE), &map.to_bytes())?,
         (None, None) => {}
     }
-    write_checkpoint(&family, token_map.as_ref(), options.seed, out, progress)
+    write_checkpoint(family, token_map, options.seed, out, progress)
 }
 
 /// Writes the configuration and the tensors of `family` to the folder `out`, which must be there.
@@ -116,7 +162,11 @@ pub fn write_checkpoint(
     let total: u64 = files.iter().flatten().map(|tensor| tensor.bytes).sum();
     let mut weight_map = BTreeMap::new();
     for (index, tensors) in files.iter().enumerate() {
-        let name = format!("model-{:05}-of-{:05}.safetensors", index + 1, files.len());
+        let name = format!(
+            "{TENSORS_START}{:05}-of-{:05}{TENSORS_END}",
+            index + 1,
+            files.len()
+        );
         write_file(&out.join(&name), tensors, seed, progress)
             .with_context(|| format!("cannot make {name}"))?;
         weight_map.extend(

@@ -1,5 +1,6 @@
 //! Reads a whole pack and names every record that is damaged.
 
+mod flaw;
 mod samples;
 mod shard;
 mod spread;
@@ -9,14 +10,15 @@ use std::{
     time::Instant,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use engram::read_manifest;
-use engram_format::{Digest, Manifest, Storage, TOKEN_MAP_FILE, TokenMapFile};
+use engram_format::{Digest, Manifest, RowId, Storage, TOKEN_MAP_FILE, TokenMapFile};
 use engram_io::{PreadReader, ReadAt, parallel};
 use engram_kit::parallel::default_jobs;
 use serde::Serialize;
 
 use crate::Progress;
+use flaw::Flaw;
 use samples::verify_samples;
 use shard::ShardCheck;
 use spread::check_percent;
@@ -33,14 +35,14 @@ pub struct VerifyOptions {
     pub checkpoint: Option<PathBuf>,
 }
 
-/// Consecutive records of a shard that are damaged in the same way.
+/// A place of a pack where something is wrong: consecutive records with the same flaw, or a part of a file without any.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Damage {
-    /// File in the pack's folder.
+pub struct Place {
+    /// File in the pack's folder; of an attached pack, path of the checkpoint's file.
     pub file: String,
-    /// Row id of the first damaged record, where it is a record.
+    /// Row id of the first record, where it is a record.
     pub row: Option<u64>,
-    /// Records; 0 if the damage is elsewhere in the file.
+    /// Records; 0 if the place is elsewhere in the file.
     pub records: u64,
     /// Offset in the file.
     pub offset: u64,
@@ -58,20 +60,67 @@ pub struct VerifyReport {
     /// Wall-clock time.
     pub seconds: f64,
     /// Everything damaged, by file and offset.
-    pub damage: Vec<Damage>,
+    pub damage: Vec<Place>,
+    /// What could not be read, such as for want of rights or of open files, and may be sound.
+    pub unread: Vec<Place>,
 }
 
 #[derive(Default)]
 struct Findings {
     records: u64,
     bytes: u64,
-    damage: Vec<Damage>,
+    damage: Vec<Place>,
+    unread: Vec<Place>,
+}
+
+impl Findings {
+    /// Adds a part of `file` that has no records.
+    fn add(&mut self, file: String, offset: u64, flaw: Flaw) {
+        let (places, what) = self.places(flaw);
+        places.push(Place {
+            file,
+            row: None,
+            records: 0,
+            offset,
+            what,
+        });
+    }
+
+    /// Adds the record of `row` in `file`.
+    fn add_record(&mut self, file: String, row: RowId, offset: u64, flaw: Flaw) {
+        let (places, what) = self.places(flaw);
+        if let Some(last) = places.last_mut()
+            && (last.file == file && last.what == what)
+            && last.row.is_some_and(|first| first + last.records == row.0)
+        {
+            last.records += 1;
+            return;
+        }
+        places.push(Place {
+            file,
+            row: Some(row.0),
+            records: 1,
+            offset,
+            what,
+        });
+    }
+
+    fn places(&mut self, flaw: Flaw) -> (&mut Vec<Place>, String) {
+        match flaw {
+            Flaw::Damaged(what) => (&mut self.damage, what),
+            Flaw::Unread(what) => (&mut self.unread, what),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.damage.is_empty() && self.unread.is_empty()
+    }
 }
 
 /// Verifies the pack in the folder `pack`. `progress` counts bytes of [`pack_bytes`].
 ///
 /// # Errors
-/// A manifest that cannot be read, or a percentage out of its range; all other damage is in the report.
+/// A manifest that cannot be read, or a percentage out of its range; all else that is wrong is in the report.
 pub fn verify(
     pack: &Path,
     options: &VerifyOptions,
@@ -80,19 +129,22 @@ pub fn verify(
     let start = Instant::now();
     options.sample.map_or(Ok(()), check_percent)?;
     let manifest = read_manifest(pack)?;
-    let of_token_map = verify_token_map(pack, &manifest);
+    let token_map = check_token_map(&pack.join(TOKEN_MAP_FILE), manifest.token_map.as_ref());
     let mut findings = match &manifest.storage {
         Storage::Packed => verify_shards(pack, &manifest, options, progress)?,
         // Without its token map the pack does not open.
-        Storage::Attached { .. } if of_token_map.is_some() => Findings::default(),
+        Storage::Attached { .. } if token_map.is_err() => Findings::default(),
         Storage::Attached { checkpoint } => verify_samples(pack, &manifest, checkpoint, options),
     };
-    findings.damage.extend(of_token_map);
+    if let Err(flaw) = token_map {
+        findings.add(TOKEN_MAP_FILE.into(), 0, flaw);
+    }
     Ok(VerifyReport {
         records: findings.records,
         bytes: findings.bytes,
         seconds: start.elapsed().as_secs_f64(),
         damage: findings.damage,
+        unread: findings.unread,
     })
 }
 
@@ -138,37 +190,32 @@ fn verify_shards(
             all.records += shard.records;
             all.bytes += shard.bytes;
             all.damage.extend(shard.damage);
+            all.unread.extend(shard.unread);
             all
         }))
 }
 
-fn verify_token_map(pack: &Path, manifest: &Manifest) -> Option<Damage> {
-    let file = manifest.token_map.as_ref()?;
-    let error = check_token_map(&pack.join(TOKEN_MAP_FILE), file).err()?;
-    Some(Damage {
-        file: TOKEN_MAP_FILE.into(),
-        row: None,
-        records: 0,
-        offset: 0,
-        what: format!("{error:#}"),
-    })
-}
-
-fn check_token_map(path: &Path, file: &TokenMapFile) -> Result<()> {
-    let reader = PreadReader::open_sequential(path)?;
+fn check_token_map(path: &Path, file: Option<&TokenMapFile>) -> Result<(), Flaw> {
+    let Some(file) = file else {
+        return Ok(());
+    };
+    let reader = PreadReader::open_sequential(path).map_err(|error| Flaw::from(&error))?;
     let (size, expected) = (reader.size(), 4 * file.entries);
-    ensure!(
-        size == expected,
-        "size is {size} bytes, expected {expected}"
-    );
+    if size != expected {
+        return Err(Flaw::Damaged(format!(
+            "size is {size} bytes, expected {expected}"
+        )));
+    }
     // A checked manifest names at most 64 MiB.
-    let mut bytes = vec![0; usize::try_from(size)?];
-    reader.read_at(0, &mut bytes)?;
-    let found = Digest::of(&bytes);
-    ensure!(
-        found == file.digest,
-        "digest is {found}, the manifest says {}",
-        file.digest
-    );
+    let mut bytes = vec![0; usize::try_from(size).expect("it is below 2^27")];
+    reader
+        .read_at(0, &mut bytes)
+        .map_err(|error| Flaw::from(&error))?;
+    let (found, expected) = (Digest::of(&bytes), file.digest);
+    if found != expected {
+        return Err(Flaw::Damaged(format!(
+            "digest is {found}, the manifest says {expected}"
+        )));
+    }
     Ok(())
 }

@@ -214,7 +214,7 @@ fn a_checkpoint_goes_the_whole_way() {
 }
 
 #[test]
-fn verify_names_damage_and_exits_with_1() {
+fn verify_names_damage_and_exits_with_3() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoint = synth(folder.path(), "deepseek-v4.1-flash", "1000000");
     let pack = folder.path().join("pack").to_str().unwrap().to_owned();
@@ -224,7 +224,7 @@ fn verify_names_damage_and_exits_with_1() {
     bytes[4096 + 272 + 100] ^= 1;
     fs::write(shard, bytes).unwrap();
     let output = engram_pack(&["verify", &pack]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
         text.contains("damaged: layer-14/order-4-head-7.shard, row ")
@@ -232,7 +232,7 @@ fn verify_names_damage_and_exits_with_1() {
         "{text}"
     );
     let output = engram_pack(&["verify", &pack, "--json"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(report["damage"][0]["offset"], 4368);
     assert!(fails(1, &["verify", "no/such/pack"]).contains("no/such/pack holds no manifest.json"));

@@ -29,9 +29,8 @@ impl MmapReader {
         let map = MmapOptions::new()
             .map_raw_read_only(&file)
             .map_err(IoError::os("map", path))?;
-        // Reads are scattered: the kernel's read-ahead would fetch many times what is used.
-        map.advise(Advice::Random)
-            .map_err(IoError::os("advise on", path))?;
+        // Reads are scattered: the kernel's read-ahead would fetch many times what is used. It is only advice.
+        let _ = map.advise(Advice::Random);
         Ok(Self {
             path: path.into(),
             map,

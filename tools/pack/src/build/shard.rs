@@ -73,7 +73,7 @@ impl ShardJob<'_> {
     /// Builds the shard.
     pub(super) fn run(&self, progress: Progress<'_>) -> Result<ShardDigests> {
         let layout = self.layout();
-        let mut source = RowStream::new(self.checkpoint, self.table, self.column.first_row)?;
+        let mut source = RowStream::new(self.checkpoint, self.table, self.column.first_row);
         let mut file = NewFile::create(&self.path(), self.shard_bytes())?;
         file.write(&[0; HEADER_BYTES])?;
 

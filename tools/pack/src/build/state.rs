@@ -1,96 +1,82 @@
-//! The mark of an unfinished build, which also keeps two builds apart.
+//! The state of an unfinished build, which its mark keeps.
 
-use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::Read,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
-use engram_format::{Digest, MANIFEST_FILE};
-use engram_io::sync_entry;
+use anyhow::{Result, bail};
+use engram_format::{Digest, MANIFEST_FILE, TOKEN_MAP_FILE};
 
-use super::new_folder;
+use crate::claim::{Claim, Work};
 
-const STATE_FILE: &str = "build.unfinished";
 const ALLOW_NAN: &str = " allow-nan";
 
-/// An unfinished build that this process holds.
+/// Whatever makes a pack: building and attaching keep out of each other's way.
+const PACKING: Work = Work {
+    name: "build",
+    mark: "build.unfinished",
+    // Shards are what is worth keeping; these are written in no time.
+    is_leaving: |path| path.ends_with(TOKEN_MAP_FILE) || path.ends_with(MANIFEST_FILE),
+};
+
+/// Claims the folder `pack` for a build of the plan with that digest, or takes up an unfinished one.
 ///
-/// The file holds a line with the digest of the plan, so that a build never goes on with another
-/// checkpoint, and whether rows may hold codes that are not numbers.
-pub(super) struct BuildState {
-    path: PathBuf,
-    _lock: File,
+/// The mark says the digest of the plan, so that a build never goes on with another checkpoint, and whether rows may
+/// hold codes that are not numbers.
+pub(super) fn begin_build(
+    pack: &Path,
+    plan: Digest,
+    resume: bool,
+    allow_nan: bool,
+) -> Result<Claim> {
+    let claim = claim(pack)?;
+    let strict = plan.to_string();
+    let lenient = format!("{plan}{ALLOW_NAN}");
+    let task = if allow_nan { &lenient } else { &strict };
+    if claim.finished_work()?.is_none() {
+        // Killed before the first shard was finished, an earlier build has left nothing to go on with.
+        claim.begin(task)?;
+        return Ok(claim);
+    }
+    if !resume {
+        bail!(
+            "{} holds an unfinished build; go on with it by --resume, or remove it",
+            pack.display()
+        );
+    }
+    let stored = claim.task()?;
+    // What a stricter build has finished is what a lenient one would write.
+    if stored != *task && !(allow_nan && stored == strict) {
+        bail!(
+            "the unfinished build in {} is of another checkpoint or other options ({stored}, now {task}); remove it",
+            pack.display(),
+        );
+    }
+    claim.go_on(task)?;
+    Ok(claim)
 }
 
-impl BuildState {
-    /// Begins a build of the plan with that digest in `pack`, or takes up an unfinished one.
-    pub(super) fn begin(pack: &Path, plan: Digest, resume: bool, allow_nan: bool) -> Result<Self> {
-        let path = pack.join(STATE_FILE);
+/// Claims the folder `pack` for an attached pack.
+pub(crate) fn begin_attach(pack: &Path) -> Result<Claim> {
+    let claim = claim(pack)?;
+    if claim.finished_work()?.is_some() {
+        bail!(
+            "{} holds an unfinished build; go on with it by `engram-pack build --resume`, or remove it",
+            pack.display()
+        );
+    }
+    claim.begin("attach")?;
+    Ok(claim)
+}
+
+fn claim(pack: &Path) -> Result<Claim> {
+    Claim::take(pack, &PACKING, || {
         if is_finished(pack) {
             bail!("{} is a finished pack already", pack.display());
         }
-        if !path.exists() {
-            new_folder(pack)?;
-        } else if !resume {
-            bail!(
-                "{} holds an unfinished build; go on with it by --resume, or remove it",
-                pack.display()
-            );
-        }
-        let context = || format!("cannot open {}", path.display());
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .with_context(context)?;
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {
-                bail!("another build of {} is running", pack.display())
-            }
-            locked => locked.with_context(context)?,
-        }
-        let strict = format!("{plan}\n");
-        let lenient = format!("{plan}{ALLOW_NAN}\n");
-        let mut stored = String::new();
-        // One byte more than any mark tells another file from it.
-        let most = lenient.len() as u64 + 1;
-        (&file)
-            .take(most)
-            .read_to_string(&mut stored)
-            .with_context(context)?;
-        let mark = if allow_nan { &lenient } else { &strict };
-        // Killed before the mark was on the drive, the earlier build had not written a shard. What a
-        // stricter build has finished is what a lenient one would write.
-        if !stored.ends_with('\n') || (allow_nan && stored == strict) {
-            file.write_all_at(mark.as_bytes(), 0)
-                .with_context(context)?;
-            file.sync_all().with_context(context)?;
-            sync_entry(&path)?;
-        } else if stored != *mark {
-            bail!(
-                "the unfinished build in {} is of another checkpoint or other options ({}, now {}); remove it",
-                pack.display(),
-                stored.trim_end(),
-                mark.trim_end()
-            );
-        }
-        Ok(Self { path, _lock: file })
-    }
-
-    /// Removes the mark of a build whose manifest is written.
-    pub(super) fn end(self) -> Result<()> {
-        fs::remove_file(&self.path)
-            .with_context(|| format!("cannot remove {}", self.path.display()))?;
-        Ok(sync_entry(&self.path)?)
-    }
+        Ok(())
+    })
 }
 
 /// Whether `pack` has a manifest and no build is going on.
 pub(super) fn is_finished(pack: &Path) -> bool {
-    pack.join(MANIFEST_FILE).exists() && !pack.join(STATE_FILE).exists()
+    pack.join(MANIFEST_FILE).exists() && !pack.join(PACKING.mark).exists()
 }

@@ -64,7 +64,12 @@ fn make(checkpoint: &Path, pack: &Path) -> Result<()> {
         rate(built.bytes_written, built.seconds)
     );
     let verified = verify(pack, &VerifyOptions::default(), &|_| ())?;
-    ensure!(verified.damage.is_empty(), "damaged: {:?}", verified.damage);
+    ensure!(
+        verified.damage.is_empty() && verified.unread.is_empty(),
+        "damaged: {:?}, cannot be read: {:?}",
+        verified.damage,
+        verified.unread
+    );
     say!(
         "verify  {} records, none damaged ({:.2} s, {})",
         verified.records,

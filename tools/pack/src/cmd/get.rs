@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// Stored bytes, or decoded values
     #[arg(long = "as", value_name = "FORM", default_value = "hex")]
     form: Form,
+    /// Where the checkpoint behind an attached pack lies now
+    #[arg(long, value_name = "DIR")]
+    checkpoint: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -29,7 +32,9 @@ enum Form {
 
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode> {
-        let store = Store::open(&self.pack, Config::new().reader(Reader::Pread))?;
+        let mut config = Config::new().reader(Reader::Pread);
+        config.checkpoint = self.checkpoint;
+        let store = Store::open(&self.pack, config)?;
         let codec = store.codec(self.layer)?;
         let mut row = vec![0; codec.row_bytes()];
         let rows = [RowId(self.row)];

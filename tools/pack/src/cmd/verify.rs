@@ -6,10 +6,19 @@ use engram_kit::{
     console::{print_json, progress_bar, rate, size},
     say,
 };
-use engram_pack::{VerifyOptions, pack_bytes, verify};
+use engram_pack::{Place, VerifyOptions, pack_bytes, verify};
 
-/// Read a whole pack and name every damaged record; exit code 1 if there is one
+/// The exit code for damage; 1 is any error, 2 wrong usage.
+const DAMAGED: u8 = 3;
+
+/// Read a whole pack and name every damaged record
 #[derive(clap::Args)]
+#[command(after_help = "\
+Exit codes:
+  0  all that was read is sound
+  1  something could not be read, which says nothing of the pack itself
+  2  wrong usage
+  3  something is damaged or missing")]
 pub(crate) struct Args {
     /// Folder of the pack
     pack: PathBuf,
@@ -40,31 +49,36 @@ impl Args {
         if self.json {
             print_json(&report)?;
         } else {
-            for damage in &report.damage {
-                let rows = match (damage.row, damage.records) {
-                    (None, _) => String::new(),
-                    (Some(row), 1) => format!(", row {row}"),
-                    (Some(row), records) => format!(", rows {row} to {}", row + records - 1),
-                };
-                say!(
-                    "damaged: {}{rows}, offset {}: {}",
-                    damage.file,
-                    damage.offset,
-                    damage.what
-                );
-            }
+            print("damaged", &report.damage)?;
+            print("cannot be read", &report.unread)?;
             say!(
-                "{} records read ({}, {}), {} places damaged",
+                "{} records read ({}, {}), {} places damaged, {} not readable",
                 report.records,
                 size(report.bytes),
                 rate(report.bytes, report.seconds),
                 report.damage.len(),
+                report.unread.len(),
             );
         }
-        Ok(if report.damage.is_empty() {
-            ExitCode::SUCCESS
-        } else {
+        Ok(if !report.damage.is_empty() {
+            DAMAGED.into()
+        } else if !report.unread.is_empty() {
             ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
         })
     }
+}
+
+fn print(flaw: &str, places: &[Place]) -> Result<()> {
+    for place in places {
+        let rows = match (place.row, place.records) {
+            (None, _) => String::new(),
+            (Some(row), 1) => format!(", row {row}"),
+            (Some(row), records) => format!(", rows {row} to {}", row + records - 1),
+        };
+        let (file, offset, what) = (&place.file, place.offset, &place.what);
+        say!("{flaw}: {file}{rows}, offset {offset}: {what}");
+    }
+    Ok(())
 }

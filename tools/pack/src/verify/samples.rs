@@ -5,7 +5,7 @@ use std::path::Path;
 use engram::{Batch, Config, Reader, Store};
 use engram_format::{Manifest, RowId, Sample, Table, seal};
 
-use super::{Damage, Findings, VerifyOptions, spread::Spread};
+use super::{Findings, VerifyOptions, flaw::Flaw, spread::Spread};
 
 /// Compares the rows whose seals the manifest of an attached pack keeps.
 pub(super) fn verify_samples(
@@ -17,6 +17,10 @@ pub(super) fn verify_samples(
     // Opened with checks, the store would stop at the first row that differs.
     let mut config = Config::new().reader(Reader::Pread).check_seals(false);
     config.checkpoint.clone_from(&options.checkpoint);
+    let folder = config
+        .checkpoint
+        .clone()
+        .unwrap_or_else(|| checkpoint.into());
     let mut findings = Findings::default();
     match Store::open(pack, config) {
         Ok(store) => {
@@ -24,41 +28,37 @@ pub(super) fn verify_samples(
                 let chosen =
                     Spread::new(table.samples.len() as u64, options.sample.unwrap_or(100.0));
                 for place in chosen.filter_map(|place| usize::try_from(place).ok()) {
-                    verify_sample(&store, table, table.samples[place], &mut findings);
+                    verify_sample(&store, &folder, table, table.samples[place], &mut findings);
                 }
             }
         }
-        Err(error) => findings.damage.push(Damage {
-            file: checkpoint.into(),
-            row: None,
-            records: 0,
-            offset: 0,
-            what: error.to_string(),
-        }),
+        Err(error) => findings.add(folder.display().to_string(), 0, Flaw::from(&error)),
     }
     findings
 }
 
-fn verify_sample(store: &Store, table: &Table, sample: Sample, findings: &mut Findings) {
+fn verify_sample(
+    store: &Store,
+    folder: &Path,
+    table: &Table,
+    sample: Sample,
+    findings: &mut Findings,
+) {
     let row = RowId(sample.row);
     let mut bytes = vec![0; table.codec.row_bytes()];
     let rows = [row];
-    let what = match store.lookup(Batch::new(table.layer, &rows), &mut bytes) {
+    let flaw = match store.lookup(Batch::new(table.layer, &rows), &mut bytes) {
         Ok(()) if seal(table.layer, row, &bytes) == sample.seal => None,
-        Ok(()) => Some("the row differs from when the checkpoint was attached".into()),
-        Err(error) => Some(error.to_string()),
+        Ok(()) => Some(Flaw::Damaged(
+            "the row differs from when the checkpoint was attached".into(),
+        )),
+        Err(error) => Some(Flaw::from(&error)),
     };
     findings.records += 1;
     findings.bytes += bytes.len() as u64;
-    if let Some(what) = what {
+    if let Some(flaw) = flaw {
         let extent = table.planes[0].extent(row);
-        let sources = &store.manifest().sources;
-        findings.damage.push(Damage {
-            file: sources[extent.file as usize].name.clone(),
-            row: Some(row.0),
-            records: 1,
-            offset: extent.offset,
-            what,
-        });
+        let file = folder.join(&store.manifest().sources[extent.file as usize].name);
+        findings.add_record(file.display().to_string(), row, extent.offset, flaw);
     }
 }

@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::Result;
 use engram_format::{
     Column, Digester, HEADER_BYTES, LayerId, RecordLayout, RowId, SEAL_BYTES, Table, seal,
     shard_path,
 };
-use engram_io::{PreadReader, ReadAt};
+use engram_io::{IoError, PreadReader, ReadAt};
 
-use super::{Damage, Findings, spread::Spread};
+use super::{Findings, flaw::Flaw, spread::Spread};
 use crate::Progress;
 
 /// Bytes read at a time.
@@ -34,7 +33,7 @@ impl ShardCheck<'_> {
             findings: Findings::default(),
         };
         if let Err(error) = scan.run(progress) {
-            scan.elsewhere(0, format!("{error:#}"));
+            scan.elsewhere(0, Flaw::from(&error));
         }
         scan.findings
     }
@@ -48,7 +47,7 @@ struct Scan<'a> {
 }
 
 impl Scan<'_> {
-    fn run(&mut self, progress: Progress<'_>) -> Result<()> {
+    fn run(&mut self, progress: Progress<'_>) -> Result<(), IoError> {
         let ShardCheck {
             pack,
             table,
@@ -58,17 +57,17 @@ impl Scan<'_> {
         let reader = PreadReader::open_sequential(&pack.join(&self.name))?;
         let (size, expected) = (reader.size(), self.layout.shard_bytes(column.row_count));
         if size != expected {
-            self.elsewhere(size, format!("size is {size} bytes, expected {expected}"));
+            let what = format!("size is {size} bytes, expected {expected}");
+            self.elsewhere(size, Flaw::Damaged(what));
         }
         let mut block = [0; HEADER_BYTES];
-        let header = reader.read_at(0, &mut block).map_err(|e| e.to_string());
-        if let Err(what) = header.and_then(|()| {
-            table
-                .header(column)
-                .check(&block)
-                .map_err(|e| e.to_string())
-        }) {
-            self.elsewhere(0, what);
+        match reader.read_at(0, &mut block) {
+            Err(error) => self.elsewhere(0, Flaw::from(&error)),
+            Ok(()) => {
+                if let Err(error) = table.header(column).check(&block) {
+                    self.elsewhere(0, Flaw::Damaged(error.to_string()));
+                }
+            }
         }
         let groups = column
             .row_count
@@ -121,10 +120,10 @@ impl Scan<'_> {
             ("data", of_data.finish(), digests.data),
             ("rows", of_rows.finish(), digests.rows),
         ] {
-            // Damaged records have been named already.
-            if found != stored && self.findings.damage.is_empty() {
+            // Of other flaws, which explain it, the place has been named already.
+            if found != stored && self.findings.is_empty() {
                 let what = format!("{what} digest is {found}, the manifest says {stored}");
-                self.elsewhere(HEADER_BYTES as u64, what);
+                self.elsewhere(HEADER_BYTES as u64, Flaw::Damaged(what));
             }
         }
     }
@@ -140,7 +139,7 @@ impl Scan<'_> {
         };
         match read {
             Ok(()) => self.check_group(group, bytes, present),
-            Err(error) => self.lost(group, 0, &error.to_string()),
+            Err(error) => self.lost(group, 0, || Flaw::from(&error)),
         }
     }
 
@@ -153,30 +152,30 @@ impl Scan<'_> {
         for (index, record) in (first..).zip(records.chunks_exact(stride)) {
             let row = RowId(self.shard.column.first_row + index);
             if let Some(what) = check_record(&self.layout, self.shard.table.layer, row, record) {
-                self.record(row, self.layout.record_offset(index), what);
+                self.record(row, self.layout.record_offset(index), Flaw::Damaged(what));
             }
         }
         self.findings.records += count as u64;
         self.findings.bytes += present as u64;
         if count < self.records_of(group) {
-            self.lost(group, count, "beyond the end of the file");
+            self.lost(group, count, || {
+                Flaw::Damaged("beyond the end of the file".into())
+            });
         } else if let Some(at) = rest.iter().position(|&byte| byte != 0) {
             let offset = self.group_offset(group) + (records.len() + at) as u64;
             let found = rest[at];
-            self.elsewhere(
-                offset,
-                format!("padding after the last record is {found:02x}, expected 00"),
-            );
+            let what = format!("padding after the last record is {found:02x}, expected 00");
+            self.elsewhere(offset, Flaw::Damaged(what));
         }
     }
 
-    /// Adds the records of `group` from `slot` on, which could not be read.
-    fn lost(&mut self, group: u64, slot: usize, what: &str) {
+    /// Adds the records of `group` from `slot` on, which could not be had.
+    fn lost(&mut self, group: u64, slot: usize, flaw: impl Fn() -> Flaw) {
         let first = group * self.layout.group_records() as u64;
         for slot in slot..self.records_of(group) {
             let index = first + slot as u64;
             let row = RowId(self.shard.column.first_row + index);
-            self.record(row, self.layout.record_offset(index), what.into());
+            self.record(row, self.layout.record_offset(index), flaw());
         }
     }
 
@@ -192,31 +191,13 @@ impl Scan<'_> {
     }
 
     /// Adds a record, to the range before it where the same is wrong with both.
-    fn record(&mut self, row: RowId, offset: u64, what: String) {
-        if let Some(last) = self.findings.damage.last_mut()
-            && last.what == what
-            && last.row.is_some_and(|first| first + last.records == row.0)
-        {
-            last.records += 1;
-            return;
-        }
-        self.findings.damage.push(Damage {
-            file: self.name.clone(),
-            row: Some(row.0),
-            records: 1,
-            offset,
-            what,
-        });
+    fn record(&mut self, row: RowId, offset: u64, flaw: Flaw) {
+        self.findings
+            .add_record(self.name.clone(), row, offset, flaw);
     }
 
-    fn elsewhere(&mut self, offset: u64, what: String) {
-        self.findings.damage.push(Damage {
-            file: self.name.clone(),
-            row: None,
-            records: 0,
-            offset,
-            what,
-        });
+    fn elsewhere(&mut self, offset: u64, flaw: Flaw) {
+        self.findings.add(self.name.clone(), offset, flaw);
     }
 }
 

@@ -106,7 +106,12 @@ fn make_packs(checkpoint: &Path, pack: &Path, attached: &Path) -> Result<()> {
         built.seconds
     );
     let verified = verify(pack, &VerifyOptions::default(), &|_| ())?;
-    ensure!(verified.damage.is_empty(), "damaged: {:?}", verified.damage);
+    ensure!(
+        verified.damage.is_empty() && verified.unread.is_empty(),
+        "damaged: {:?}, cannot be read: {:?}",
+        verified.damage,
+        verified.unread
+    );
     say!("verified {} records, none damaged", verified.records);
     attach(&opened, attached)?;
     Ok(())
