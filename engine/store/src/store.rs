@@ -83,7 +83,7 @@ impl Store {
         });
         let seeding = match (parts.profile, &parts.backing) {
             (Some(profile), Some(_)) => {
-                Seeding::start(profile, &parts.hasher, &parts.tables, &pools)?
+                Seeding::start(profile, &parts.hasher, &parts.tables, &pools)
             }
             _ => None,
         };
