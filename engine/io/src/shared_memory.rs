@@ -80,12 +80,13 @@ impl SharedWords {
         Self { map }
     }
 
-    /// Takes the memory of all words from the system, a piece at a time as long as `go_on` says so, so that the first
-    /// access to each need not. No effect where the system cannot, such as Linux before 5.14.
-    pub fn populate(&self, go_on: impl Fn() -> bool) {
+    /// Takes the memory of all words from the system, a piece at a time as long as `go_on` says so of the bytes that are
+    /// left to take, so that the first access to each need not. No effect where the system cannot, such as Linux before 5.14.
+    pub fn populate(&self, go_on: impl Fn(usize) -> bool) {
         for start in (0..self.map.len()).step_by(PIECE_BYTES) {
-            let len = PIECE_BYTES.min(self.map.len() - start);
-            let taken = go_on()
+            let left = self.map.len() - start;
+            let len = PIECE_BYTES.min(left);
+            let taken = go_on(left)
                 && self
                     .map
                     .advise_range(Advice::PopulateWrite, start, len)
@@ -134,13 +135,14 @@ mod tests {
         let words = SharedWords::new(4 * PIECE_BYTES / WORD_BYTES).unwrap();
         words[7].store(9, Relaxed);
         let pieces = std::cell::Cell::new(0);
-        words.populate(|| {
+        words.populate(|left| {
+            assert_eq!(left, (4 - pieces.get()) * PIECE_BYTES);
             pieces.set(pieces.get() + 1);
             pieces.get() <= 2
         });
         // A system that cannot ends after the first.
         assert!(matches!(pieces.get(), 1 | 3), "{pieces:?}");
-        words.populate(|| true);
+        words.populate(|_| true);
         assert_eq!(words[7].load(Relaxed), 9);
         assert!(words[8..].iter().all(|word| word.load(Relaxed) == 0));
     }

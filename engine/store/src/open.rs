@@ -6,6 +6,7 @@ mod backing;
 mod caches;
 mod documents;
 mod files;
+mod memory_limit;
 mod opened;
 mod packed;
 mod resident;
@@ -28,6 +29,8 @@ use crate::{
 };
 
 use files::PackFiles;
+use memory_limit::MemoryLimits;
+use shard::Shard;
 
 pub use backend::Backend;
 pub(crate) use caches::Populating;
@@ -60,9 +63,26 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
     };
     let files = PackFiles::new(folder, &manifest);
     let sources = sources(&manifest, &files, config);
+    let memory = MemoryLimits::find();
+    let limit = memory.now();
+    let cache_bytes = caches::bytes(config, limit);
     let opened = match &manifest.storage {
-        Storage::Packed => packed::open(&manifest, &files, config, profile.as_ref())?,
-        Storage::Attached { .. } => attached::open(&manifest, &files, config)?,
+        Storage::Packed => {
+            let profile = profile.as_ref();
+            let shards = packed::shards(&manifest, &files, config, cache_bytes, profile);
+            let resident = shards.iter().filter(|shard| shard.resident);
+            let resident_bytes = resident.map(Shard::bytes).sum();
+            memory_limit::warn_above(limit, cache_bytes, resident_bytes);
+            packed::open(&manifest, &shards, config)?
+        }
+        Storage::Attached { .. } => {
+            memory_limit::warn_above(
+                limit,
+                cache_bytes,
+                attached::loaded_bytes(&manifest, config),
+            );
+            attached::open(&manifest, &files, config)?
+        }
     };
     let (backing, backend) = backing::open(&sources, &files, config)?;
     let mut resident = opened.resident.into_iter();
@@ -74,10 +94,11 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
             resident: resident.next().unwrap_or_default(),
             first_file: files.first_files[index] as usize,
             backing: backing.as_ref(),
+            cache_bytes: cache_bytes / manifest.tables.len(),
         };
         tables.push(parts.table(&manifest, index, config)?);
     }
-    let populating = Populating::start(&tables);
+    let populating = Populating::start(&tables, memory);
     Ok(Parts {
         manifest,
         hasher,
@@ -120,6 +141,7 @@ struct TableParts<'a> {
     resident: Vec<Option<ResidentShard>>,
     first_file: usize,
     backing: Option<&'a Arc<dyn Backing>>,
+    cache_bytes: usize,
 }
 
 impl TableParts<'_> {
@@ -137,7 +159,15 @@ impl TableParts<'_> {
         let receiver = backing
             .map(|_| {
                 let backed = is_backed.iter().filter(|backed| **backed).count();
-                let cache = caches::open(manifest, table, &columns, backed, &counters, config)?;
+                let cache = caches::open(
+                    manifest,
+                    &source,
+                    &columns,
+                    backed,
+                    self.cache_bytes,
+                    &counters,
+                    config,
+                )?;
                 Ok::<_, OpenError>(Receiver {
                     source: source.clone(),
                     cache: cache.map(Arc::new),

@@ -127,6 +127,7 @@ impl Store {
             let backed = backed.filter(|column| table.is_backed[column.index as usize]);
             table.counters.snapshot(table.layer, backed)
         });
+        let caches = self.tables.iter().filter_map(Table::cache);
         let seeding = self.seeding.as_ref();
         let [seeded_rows, seed_failures] = seeding.map_or([0; 2], Seeding::counts);
         Metrics {
@@ -135,6 +136,7 @@ impl Store {
                 .backing
                 .as_ref()
                 .map_or(0, |backing| backing.in_flight()),
+            cache_bytes: caches.map(|cache| cache.rows().bytes() as u64).sum(),
             pooled_bytes: self.pools.buffers.unused_bytes(),
             seeded_rows,
             seed_failures,

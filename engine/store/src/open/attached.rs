@@ -19,6 +19,14 @@ const MAX_SOURCE_HEADER: u64 = 100_000_000;
 /// Known rows of each table that are compared when an attached pack is opened.
 const SAMPLES_AT_OPEN: usize = 32;
 
+/// Bytes of the files that are loaded whole.
+pub(super) fn loaded_bytes(manifest: &Manifest, config: &Config) -> u64 {
+    if config.fetches() || config.reader != Reader::Memory {
+        return 0;
+    }
+    manifest.sources.iter().map(|file| file.bytes).sum()
+}
+
 pub(super) fn open(
     manifest: &Manifest,
     files: &PackFiles,

@@ -17,13 +17,14 @@ use crate::{
 /// Threads that load columns.
 const LOADERS: usize = 8;
 
-/// Opens all shards, several at a time, since loading one waits for the drive.
-pub(super) fn open(
-    manifest: &Manifest,
-    files: &PackFiles,
+/// The shards of all tables, those marked that are to be loaded beside a cache of `cache_bytes` bytes.
+pub(super) fn shards<'a>(
+    manifest: &'a Manifest,
+    files: &'a PackFiles,
     config: &Config,
+    cache_bytes: usize,
     profile: Option<&Profile>,
-) -> Result<Opened, OpenError> {
+) -> Vec<Shard<'a>> {
     let tables = manifest.tables.iter().enumerate();
     let shards = tables.flat_map(|(index, table)| {
         let columns = manifest.scheme.columns(index);
@@ -38,11 +39,20 @@ pub(super) fn open(
             resident: config.reader == Reader::Memory,
         })
         .collect();
-    resident::choose(&mut shards, manifest, config, profile);
+    resident::choose(&mut shards, manifest, config.resident, cache_bytes, profile);
+    shards
+}
+
+/// Opens all shards, several at a time, since loading one waits for the drive.
+pub(super) fn open(
+    manifest: &Manifest,
+    shards: &[Shard<'_>],
+    config: &Config,
+) -> Result<Opened, OpenError> {
     let loaded = shards.iter().filter(|shard| shard.resident).count();
     // Without anything to load, opening takes less time than starting a thread.
     let threads = loaded.clamp(1, LOADERS);
-    let opened = parallel::map(threads, &shards, |shard| shard.open(config))?;
+    let opened = parallel::map(threads, shards, |shard| shard.open(config))?;
     let mut readers = Vec::with_capacity(opened.len());
     let mut resident = Vec::with_capacity(opened.len());
     for shard in opened {

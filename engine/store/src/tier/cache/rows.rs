@@ -71,8 +71,13 @@ impl RowCache {
         }))
     }
 
-    /// Takes the cache's memory from the system, as long as `go_on` says so.
-    pub(crate) fn populate(&self, go_on: impl Fn() -> bool) {
+    /// Bytes of its memory.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.words)
+    }
+
+    /// Takes the cache's memory from the system, as long as `go_on` says so of the bytes that are left to take.
+    pub(crate) fn populate(&self, go_on: impl Fn(usize) -> bool) {
         self.words.populate(go_on);
     }
 
