@@ -10,6 +10,7 @@ mod error;
 mod event_fd;
 #[cfg(feature = "fault")]
 mod fault;
+mod free_space;
 mod io;
 mod lock;
 pub mod parallel;
@@ -30,6 +31,7 @@ pub use error::IoError;
 pub use event_fd::EventFd;
 #[cfg(feature = "fault")]
 pub use fault::{Fault, FaultPlan, FaultRule};
+pub use free_space::free_space;
 #[cfg(feature = "fault")]
 pub use io::FaultIo;
 pub use io::{Access, Io, SystemIo};

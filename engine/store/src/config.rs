@@ -62,7 +62,9 @@ pub struct Config {
     /// Columns that are loaded into memory, whatever the reader. Only packed packs have columns.
     pub resident: Resident,
     /// Folder, best on a memory file system, for one copy of the resident columns that all processes with
-    /// this pack map; if not given, each process has its own.
+    /// this pack map; if not given, each process has its own. A process that finds the copies writes nothing there, so
+    /// it may be of another user, and the folder read-only. A copy that turns out to be damaged is removed, or replaced
+    /// when the pack is opened next. [`shared_files`](crate::shared_files) lists what lies there.
     pub resident_folder: Option<PathBuf>,
     /// Bytes for rows read before, for all tables together. Only rows that are fetched, by a direct reader or a
     /// backing of the caller's, are cached, and only where a row is one read. [`Metrics::cache_bytes`] tells the size.
@@ -78,8 +80,12 @@ pub struct Config {
     /// [`Metrics::cache_bytes`]: crate::Metrics::cache_bytes
     pub cache_bytes: Option<usize>,
     /// Folder of the cache's memory, best on a memory file system, so that several processes with the
-    /// same pack and size share it; if not given, the cache is the process's own. Nobody may cut its file shorter
-    /// while it is in use: the system would end the process (SIGBUS).
+    /// same pack and size share it; if not given, the cache is the process's own. All of them must be allowed to write
+    /// its files, so users need a group in common and a umask that lets it write; a process that may not has a cache of
+    /// its own instead, with a warning, and [`Metrics::shared_cache_bytes`] tells. Nobody may cut a file shorter while
+    /// it is in use: the system would end the process (SIGBUS).
+    ///
+    /// [`Metrics::shared_cache_bytes`]: crate::Metrics::shared_cache_bytes
     pub cache_folder: Option<PathBuf>,
     /// Counts of n-grams to be expected (`format-spec/PROFILE.md`). The file is read and checked when the pack is
     /// opened, in some 40 ns an n-gram; then a thread reads the rows that are wanted most into the cache, where it

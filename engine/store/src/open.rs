@@ -6,17 +6,19 @@ mod backing;
 mod caches;
 mod documents;
 mod files;
+mod made_files;
 mod memory_limit;
 mod opened;
 mod packed;
 mod resident;
 mod shard;
 mod share;
+mod space;
 
 use std::{path::Path, sync::Arc};
 
 use engram_format::{Column, Hasher, Manifest, Profile, Storage};
-use engram_io::ReadAt;
+use engram_io::MemoryReader;
 
 use crate::{
     backing::{Backed, Backing, Receiver},
@@ -25,10 +27,12 @@ use crate::{
     lookup::Table,
     metrics::Counters,
     source::{Source, SourceRows},
-    tier::{ReaderTier, ResidentShard, ResidentTier, Tier},
+    tier::{ReaderTier, ResidentTier, Tier, TierFile},
 };
 
+use caches::Caches;
 use files::PackFiles;
+use made_files::MadeFiles;
 use memory_limit::MemoryLimits;
 use shard::Shard;
 
@@ -66,39 +70,53 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
     let memory = MemoryLimits::find();
     let limit = memory.now();
     let cache_bytes = caches::bytes(config, limit);
-    let opened = match &manifest.storage {
+    let made_files = MadeFiles::default();
+    let caches = Caches {
+        manifest: &manifest,
+        bytes: cache_bytes / manifest.tables.len(),
+        folder: config.cache_folder.as_deref(),
+        made_files: &made_files,
+    };
+    let shards = match &manifest.storage {
         Storage::Packed => {
             let profile = profile.as_ref();
             let shards = packed::shards(&manifest, &files, config, cache_bytes, profile);
-            let resident = shards.iter().filter(|shard| shard.resident);
-            let resident_bytes = resident.map(Shard::bytes).sum();
-            memory_limit::warn_above(limit, cache_bytes, resident_bytes);
-            packed::open(&manifest, &shards, config)?
+            Some(shards)
         }
-        Storage::Attached { .. } => {
-            memory_limit::warn_above(
-                limit,
-                cache_bytes,
-                attached::loaded_bytes(&manifest, config),
-            );
-            attached::open(&manifest, &files, config)?
-        }
+        Storage::Attached { .. } => None,
     };
+    let resident_bytes = match &shards {
+        Some(shards) => {
+            let loaded = shards.iter().filter(|shard| shard.takes_memory(config));
+            loaded.map(Shard::bytes).sum()
+        }
+        None => attached::loaded_bytes(&manifest, config),
+    };
+    memory_limit::warn_above(limit, cache_bytes, resident_bytes);
+    let folder = shards.as_ref().and(config.resident_folder.as_deref());
+    let copies = folder.map(|folder| (folder, resident_bytes));
+    space::check(copies.into_iter().chain(caches.missing(&sources)))?;
+    let opened = match &shards {
+        Some(shards) => packed::open(&manifest, shards, config, &made_files),
+        None => attached::open(&manifest, &files, config),
+    };
+    let opened = opened?;
     let (backing, backend) = backing::open(&sources, &files, config)?;
     let mut resident = opened.resident.into_iter();
     let mut tables = Vec::with_capacity(sources.len());
     for (index, source) in sources.into_iter().enumerate() {
         let parts = TableParts {
             source,
-            readers: &opened.readers,
+            files: &opened.files,
             resident: resident.next().unwrap_or_default(),
             first_file: files.first_files[index] as usize,
             backing: backing.as_ref(),
-            cache_bytes: cache_bytes / manifest.tables.len(),
+            caches: &caches,
         };
         tables.push(parts.table(&manifest, index, config)?);
     }
     let populating = Populating::start(&tables, memory);
+    made_files.keep();
     Ok(Parts {
         manifest,
         hasher,
@@ -137,11 +155,11 @@ fn sources(manifest: &Manifest, files: &PackFiles, config: &Config) -> Vec<Arc<S
 /// What one table is made of.
 struct TableParts<'a> {
     source: Arc<Source>,
-    readers: &'a Arc<[Option<Box<dyn ReadAt>>]>,
-    resident: Vec<Option<ResidentShard>>,
+    files: &'a Arc<[Option<TierFile>]>,
+    resident: Vec<Option<MemoryReader>>,
     first_file: usize,
     backing: Option<&'a Arc<dyn Backing>>,
-    cache_bytes: usize,
+    caches: &'a Caches<'a>,
 }
 
 impl TableParts<'_> {
@@ -159,15 +177,7 @@ impl TableParts<'_> {
         let receiver = backing
             .map(|_| {
                 let backed = is_backed.iter().filter(|backed| **backed).count();
-                let cache = caches::open(
-                    manifest,
-                    &source,
-                    &columns,
-                    backed,
-                    self.cache_bytes,
-                    &counters,
-                    config,
-                )?;
+                let cache = self.caches.open(&source, &columns, backed, &counters)?;
                 Ok::<_, OpenError>(Receiver {
                     source: source.clone(),
                     cache: cache.map(Arc::new),
@@ -177,10 +187,10 @@ impl TableParts<'_> {
             .transpose()?;
         let is_resident = self.resident.iter().any(Option::is_some);
         let resident = is_resident.then(|| {
-            let tier = ResidentTier::new(source.clone(), table.layout(), self.resident);
+            let tier = ResidentTier::new(source.clone(), self.resident);
             Arc::new(tier)
         });
-        let reader = reads.then(|| Arc::new(ReaderTier::new(source.clone(), self.readers.clone())));
+        let reader = reads.then(|| Arc::new(ReaderTier::new(source.clone(), self.files.clone())));
         let cache = receiver
             .as_ref()
             .and_then(|receiver| receiver.cache.clone());
@@ -211,7 +221,7 @@ impl TableParts<'_> {
         match &self.source.rows {
             SourceRows::Attached { .. } => self.reads_files(),
             SourceRows::Sealed { .. } => {
-                self.resident[index].is_some() || self.readers[self.first_file + index].is_some()
+                self.resident[index].is_some() || self.files[self.first_file + index].is_some()
             }
         }
     }
@@ -219,9 +229,9 @@ impl TableParts<'_> {
     /// Whether a tier reads any of the table's files.
     fn reads_files(&self) -> bool {
         let files = match &self.source.rows {
-            SourceRows::Attached { .. } => 0..self.readers.len(),
+            SourceRows::Attached { .. } => 0..self.files.len(),
             SourceRows::Sealed { columns, .. } => self.first_file..self.first_file + columns.len(),
         };
-        self.readers[files].iter().any(Option::is_some)
+        self.files[files].iter().any(Option::is_some)
     }
 }

@@ -20,7 +20,7 @@ use crate::{
     pools::Pools,
     seed::Seeding,
     ticket::Ticket,
-    tier::Admit,
+    tier::{Admit, CacheTier},
 };
 
 pub use resident::ResidentColumn;
@@ -127,7 +127,8 @@ impl Store {
             let backed = backed.filter(|column| table.is_backed[column.index as usize]);
             table.counters.snapshot(table.layer, backed)
         });
-        let caches = self.tables.iter().filter_map(Table::cache);
+        let caches = || self.tables.iter().filter_map(Table::cache);
+        let bytes = |cache: &CacheTier| cache.rows().bytes() as u64;
         let seeding = self.seeding.as_ref();
         let [seeded_rows, seed_failures] = seeding.map_or([0; 2], Seeding::counts);
         Metrics {
@@ -136,7 +137,8 @@ impl Store {
                 .backing
                 .as_ref()
                 .map_or(0, |backing| backing.in_flight()),
-            cache_bytes: caches.map(|cache| cache.rows().bytes() as u64).sum(),
+            cache_bytes: caches().map(bytes).sum(),
+            shared_cache_bytes: caches().filter(|cache| cache.is_shared()).map(bytes).sum(),
             pooled_bytes: self.pools.buffers.unused_bytes(),
             seeded_rows,
             seed_failures,

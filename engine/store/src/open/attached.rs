@@ -12,6 +12,7 @@ use super::{
 use crate::{
     config::{Config, Reader, Resident},
     error::OpenError,
+    tier::TierFile,
 };
 
 /// Safetensors readers refuse longer headers.
@@ -44,9 +45,10 @@ pub(super) fn open(
             check_samples(table, files, &readers)?;
         }
     }
-    let reader = |reader| (!config.fetches()).then_some(reader);
+    let file = |reader| TierFile { reader, copy: None };
+    let file = |reader| (!config.fetches()).then_some(file(reader));
     Ok(Opened {
-        readers: readers.into_iter().map(reader).collect(),
+        files: readers.into_iter().map(file).collect(),
         resident: Vec::new(),
     })
 }

@@ -1,6 +1,9 @@
 //! The caches of rows read before.
 
 use std::{
+    fs,
+    io::{self, ErrorKind},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -8,14 +11,20 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use engram_format::{Column, Digest, Manifest};
+use engram_format::{Column, LayerId, Manifest};
 use engram_io::{IoError, SharedWords, create_folder};
 
-use super::memory_limit::{MemoryLimit, MemoryLimits};
+use super::{
+    made_files::MadeFiles,
+    memory_limit::{MemoryLimit, MemoryLimits},
+    space,
+};
 use crate::{
     config::Config,
+    error::OpenError,
     lookup::Table,
     metrics::Counters,
+    shared_folder::cache_name,
     source::Source,
     tier::{CacheTier, RowCache},
 };
@@ -54,32 +63,110 @@ fn may_take(limit: Option<MemoryLimit>, bytes: u64) -> bool {
     })
 }
 
-/// The cache of a table, of up to `bytes` bytes. `backed` of the columns share it. None where no set of rows fits, or a
-/// row is read in two parts.
-pub(super) fn open(
-    manifest: &Manifest,
-    source: &Source,
-    columns: &[Column],
-    backed: usize,
-    bytes: usize,
-    counters: &Arc<Counters>,
-    config: &Config,
-) -> Result<Option<CacheTier>, IoError> {
-    if source.part_count() > 1 {
-        return Ok(None);
+/// The caches of the tables of a pack.
+pub(super) struct Caches<'a> {
+    pub(super) manifest: &'a Manifest,
+    /// Those of each table: an equal part, since each is asked for as many rows.
+    pub(super) bytes: usize,
+    /// Where their memory is shared.
+    pub(super) folder: Option<&'a Path>,
+    pub(super) made_files: &'a MadeFiles,
+}
+
+impl Caches<'_> {
+    /// Their folder, and the bytes of the files that must be made there.
+    pub(super) fn missing(&self, sources: &[Arc<Source>]) -> Option<(&Path, u64)> {
+        let folder = self.folder?;
+        let missing = sources.iter().filter_map(|source| {
+            let words = RowCache::words_of(cached_row_bytes(source)?, self.bytes);
+            let path = folder.join(cache_name(self.manifest, source.layer, words));
+            (!path.exists()).then_some((words * size_of::<u64>()) as u64)
+        });
+        Some((folder, missing.sum()))
     }
-    let words = |count| match &config.cache_folder {
-        None => SharedWords::new(count),
-        Some(folder) => {
-            create_folder(folder)?;
-            // Another pack, or another size, is another file.
-            let pack = Digest::of(manifest.to_text().as_bytes());
-            let name = format!("engram-{pack}-layer-{}-{count}.cache", source.layer);
-            SharedWords::shared(&folder.join(name), count)
+
+    /// The cache of a table with these columns, of which `backed` share it. None where no set of rows fits, or a row is
+    /// read in two parts.
+    pub(super) fn open(
+        &self,
+        source: &Source,
+        columns: &[Column],
+        backed: usize,
+        counters: &Arc<Counters>,
+    ) -> Result<Option<CacheTier>, OpenError> {
+        let Some(row_bytes) = cached_row_bytes(source) else {
+            return Ok(None);
+        };
+        let layer = source.layer;
+        let mut is_shared = false;
+        let rows = RowCache::new(layer, row_bytes, self.bytes, |words| {
+            if let Some(folder) = self.folder
+                && let Some(shared) = self.share(folder, layer, words)?
+            {
+                is_shared = true;
+                return Ok(shared);
+            }
+            Ok::<_, OpenError>(SharedWords::new(words)?)
+        })?;
+        let counters = counters.clone();
+        Ok(rows.map(|rows| CacheTier::new(layer, rows, is_shared, columns, backed, counters)))
+    }
+
+    /// The words of the cache of `layer` in `folder`; none if they cannot be shared there.
+    fn share(
+        &self,
+        folder: &Path,
+        layer: LayerId,
+        words: usize,
+    ) -> Result<Option<SharedWords>, OpenError> {
+        let path = folder.join(cache_name(self.manifest, layer, words));
+        let open = || SharedWords::shared(&path, words);
+        let opened = create_folder(folder).and_then(|()| match open() {
+            // Somebody has cut it, and whoever used it has ended. What is in a cache can be read again.
+            Err(IoError::WrongSize { .. }) => {
+                fs::remove_file(&path).map_err(IoError::os("remove", &path))?;
+                open()
+            }
+            opened => opened,
+        });
+        match opened {
+            Ok((shared, made)) => {
+                if made {
+                    self.made_files.add(path);
+                }
+                Ok(Some(shared))
+            }
+            Err(error) if space::is_full(&error) => {
+                Err(space::none(folder, (words * size_of::<u64>()) as u64))
+            }
+            Err(error) if is_refused(&error) => {
+                tracing::warn!(
+                    %error,
+                    "the cache cannot be shared, so this process has one of its own; all users of a shared cache must \
+                     be allowed to write its files: give them a group in common, the folder that group and the setgid \
+                     bit, and whoever opens the pack first the umask 007"
+                );
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
         }
-    };
-    let rows = RowCache::new(source.layer, source.parts()[0], bytes, words)?;
-    Ok(rows.map(|rows| CacheTier::new(source.layer, rows, columns, backed, counters.clone())))
+    }
+}
+
+/// Bytes of a row, where rows can be cached.
+fn cached_row_bytes(source: &Source) -> Option<usize> {
+    (source.part_count() == 1).then(|| source.parts()[0])
+}
+
+/// Whether the rights of this user, or the file system, do not let a cache be shared.
+fn is_refused(error: &IoError) -> bool {
+    let kind = error.os_error().map(io::Error::kind);
+    let refused = matches!(
+        kind,
+        Some(ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::Unsupported)
+    );
+    // Some file systems share no memory that is written.
+    refused || matches!(error, IoError::Os { action: "map", .. })
 }
 
 /// A thread that takes the memory of the caches from the system, until it is done, too little would stay free, or this
