@@ -102,6 +102,14 @@ pub enum OpenError {
         /// Why it cannot be replaced.
         cause: Box<IoError>,
     },
+    /// More files than this process may have open.
+    #[error("{cause}; this pack alone has {files} files")]
+    TooManyFiles {
+        /// Files of the pack, or of the checkpoint that it is attached to.
+        files: usize,
+        /// The file that was one too many, and the limit.
+        cause: IoError,
+    },
     /// Resident columns of an attached pack, which has none.
     #[error("an attached pack has no columns of its own to load; build a pack")]
     NoColumns,

@@ -18,7 +18,7 @@ mod space;
 use std::{path::Path, sync::Arc};
 
 use engram_format::{Column, Hasher, Manifest, Profile, Storage};
-use engram_io::MemoryReader;
+use engram_io::{IoError, MemoryReader};
 
 use crate::{
     backing::{Backed, Backing, Receiver},
@@ -100,8 +100,9 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
         Some(shards) => packed::open(&manifest, shards, config, &made_files),
         None => attached::open(&manifest, &files, config),
     };
-    let opened = opened?;
-    let (backing, backend) = backing::open(&sources, &files, config)?;
+    let opened = opened.map_err(of_files(&files))?;
+    let backing = backing::open(&sources, &files, config);
+    let (backing, backend) = backing.map_err(of_files(&files))?;
     let mut resident = opened.resident.into_iter();
     let mut tables = Vec::with_capacity(sources.len());
     for (index, source) in sources.into_iter().enumerate() {
@@ -126,6 +127,17 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
         populating,
         backend,
     })
+}
+
+/// Says how many files there are where they are too many.
+fn of_files(files: &PackFiles) -> impl FnOnce(OpenError) -> OpenError {
+    let files = files.paths.len();
+    move |error| match error {
+        OpenError::Io(cause @ IoError::TooManyFiles { .. }) => {
+            OpenError::TooManyFiles { files, cause }
+        }
+        error => error,
+    }
 }
 
 /// Where the rows of each table lie.
