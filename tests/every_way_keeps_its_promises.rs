@@ -234,7 +234,10 @@ fn fits(error: &LookupError, effect: Effect) -> bool {
     match effect {
         Effect::Unseen => false,
         Effect::Fails => matches!(error, LookupError::Unread { .. } | LookupError::Io(_)),
-        Effect::Damages => matches!(error, LookupError::Damaged { .. }),
+        Effect::Damages => matches!(
+            error,
+            LookupError::Damaged { .. } | LookupError::DamagedCopy { .. }
+        ),
     }
 }
 

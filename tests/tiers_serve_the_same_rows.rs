@@ -182,13 +182,17 @@ fn processes_share_resident_columns_by_their_folder() {
         name.to_string_lossy().ends_with(".shard")
     });
     assert_eq!(copies.count(), 4, "two columns of two tables");
-    // Rows of a damaged copy are refused like any others.
+    // Rows of a damaged copy are refused like any others, and those who open the pack next get another copy.
     let mut bytes = std::fs::read(&copy).unwrap();
     bytes[4_096] ^= 1;
     std::fs::write(&copy, bytes).unwrap();
-    let store = Store::open(fixture.pack(), config).unwrap();
+    let store = Store::open(fixture.pack(), config.clone()).unwrap();
     let refused = look_up(&store, LayerId(1), &[RowId(0)]).unwrap_err();
-    assert!(matches!(refused, LookupError::Damaged { .. }), "{refused}");
+    assert!(
+        matches!(refused, LookupError::DamagedCopy { .. }),
+        "{refused}"
+    );
+    assert!(look_up_all(&Store::open(fixture.pack(), config).unwrap()) == expected);
 }
 
 fn look_up_all(store: &Store) -> Vec<u8> {

@@ -122,6 +122,17 @@ pub enum IoError {
         /// The system's answer.
         cause: io::Error,
     },
+    /// The system refused a thread.
+    #[error(
+        "cannot start a thread that {purpose}: {cause}; the user or the container may have as many threads as \
+         they may (ulimit -u, pids.max), or the thread's stack found no memory"
+    )]
+    NoThread {
+        /// What the thread was to do.
+        purpose: &'static str,
+        /// The system's answer.
+        cause: io::Error,
+    },
     /// The system refused something that concerns no file.
     #[error("cannot {action}: {cause}")]
     System {
@@ -163,6 +174,11 @@ impl IoError {
         move |cause| Self::System { action, cause }
     }
 
+    /// Makes an error of the system's answer to a request for a thread that `purpose`, such as "reads".
+    pub fn no_thread(purpose: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |cause| Self::NoThread { purpose, cause }
+    }
+
     /// Makes an error of the system's answer to a request for `bytes` bytes of memory for `purpose`.
     pub(crate) fn no_memory(bytes: usize, purpose: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |cause| Self::NoMemory {
@@ -179,6 +195,7 @@ impl IoError {
             | Self::TooManyFiles { cause, .. }
             | Self::TooManyFilesInSystem { cause, .. }
             | Self::NoMemory { cause, .. }
+            | Self::NoThread { cause, .. }
             | Self::System { cause, .. } => Some(cause),
             Self::Busy { .. }
             | Self::FileSizeLimit { .. }
@@ -202,6 +219,7 @@ mod tests {
             IoError::os("open", "a file")(answer()),
             IoError::system("set up io_uring")(answer()),
             IoError::no_memory(4_096, "reads")(answer()),
+            IoError::no_thread("reads")(answer()),
         ] {
             let mut said = error.to_string();
             let mut source = error.source();

@@ -11,6 +11,7 @@ mod event_fd;
 #[cfg(feature = "fault")]
 mod fault;
 mod file_lock;
+mod free_space;
 mod io;
 mod lock;
 pub mod parallel;
@@ -32,6 +33,7 @@ pub use event_fd::EventFd;
 #[cfg(feature = "fault")]
 pub use fault::{Fault, FaultPlan, FaultRule};
 pub use file_lock::{FileLock, is_named};
+pub use free_space::free_space;
 #[cfg(feature = "fault")]
 pub use io::FaultIo;
 pub use io::{Access, Io, SystemIo};

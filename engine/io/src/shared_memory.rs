@@ -6,7 +6,13 @@
 //! of. Nor can this one prevent it, because Linux has no mandatory locks. So such a file belongs in a folder that only
 //! users who trust each other can write, and must be deleted, never truncated.
 
-use std::{fs::OpenOptions, ops::Deref, path::Path, sync::atomic::AtomicU64};
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind},
+    ops::Deref,
+    path::Path,
+    sync::atomic::AtomicU64,
+};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use rustix::{
@@ -38,29 +44,34 @@ impl SharedWords {
         Ok(Self::advised(map.into()))
     }
 
-    /// `count` words, or one if that is 0, in the file at `path`, which is made if it is not there. All processes that
-    /// open it share them. One that truncates the file ends the others with SIGBUS.
+    /// `count` words, or one if that is 0, in the file at `path`, which is made if it is not there; and whether it was.
+    /// All processes that open it share them. One that truncates the file ends the others with SIGBUS.
     ///
     /// # Errors
     /// A file of another size, or one that cannot be made or mapped.
-    pub fn shared(path: &Path, count: usize) -> Result<Self, IoError> {
+    pub fn shared(path: &Path, count: usize) -> Result<(Self, bool), IoError> {
         let bytes = (count.max(1) * WORD_BYTES) as u64;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(IoError::os("open", path))?;
+        let (file, made) = open_or_make(path).map_err(IoError::os("open", path))?;
+        let words = Self::of_file(&file, path, bytes);
+        if made && words.is_err() {
+            // It is of no use to anybody, and may hold what space there was.
+            let _ = fs::remove_file(path);
+        }
+        Ok((words?, made))
+    }
+
+    fn of_file(file: &File, path: &Path, bytes: u64) -> Result<Self, IoError> {
         let found = file
             .metadata()
             .map_err(IoError::os("read the size of", path))?
             .len();
         if found == 0 || found == bytes {
             // Without a block for each page, the first access to one on a full drive would end the process with SIGBUS.
-            match fallocate(&file, FallocateFlags::empty(), 0, bytes) {
-                Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(bytes),
-                reserved => reserved.map_err(Into::into),
+            match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+                Err(full @ (Errno::NOSPC | Errno::DQUOT)) => Err(full.into()),
+                // Some file systems, and some containers, cannot.
+                Err(_) => file.set_len(bytes),
+                Ok(()) => Ok(()),
             }
             .map_err(IoError::os("reserve space for", path))?;
         } else {
@@ -70,7 +81,7 @@ impl SharedWords {
                 expected: bytes,
             });
         }
-        let map = MmapOptions::new().map_raw(&file);
+        let map = MmapOptions::new().map_raw(file);
         Ok(Self::advised(map.map_err(IoError::os("map", path))?))
     }
 
@@ -80,12 +91,13 @@ impl SharedWords {
         Self { map }
     }
 
-    /// Takes the memory of all words from the system, a piece at a time as long as `go_on` says so, so that the first
-    /// access to each need not. No effect where the system cannot, such as Linux before 5.14.
-    pub fn populate(&self, go_on: impl Fn() -> bool) {
+    /// Takes the memory of all words from the system, a piece at a time as long as `go_on` says so of the bytes that are
+    /// left to take, so that the first access to each need not. No effect where the system cannot, such as Linux before 5.14.
+    pub fn populate(&self, go_on: impl Fn(usize) -> bool) {
         for start in (0..self.map.len()).step_by(PIECE_BYTES) {
-            let len = PIECE_BYTES.min(self.map.len() - start);
-            let taken = go_on()
+            let left = self.map.len() - start;
+            let len = PIECE_BYTES.min(left);
+            let taken = go_on(left)
                 && self
                     .map
                     .advise_range(Advice::PopulateWrite, start, len)
@@ -101,6 +113,22 @@ impl SharedWords {
     pub fn prefetch(&self, index: usize, words: usize) {
         let start = self.map.as_ptr().wrapping_add(index * WORD_BYTES);
         prefetch_at(start, words * WORD_BYTES);
+    }
+}
+
+/// Opens the file at `path`, or makes it; and whether it was made. It is opened without `O_CREAT` first: in a folder that
+/// everybody may write, Linux refuses that flag for files of others (`fs.protected_regular`).
+fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
+    let open = || OpenOptions::new().read(true).write(true).open(path);
+    match open() {
+        Err(e) if e.kind() == ErrorKind::NotFound => {}
+        opened => return Ok((opened?, false)),
+    }
+    let mut options = OpenOptions::new();
+    match options.read(true).write(true).create_new(true).open(path) {
+        // Another process was faster.
+        Err(e) if e.kind() == ErrorKind::AlreadyExists => Ok((open()?, false)),
+        made => Ok((made?, true)),
     }
 }
 
@@ -134,13 +162,14 @@ mod tests {
         let words = SharedWords::new(4 * PIECE_BYTES / WORD_BYTES).unwrap();
         words[7].store(9, Relaxed);
         let pieces = std::cell::Cell::new(0);
-        words.populate(|| {
+        words.populate(|left| {
+            assert_eq!(left, (4 - pieces.get()) * PIECE_BYTES);
             pieces.set(pieces.get() + 1);
             pieces.get() <= 2
         });
         // A system that cannot ends after the first.
         assert!(matches!(pieces.get(), 1 | 3), "{pieces:?}");
-        words.populate(|| true);
+        words.populate(|_| true);
         assert_eq!(words[7].load(Relaxed), 9);
         assert!(words[8..].iter().all(|word| word.load(Relaxed) == 0));
     }
@@ -149,14 +178,24 @@ mod tests {
     fn a_file_is_shared_by_all_that_name_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("words");
-        let (one, other) = (
-            SharedWords::shared(&path, 10).unwrap(),
-            SharedWords::shared(&path, 10).unwrap(),
-        );
+        let [(one, true), (other, false)] =
+            [(); 2].map(|()| SharedWords::shared(&path, 10).unwrap())
+        else {
+            panic!("the first makes the file");
+        };
         one[9].store(7, Relaxed);
         assert_eq!((other.len(), other[9].load(Relaxed)), (10, 7));
         let refused = SharedWords::shared(&path, 11).unwrap_err().to_string();
         assert!(refused.contains("80 bytes, expected 88"), "{refused}");
+    }
+
+    #[test]
+    fn a_file_that_finds_no_room_is_not_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("words");
+        let refused = SharedWords::shared(&path, 1 << 48).unwrap_err();
+        assert!(refused.to_string().contains("reserve space"), "{refused}");
+        assert!(!path.exists());
     }
 
     #[test]

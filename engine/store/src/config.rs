@@ -9,9 +9,6 @@ use crate::{backing::OpenBacking, tier::Tier};
 /// Deep enough for any drive, and for a batch of a few tokens at once.
 const DEFAULT_DEPTH: u16 = 256;
 
-/// A million rows of DeepSeek-V4.1-Flash: the short n-grams of most texts.
-const DEFAULT_CACHE_BYTES: usize = 256 << 20;
-
 /// Some tickets of a prompt of a thousand tokens.
 const DEFAULT_POOL_BYTES: usize = 64 << 20;
 
@@ -65,15 +62,30 @@ pub struct Config {
     /// Columns that are loaded into memory, whatever the reader. Only packed packs have columns.
     pub resident: Resident,
     /// Folder, best on a memory file system, for one copy of the resident columns that all processes with
-    /// this pack map; if not given, each process has its own.
+    /// this pack map; if not given, each process has its own. A process that finds the copies writes nothing there, so
+    /// it may be of another user, and the folder read-only. A copy that turns out to be damaged is removed, or replaced
+    /// when the pack is opened next. [`shared_files`](crate::shared_files) lists what lies there.
     pub resident_folder: Option<PathBuf>,
-    /// Bytes for rows read before, for all tables together, which a thread takes from the system once the pack
-    /// is open. Only rows that are fetched, by a direct reader or a backing of the caller's, are cached, and
-    /// only where a row is one read.
-    pub cache_bytes: usize,
+    /// Bytes for rows read before, for all tables together. Only rows that are fetched, by a direct reader or a
+    /// backing of the caller's, are cached, and only where a row is one read. [`Metrics::cache_bytes`] tells the size.
+    ///
+    /// If not given, 256 MiB, or less where the container or the machine has less: at most a quarter of the memory
+    /// that the limits of the process's control groups (cgroups) and the machine leave free when the pack is opened;
+    /// with [`Self::cache_folder`] at most a quarter of the limit itself, so that processes agree. More than the limit
+    /// is taken as given, with a warning.
+    ///
+    /// Once the pack is open, a thread takes the memory from the system, as long as enough stays free for others;
+    /// the rest comes as rows do.
+    ///
+    /// [`Metrics::cache_bytes`]: crate::Metrics::cache_bytes
+    pub cache_bytes: Option<usize>,
     /// Folder of the cache's memory, best on a memory file system, so that several processes with the
-    /// same pack and size share it; if not given, the cache is the process's own. Nobody may cut its file shorter
-    /// while it is in use: the system would end the process (SIGBUS).
+    /// same pack and size share it; if not given, the cache is the process's own. All of them must be allowed to write
+    /// its files, so users need a group in common and a umask that lets it write; a process that may not has a cache of
+    /// its own instead, with a warning, and [`Metrics::shared_cache_bytes`] tells. Nobody may cut a file shorter while
+    /// it is in use: the system would end the process (SIGBUS).
+    ///
+    /// [`Metrics::shared_cache_bytes`]: crate::Metrics::shared_cache_bytes
     pub cache_folder: Option<PathBuf>,
     /// Counts of n-grams to be expected (`format-spec/PROFILE.md`). The file is read and checked when the pack is
     /// opened, in some 40 ns an n-gram; then a thread reads the rows that are wanted most into the cache, where it
@@ -110,7 +122,7 @@ impl Default for Config {
             checkpoint: None,
             resident: Resident::None,
             resident_folder: None,
-            cache_bytes: DEFAULT_CACHE_BYTES,
+            cache_bytes: None,
             cache_folder: None,
             profile: None,
             io_threads: 0,
@@ -130,7 +142,7 @@ impl Config {
         self.reader.is_direct() || self.backing.is_some()
     }
 
-    /// Direct reads with a cache of 256 MiB, seals checked.
+    /// Direct reads with a cache of 256 MiB, or less where the container has less; seals checked.
     pub fn new() -> Self {
         Self::default()
     }
@@ -166,7 +178,7 @@ impl Config {
     /// Grants `bytes` to a cache of rows.
     #[must_use]
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
-        self.cache_bytes = bytes;
+        self.cache_bytes = Some(bytes);
         self
     }
 

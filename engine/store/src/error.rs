@@ -60,6 +60,48 @@ pub enum OpenError {
         /// What would do.
         expected: String,
     },
+    /// A shared folder without room for the copies and caches that are to be made in it. Nothing was made.
+    #[error(
+        "{} needs {needed} bytes more for resident columns or caches that processes share, and has {free} free; \
+         make it larger, load less, or remove what `engram::shared_files` finds there",
+        folder.display()
+    )]
+    NoSpace {
+        /// The folder.
+        folder: PathBuf,
+        /// Bytes of all files that are missing.
+        needed: u64,
+        /// Bytes that its file system has left for this user.
+        free: u64,
+    },
+    /// The copy of a resident column that processes share can neither be used nor made.
+    #[error(
+        "cannot share {} as {}: {cause}; let a user make the copy who may write the folder, with a umask that lets \
+         others read it, or open the pack without `resident_folder`",
+        shard.display(),
+        path.display()
+    )]
+    UnusableCopy {
+        /// Where the copy lies, or should.
+        path: PathBuf,
+        /// The shard.
+        shard: PathBuf,
+        /// Why not.
+        cause: IoError,
+    },
+    /// A copy of a resident column that is not what its shard is, and cannot be replaced.
+    #[error(
+        "{}: {damage}; it is a shared copy of a shard, and cannot be made anew: {cause}; remove it",
+        path.display()
+    )]
+    DamagedCopy {
+        /// The copy.
+        path: PathBuf,
+        /// What is wrong with it.
+        damage: FormatError,
+        /// Why it cannot be replaced.
+        cause: Box<IoError>,
+    },
     /// Resident columns of an attached pack, which has none.
     #[error("an attached pack has no columns of its own to load; build a pack")]
     NoColumns,
@@ -170,6 +212,35 @@ pub enum LookupError {
         found: u64,
         /// Seal stored.
         expected: u64,
+    },
+    /// A record that is damaged in a copy that processes share, and right in its shard.
+    #[error(
+        "{}: row {row} of layer {layer} at offset {offset} has seal {found:016x}, expected {expected:016x}; this is a \
+         shared copy of {}, which is not damaged; {}",
+        path.display(),
+        shard.display(),
+        match kept {
+            None => "it has been removed, so open the pack again to have it made anew".to_owned(),
+            Some(cause) => format!("remove it, which failed here ({cause}), and open the pack again"),
+        }
+    )]
+    DamagedCopy {
+        /// The copy.
+        path: PathBuf,
+        /// The shard.
+        shard: PathBuf,
+        /// The layer.
+        layer: LayerId,
+        /// The row.
+        row: RowId,
+        /// Offset of the record in both.
+        offset: u64,
+        /// Seal of the bytes read.
+        found: u64,
+        /// Seal stored.
+        expected: u64,
+        /// Why the copy could not be removed, if it could not.
+        kept: Option<std::io::Error>,
     },
     /// Rows that could not be read from the drive.
     #[error("{} rows of layer {layer} cannot be read, the first is row {}: {cause}", rows.len(), rows[0])]

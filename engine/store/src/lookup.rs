@@ -15,7 +15,7 @@ use crate::{
     metrics::{Counters, add},
     output::{Output, RowsMut},
     resolve::{ColumnCursor, RowRef, Wanted, WantedList},
-    tier::{ReaderTier, ResidentTier, Tier},
+    tier::{CacheTier, ReaderTier, ResidentTier, Tier},
 };
 
 /// Rows that go through the tiers together. Their places and, where they are decoded, their bytes stay in
@@ -77,6 +77,11 @@ impl Scratch {
 }
 
 impl Table {
+    /// The cache of its rows.
+    pub(crate) fn cache(&self) -> Option<&CacheTier> {
+        self.backed.as_ref()?.receiver.cache.as_deref()
+    }
+
     /// Bytes of the parts that a row is read in.
     pub(crate) fn parts(&self) -> [usize; 2] {
         match &self.backed {

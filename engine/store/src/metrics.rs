@@ -10,7 +10,8 @@ use engram_format::{Column, LayerId};
 
 use crate::resolve::RowRef;
 
-/// Counts of one open pack. All but [`Self::in_flight`] and
+/// Counts of one open pack. [`Self::cache_bytes`] and [`Self::shared_cache_bytes`] never change;
+/// all others but [`Self::in_flight`] and
 /// [`Self::pooled_bytes`] only grow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -19,6 +20,12 @@ pub struct Metrics {
     pub tables: Vec<TableMetrics>,
     /// Reads that are at the drive now.
     pub in_flight: u64,
+    /// Bytes that the caches of rows may fill, as [`Config::cache_bytes`](crate::Config::cache_bytes) says or as was
+    /// chosen where it says nothing.
+    pub cache_bytes: u64,
+    /// Those of them in [`Config::cache_folder`](crate::Config::cache_folder); the caches that could not be shared there
+    /// are this process's own.
+    pub shared_cache_bytes: u64,
     /// Bytes of buffers that wait to be used again, at most [`Config::pool_bytes`](crate::Config::pool_bytes).
     pub pooled_bytes: u64,
     /// Rows that the profile put into the cache.
@@ -198,8 +205,14 @@ impl Metrics {
              engram_reads_in_flight {}\n\
              # HELP engram_pooled_bytes Bytes of buffers that wait to be used again.\n\
              # TYPE engram_pooled_bytes gauge\n\
-             engram_pooled_bytes {}\n",
-            self.in_flight, self.pooled_bytes
+             engram_pooled_bytes {}\n\
+             # HELP engram_cache_bytes Bytes that the row caches may fill.\n\
+             # TYPE engram_cache_bytes gauge\n\
+             engram_cache_bytes {}\n\
+             # HELP engram_shared_cache_bytes Bytes of the row caches that other processes share.\n\
+             # TYPE engram_shared_cache_bytes gauge\n\
+             engram_shared_cache_bytes {}\n",
+            self.in_flight, self.pooled_bytes, self.cache_bytes, self.shared_cache_bytes
         );
         for (name, help, count) in OF_STORES {
             write(

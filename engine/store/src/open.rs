@@ -6,16 +6,19 @@ mod backing;
 mod caches;
 mod documents;
 mod files;
+mod made_files;
+mod memory_limit;
 mod opened;
 mod packed;
 mod resident;
 mod shard;
 mod share;
+mod space;
 
 use std::{io::ErrorKind, path::Path, sync::Arc};
 
 use engram_format::{Column, Hasher, Manifest, Profile, Storage};
-use engram_io::{IoError, ReadAt};
+use engram_io::{IoError, MemoryReader};
 
 use crate::{
     backing::{Backed, Backing, Receiver},
@@ -24,10 +27,14 @@ use crate::{
     lookup::Table,
     metrics::Counters,
     source::{Source, SourceRows},
-    tier::{ReaderTier, ResidentShard, ResidentTier, Tier},
+    tier::{ReaderTier, ResidentTier, Tier, TierFile},
 };
 
+use caches::Caches;
 use files::PackFiles;
+use made_files::MadeFiles;
+use memory_limit::MemoryLimits;
+use shard::Shard;
 
 pub use backend::Backend;
 pub(crate) use caches::Populating;
@@ -60,9 +67,38 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
     };
     let files = PackFiles::new(folder, &manifest);
     let sources = sources(&manifest, &files, config);
-    let opened = match &manifest.storage {
-        Storage::Packed => packed::open(&manifest, &files, config, profile.as_ref()),
-        Storage::Attached { .. } => attached::open(&manifest, &files, config),
+    let memory = MemoryLimits::find();
+    let limit = memory.now();
+    let cache_bytes = caches::bytes(config, limit);
+    let made_files = MadeFiles::default();
+    let caches = Caches {
+        manifest: &manifest,
+        bytes: cache_bytes / manifest.tables.len(),
+        folder: config.cache_folder.as_deref(),
+        made_files: &made_files,
+    };
+    let shards = match &manifest.storage {
+        Storage::Packed => {
+            let profile = profile.as_ref();
+            let shards = packed::shards(&manifest, &files, config, cache_bytes, profile);
+            Some(shards)
+        }
+        Storage::Attached { .. } => None,
+    };
+    let resident_bytes = match &shards {
+        Some(shards) => {
+            let loaded = shards.iter().filter(|shard| shard.takes_memory(config));
+            loaded.map(Shard::bytes).sum()
+        }
+        None => attached::loaded_bytes(&manifest, config),
+    };
+    memory_limit::warn_above(limit, cache_bytes, resident_bytes);
+    let shared = shards.as_ref().and(config.resident_folder.as_deref());
+    let copies = shared.map(|folder| (folder, resident_bytes));
+    space::check(copies.into_iter().chain(caches.missing(&sources)))?;
+    let opened = match &shards {
+        Some(shards) => packed::open(&manifest, shards, config, &made_files),
+        None => attached::open(&manifest, &files, config),
     };
     let opened = opened.map_err(|error| explain(error, pack, folder, &manifest, &files))?;
     let backing = backing::open(&sources, &files, config);
@@ -73,14 +109,16 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
     for (index, source) in sources.into_iter().enumerate() {
         let parts = TableParts {
             source,
-            readers: &opened.readers,
+            files: &opened.files,
             resident: resident.next().unwrap_or_default(),
             first_file: files.first_files[index] as usize,
             backing: backing.as_ref(),
+            caches: &caches,
         };
         tables.push(Arc::new(parts.table(&manifest, index, config)?));
     }
-    let populating = Populating::start(&tables);
+    let populating = Populating::start(&tables, memory);
+    made_files.keep();
     Ok(Parts {
         manifest,
         hasher,
@@ -147,10 +185,11 @@ fn sources(manifest: &Manifest, files: &PackFiles, config: &Config) -> Vec<Arc<S
 /// What one table is made of.
 struct TableParts<'a> {
     source: Arc<Source>,
-    readers: &'a Arc<[Option<Box<dyn ReadAt>>]>,
-    resident: Vec<Option<ResidentShard>>,
+    files: &'a Arc<[Option<TierFile>]>,
+    resident: Vec<Option<MemoryReader>>,
     first_file: usize,
     backing: Option<&'a Arc<dyn Backing>>,
+    caches: &'a Caches<'a>,
 }
 
 impl TableParts<'_> {
@@ -168,7 +207,7 @@ impl TableParts<'_> {
         let receiver = backing
             .map(|_| {
                 let backed = is_backed.iter().filter(|backed| **backed).count();
-                let cache = caches::open(manifest, table, &columns, backed, &counters, config)?;
+                let cache = self.caches.open(&source, &columns, backed, &counters)?;
                 Ok::<_, OpenError>(Receiver {
                     source: source.clone(),
                     cache: cache.map(Arc::new),
@@ -178,10 +217,10 @@ impl TableParts<'_> {
             .transpose()?;
         let is_resident = self.resident.iter().any(Option::is_some);
         let resident = is_resident.then(|| {
-            let tier = ResidentTier::new(source.clone(), table.layout(), self.resident);
+            let tier = ResidentTier::new(source.clone(), self.resident);
             Arc::new(tier)
         });
-        let reader = reads.then(|| Arc::new(ReaderTier::new(source.clone(), self.readers.clone())));
+        let reader = reads.then(|| Arc::new(ReaderTier::new(source.clone(), self.files.clone())));
         let cache = receiver
             .as_ref()
             .and_then(|receiver| receiver.cache.clone());
@@ -212,7 +251,7 @@ impl TableParts<'_> {
         match &self.source.rows {
             SourceRows::Attached { .. } => self.reads_files(),
             SourceRows::Sealed { .. } => {
-                self.resident[index].is_some() || self.readers[self.first_file + index].is_some()
+                self.resident[index].is_some() || self.files[self.first_file + index].is_some()
             }
         }
     }
@@ -220,9 +259,9 @@ impl TableParts<'_> {
     /// Whether a tier reads any of the table's files.
     fn reads_files(&self) -> bool {
         let files = match &self.source.rows {
-            SourceRows::Attached { .. } => 0..self.readers.len(),
+            SourceRows::Attached { .. } => 0..self.files.len(),
             SourceRows::Sealed { columns, .. } => self.first_file..self.first_file + columns.len(),
         };
-        self.readers[files].iter().any(Option::is_some)
+        self.files[files].iter().any(Option::is_some)
     }
 }

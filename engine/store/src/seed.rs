@@ -49,20 +49,18 @@ struct Progress {
 }
 
 impl Seeding {
-    /// Starts to read the rows of `profile` into the caches of `tables`; none if no table has one.
-    ///
-    /// # Errors
-    /// A system that has no thread left.
+    /// Starts to read the rows of `profile` into the caches of `tables`; none if no table has one. Where the system
+    /// refuses the thread, the caches begin empty.
     pub(crate) fn start(
         profile: Profile,
         hasher: &Hasher,
         tables: &[Arc<Table>],
         pools: &Arc<Pools>,
-    ) -> Result<Option<Self>, IoError> {
+    ) -> Option<Self> {
         let tables = tables.iter().enumerate();
         let tables: Vec<SeededTable> = tables.filter_map(SeededTable::of).collect();
         if tables.is_empty() {
-            return Ok(None);
+            return None;
         }
         let (hasher, pools) = (hasher.clone(), pools.clone());
         let progress = Arc::new(Progress::default());
@@ -77,9 +75,10 @@ impl Seeding {
             mine.read(&tables, &wanted, &pools);
         };
         let thread = thread::Builder::new().name("engram-seed".into());
-        let started = thread.spawn(run);
-        started.map_err(IoError::system("start a thread that seeds the cache"))?;
-        Ok(Some(Self { progress }))
+        if let Err(cause) = thread.spawn(run) {
+            progress.refuse(IoError::no_thread("seeds the cache")(cause));
+        }
+        Some(Self { progress })
     }
 
     /// Rows read so far, and reads of a piece that failed.
@@ -112,6 +111,13 @@ impl Drop for EndOnPanic<'_> {
 }
 
 impl Progress {
+    /// Ends before anything is read.
+    fn refuse(&self, error: IoError) {
+        tracing::warn!(%error, "the cache begins empty");
+        add(&self.failures, 1);
+        let _ = self.outcome.set(Err(error.into()));
+    }
+
     /// Reads the `wanted` rows of each table, most wanted first, so that look-ups find those soon, and in pieces
     /// that leave half of the reads in flight to look-ups.
     fn read(&self, tables: &[SeededTable], wanted: &[Vec<RowRef>], pools: &Pools) {

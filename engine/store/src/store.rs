@@ -24,7 +24,7 @@ use crate::{
     priority::Priority,
     seed::Seeding,
     ticket::Ticket,
-    tier::Admit,
+    tier::{Admit, CacheTier},
 };
 
 pub use at_priority::AtPriority;
@@ -94,7 +94,7 @@ impl Store {
         });
         let seeding = match (parts.profile, &parts.backing) {
             (Some(profile), Some(_)) => {
-                Seeding::start(profile, &parts.hasher, &parts.tables, &pools)?
+                Seeding::start(profile, &parts.hasher, &parts.tables, &pools)
             }
             _ => None,
         };
@@ -138,6 +138,8 @@ impl Store {
             let backed = backed.filter(|column| table.is_backed[column.index as usize]);
             table.counters.snapshot(table.layer, backed)
         });
+        let caches = || self.tables.iter().filter_map(|table| table.cache());
+        let bytes = |cache: &CacheTier| cache.rows().bytes() as u64;
         let seeding = self.seeding.as_ref();
         let [seeded_rows, seed_failures] = seeding.map_or([0; 2], Seeding::counts);
         Metrics {
@@ -146,6 +148,8 @@ impl Store {
                 .backing
                 .as_ref()
                 .map_or(0, |backing| backing.in_flight()),
+            cache_bytes: caches().map(bytes).sum(),
+            shared_cache_bytes: caches().filter(|cache| cache.is_shared()).map(bytes).sum(),
             pooled_bytes: self.pools.buffers.unused_bytes(),
             seeded_rows,
             seed_failures,

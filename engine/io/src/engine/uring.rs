@@ -1,6 +1,12 @@
 //! Reads through a ring shared with the kernel.
 
-use std::{io, marker::PhantomData, mem::ManuallyDrop, os::fd::AsRawFd, sync::Arc};
+use std::{
+    io,
+    marker::PhantomData,
+    mem::ManuallyDrop,
+    os::{fd::AsRawFd, unix::fs::FileExt},
+    sync::Arc,
+};
 
 use io_uring::{
     IoUring, opcode,
@@ -158,6 +164,19 @@ impl UringEngine {
         pushed.expect("the ring has an entry for each slot");
     }
 
+    /// Asks for the rest of the slot's read by `pread`. A file system whose reads all block is read by threads of the
+    /// kernel's, which cancels a read where it may start none, such as at a limit of processes.
+    fn read_here(&self, slot: u32) -> io::Result<usize> {
+        let read = self.reads[slot as usize].expect("a completion is of a read in flight");
+        let done = read.progress.done();
+        // SAFETY: the kernel has ended the read, so the buffer is ours alone, and `begin` checked that the read fits it.
+        let rest = unsafe {
+            std::slice::from_raw_parts_mut(self.buffer(slot).add(done), read.len as usize - done)
+        };
+        let file = self.files[read.file as usize].file();
+        file.read_at(rest, read.progress.next_offset())
+    }
+
     /// Hands the requests to the kernel and waits until one of them, or of those before, has ended.
     fn submit_and_wait(&self) -> Result<(), IoError> {
         loop {
@@ -238,10 +257,14 @@ impl ReadEngine for UringEngine {
                 continue;
             }
             let slot = u32::try_from(entry.user_data()).expect("the number of a slot");
+            let answer = match entry.result() {
+                canceled if canceled == -libc::ECANCELED => self.read_here(slot),
+                answer => {
+                    usize::try_from(answer).map_err(|_| io::Error::from_raw_os_error(-answer))
+                }
+            };
             let read = self.reads[slot as usize].as_mut();
             let read = read.expect("a completion is of a read in flight");
-            let answer = usize::try_from(entry.result())
-                .map_err(|_| io::Error::from_raw_os_error(-entry.result()));
             let path = self.files[read.file as usize].path();
             let offset = read.progress.next_offset();
             let end = offset + u64::from(read.len) - read.progress.done() as u64;

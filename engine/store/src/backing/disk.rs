@@ -39,6 +39,8 @@ pub(crate) struct DiskOptions {
 pub(crate) struct DiskBacking {
     queue: Arc<Queue>,
     threads: Vec<JoinHandle<()>>,
+    /// Threads whose engine the system has granted; the others have ended.
+    readers: usize,
     /// Of the threads that wait for several reads at a time.
     wakers: Vec<Waker>,
     kind: EngineKind,
@@ -69,12 +71,13 @@ impl DiskBacking {
     /// Starts the threads.
     ///
     /// # Errors
-    /// A system that refuses the engine, or every thread.
+    /// A system that refuses every thread, or the engine to each of them.
     pub(crate) fn start(options: &DiskOptions, files: &Arc<[DirectFile]>) -> Result<Self, IoError> {
         let max_bytes = options.max_bytes;
         let mut backing = Self {
             queue: Arc::default(),
             threads: Vec::with_capacity(options.threads),
+            readers: 0,
             wakers: Vec::new(),
             kind: EngineKind::Threads,
             geometry: ReadGeometry {
@@ -108,19 +111,33 @@ impl DiskBacking {
                     tracing::warn!(%error, granted = index, "reading by fewer threads than asked for");
                     break;
                 }
-                Err(cause) => return Err(IoError::system("start a reading thread")(cause)),
+                Err(cause) => return Err(IoError::no_thread("reads")(cause)),
             }
         }
         drop(report);
-        for _ in 0..backing.threads.len() {
-            let report = reports.recv().map_err(|_| {
+        let mut refused = None;
+        for report in reports {
+            match report {
+                Ok((kind, depth, waker)) => {
+                    backing.kind = kind;
+                    backing.readers += 1;
+                    backing.depth += depth;
+                    backing.wakers.extend(waker);
+                }
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            Some(error) if backing.readers == 0 => return Err(error),
+            Some(error) => {
+                let granted = backing.readers;
+                tracing::warn!(%error, granted, "reading by fewer threads than asked for");
+            }
+            None if backing.readers == 0 => {
                 let cause = std::io::Error::other("it ended before it could read");
-                IoError::system("start a reading thread")(cause)
-            })?;
-            let (kind, depth, waker) = report?;
-            backing.kind = kind;
-            backing.depth += depth;
-            backing.wakers.extend(waker);
+                return Err(IoError::no_thread("reads")(cause));
+            }
+            None => {}
         }
         Ok(backing)
     }
@@ -132,7 +149,7 @@ impl DiskBacking {
 
     /// Threads that read.
     pub(crate) fn threads(&self) -> usize {
-        self.threads.len()
+        self.readers
     }
 
     /// Whether all files are read past the page cache.

@@ -12,12 +12,21 @@ use super::{
 use crate::{
     config::{Config, Reader, Resident},
     error::OpenError,
+    tier::TierFile,
 };
 
 /// Safetensors readers refuse longer headers.
 const MAX_SOURCE_HEADER: u64 = 100_000_000;
 /// Known rows of each table that are compared when an attached pack is opened.
 const SAMPLES_AT_OPEN: usize = 32;
+
+/// Bytes of the files that are loaded whole.
+pub(super) fn loaded_bytes(manifest: &Manifest, config: &Config) -> u64 {
+    if config.fetches() || config.reader != Reader::Memory {
+        return 0;
+    }
+    manifest.sources.iter().map(|file| file.bytes).sum()
+}
 
 pub(super) fn open(
     manifest: &Manifest,
@@ -36,9 +45,10 @@ pub(super) fn open(
             check_samples(table, files, &readers)?;
         }
     }
-    let reader = |reader| (!config.fetches()).then_some(reader);
+    let file = |reader| TierFile { reader, copy: None };
+    let file = |reader| (!config.fetches()).then_some(file(reader));
     Ok(Opened {
-        readers: readers.into_iter().map(reader).collect(),
+        files: readers.into_iter().map(file).collect(),
         resident: Vec::new(),
     })
 }

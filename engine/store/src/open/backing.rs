@@ -106,6 +106,8 @@ fn start(
         let request = EngineRequest::Uring { depth };
         match DiskBacking::start(&options(request, config.io_threads.max(1)), files) {
             Ok(disk) => return Ok(disk),
+            // More threads would be refused too.
+            Err(error @ IoError::NoThread { .. }) => return Err(error),
             // As containers often do: threads do the same.
             Err(error) => tracing::warn!(%error, "io_uring is refused; reading by threads"),
         }

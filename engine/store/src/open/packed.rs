@@ -5,6 +5,7 @@ use engram_io::parallel;
 
 use super::{
     files::PackFiles,
+    made_files::MadeFiles,
     opened::Opened,
     resident,
     shard::{OpenShard, Shard},
@@ -17,13 +18,14 @@ use crate::{
 /// Threads that load columns.
 const LOADERS: usize = 8;
 
-/// Opens all shards, several at a time, since loading one waits for the drive.
-pub(super) fn open(
-    manifest: &Manifest,
-    files: &PackFiles,
+/// The shards of all tables, those marked that are to be loaded beside a cache of `cache_bytes` bytes.
+pub(super) fn shards<'a>(
+    manifest: &'a Manifest,
+    files: &'a PackFiles,
     config: &Config,
+    cache_bytes: usize,
     profile: Option<&Profile>,
-) -> Result<Opened, OpenError> {
+) -> Vec<Shard<'a>> {
     let tables = manifest.tables.iter().enumerate();
     let shards = tables.flat_map(|(index, table)| {
         let columns = manifest.scheme.columns(index);
@@ -38,26 +40,36 @@ pub(super) fn open(
             resident: config.reader == Reader::Memory,
         })
         .collect();
-    resident::choose(&mut shards, manifest, config, profile);
+    resident::choose(&mut shards, manifest, config.resident, cache_bytes, profile);
+    shards
+}
+
+/// Opens all shards, several at a time, since loading one waits for the drive.
+pub(super) fn open(
+    manifest: &Manifest,
+    shards: &[Shard<'_>],
+    config: &Config,
+    made_files: &MadeFiles,
+) -> Result<Opened, OpenError> {
     let loaded = shards.iter().filter(|shard| shard.resident).count();
     // Without anything to load, opening takes less time than starting a thread.
     let threads = loaded.clamp(1, LOADERS);
-    let opened = parallel::map(threads, &shards, |shard| shard.open(config))?;
-    let mut readers = Vec::with_capacity(opened.len());
+    let opened = parallel::map(threads, shards, |shard| shard.open(config, made_files))?;
+    let mut files = Vec::with_capacity(opened.len());
     let mut resident = Vec::with_capacity(opened.len());
     for shard in opened {
-        let (reader, loaded) = match shard {
+        let (file, loaded) = match shard {
             OpenShard::Resident(loaded) => (None, Some(loaded)),
-            OpenShard::Reader(reader) => (Some(reader), None),
+            OpenShard::File(file) => (Some(file), None),
             OpenShard::Fetched => (None, None),
         };
-        readers.push(reader);
+        files.push(file);
         resident.push(loaded);
     }
     let mut resident = resident.into_iter();
     let tables = manifest.tables.iter();
     Ok(Opened {
-        readers: readers.into(),
+        files: files.into(),
         resident: tables
             .map(|table| resident.by_ref().take(table.shards.len()).collect())
             .collect(),

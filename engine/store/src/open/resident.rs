@@ -2,22 +2,20 @@
 
 use std::cmp::Reverse;
 
-use engram_format::{Manifest, Profile, Table};
+use engram_format::{Manifest, Profile};
 
 use super::shard::Shard;
-use crate::{
-    config::{Config, Resident},
-    tier::RowCache,
-};
+use crate::{config::Resident, tier::RowCache};
 
 /// Marks those of `shards`, the columns of all tables in order, that are to be loaded.
 pub(super) fn choose(
     shards: &mut [Shard<'_>],
     manifest: &Manifest,
-    config: &Config,
+    resident: Resident,
+    cache_bytes: usize,
     profile: Option<&Profile>,
 ) {
-    match config.resident {
+    match resident {
         Resident::None => {}
         Resident::Orders(most) => {
             for shard in shards.iter_mut().filter(|shard| shard.column.order <= most) {
@@ -25,7 +23,7 @@ pub(super) fn choose(
             }
         }
         Resident::Bytes(mut left) => {
-            let saved = profile.map(|profile| Saved::new(profile, manifest, config));
+            let saved = profile.map(|profile| Saved::new(profile, manifest, cache_bytes));
             let columns = manifest.scheme.column_count();
             let mut by_worth: Vec<_> = shards
                 .iter()
@@ -53,10 +51,10 @@ pub(super) fn choose(
 struct Saved(Vec<Vec<u64>>);
 
 impl Saved {
-    fn new(profile: &Profile, manifest: &Manifest, config: &Config) -> Self {
+    fn new(profile: &Profile, manifest: &Manifest, cache_bytes: usize) -> Self {
         let tables = manifest.tables.len();
         let saved = manifest.tables.iter().map(|table| {
-            let rows = cached_rows(table, tables, config);
+            let rows = RowCache::capacity_of(table.codec.row_bytes(), cache_bytes / tables);
             let mut saved = vec![profile.tokens(); profile.orders().len()];
             let cached = profile.by_count();
             for (ngram, count) in cached.take(rows / manifest.scheme.heads as usize) {
@@ -71,14 +69,5 @@ impl Saved {
     fn per_byte(&self, table: usize, shard: &Shard<'_>) -> u128 {
         let saved = self.0[table][shard.column.order as usize - 2];
         (u128::from(saved) << 64) / u128::from(shard.bytes())
-    }
-}
-
-/// Rows that the cache of `table` holds.
-fn cached_rows(table: &Table, tables: usize, config: &Config) -> usize {
-    if config.fetches() {
-        RowCache::capacity_of(table.codec.row_bytes(), config.cache_bytes / tables)
-    } else {
-        0
     }
 }

@@ -2,17 +2,18 @@
 
 use std::path::Path;
 
-use engram_format::{Column, HEADER_BYTES, Table};
+use engram_format::{Column, Digest, HEADER_BYTES, Table};
 use engram_io::{Access, Io, MemoryReader, ReadAt};
 
 use super::{
     files::{check_size, in_file},
-    share,
+    made_files::MadeFiles,
+    share::{self, Original},
 };
 use crate::{
     config::{Config, Reader},
     error::OpenError,
-    tier::ResidentShard,
+    tier::TierFile,
 };
 
 /// One shard to be opened.
@@ -25,8 +26,8 @@ pub(super) struct Shard<'a> {
 
 /// A shard that has been opened and checked.
 pub(super) enum OpenShard {
-    Resident(ResidentShard),
-    Reader(Box<dyn ReadAt>),
+    Resident(MemoryReader),
+    File(TierFile),
     /// Its rows are fetched from the backing.
     Fetched,
 }
@@ -37,20 +38,33 @@ impl Shard<'_> {
         self.table.layout().shard_bytes(self.column.row_count)
     }
 
+    /// Whether it is to be loaded, and no shared copy of it has been.
+    pub(super) fn takes_memory(&self, config: &Config) -> bool {
+        let folder = config.resident_folder.as_deref();
+        let has_copy = folder.is_some_and(|at| share::has_copy(at, self.digest(), self.bytes()));
+        self.resident && !has_copy
+    }
+
+    fn digest(&self) -> Digest {
+        self.table.shards[self.column.index as usize].data
+    }
+
     /// Opens the shard, and checks its size and header.
-    pub(super) fn open(&self, config: &Config) -> Result<OpenShard, OpenError> {
+    pub(super) fn open(
+        &self,
+        config: &Config,
+        made_files: &MadeFiles,
+    ) -> Result<OpenShard, OpenError> {
         let io = &*config.file_access;
         if self.resident {
             return match &config.resident_folder {
                 None => {
                     let file = io.open(self.path, Access::Sequential)?;
-                    self.check(&*file)?;
-                    Ok(OpenShard::Resident(ResidentShard {
-                        memory: MemoryReader::load(self.path, &*file)?,
-                        first_row: self.column.first_row,
-                    }))
+                    self.check(self.path, &*file)?;
+                    let memory = MemoryReader::load(self.path, &*file)?;
+                    Ok(OpenShard::Resident(memory))
                 }
-                Some(folder) => Ok(OpenShard::Reader(self.open_copy(io, folder)?)),
+                Some(folder) => Ok(OpenShard::File(self.open_copy(io, folder, made_files)?)),
             };
         }
         if config.backing.is_some() {
@@ -65,28 +79,40 @@ impl Shard<'_> {
         // Mapping an empty file fails; reading its size does not.
         check_size(self.path, self.bytes())?;
         let reader = io.open(self.path, access)?;
-        self.check(&*reader)?;
+        self.check(self.path, &*reader)?;
         Ok(if config.reader.is_direct() {
             OpenShard::Fetched
         } else {
-            OpenShard::Reader(reader)
+            OpenShard::File(TierFile { reader, copy: None })
         })
     }
 
-    fn open_copy(&self, io: &dyn Io, folder: &Path) -> Result<Box<dyn ReadAt>, OpenError> {
+    fn open_copy(
+        &self,
+        io: &dyn Io,
+        folder: &Path,
+        made_files: &MadeFiles,
+    ) -> Result<TierFile, OpenError> {
         check_size(self.path, self.bytes())?;
-        let digest = self.table.shards[self.column.index as usize].data;
-        let copy = share::map_copy(io, self.path, folder, digest, self.bytes())?;
-        self.check(&*copy)?;
-        Ok(copy)
+        let original = Original {
+            path: self.path,
+            digest: self.digest(),
+            bytes: self.bytes(),
+            check: &|path, reader| self.check(path, reader),
+        };
+        let (reader, copy) = share::map_copy(io, &original, folder, made_files)?;
+        Ok(TierFile {
+            reader,
+            copy: Some(copy),
+        })
     }
 
-    /// Checks size and header.
-    fn check(&self, reader: &dyn ReadAt) -> Result<(), OpenError> {
-        check_size(self.path, self.bytes())?;
+    /// Checks size and header of the file at `path`, the shard or a copy.
+    fn check(&self, path: &Path, reader: &dyn ReadAt) -> Result<(), OpenError> {
+        check_size(path, self.bytes())?;
         let mut block = [0; HEADER_BYTES];
         reader.read_at(0, &mut block)?;
         let header = self.table.header(self.column);
-        header.check(&block).map_err(in_file(self.path))
+        header.check(&block).map_err(in_file(path))
     }
 }

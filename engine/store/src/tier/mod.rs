@@ -10,8 +10,8 @@ use std::fmt;
 use crate::{error::LookupError, output::RowsMut, resolve::Wanted};
 
 pub(crate) use cache::{Admit, CacheTier, FULL_CREDIT, RowCache};
-pub(crate) use reader::ReaderTier;
-pub(crate) use resident::{ResidentShard, ResidentTier};
+pub(crate) use reader::{ReaderTier, TierFile};
+pub(crate) use resident::ResidentTier;
 
 /// A place where some rows can be had at once: memory, or files that are read while the caller waits.
 ///

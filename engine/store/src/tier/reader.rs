@@ -1,6 +1,6 @@
 //! Files that are read while the caller waits.
 
-use std::sync::Arc;
+use std::{fs::File, os::unix::fs::FileExt, path::Path, sync::Arc};
 
 use engram_format::{Extent, SEAL_BYTES, seal};
 use engram_io::ReadAt;
@@ -10,20 +10,29 @@ use crate::{
     error::LookupError,
     output::RowsMut,
     resolve::{RowRef, Wanted},
+    shared_copy::SharedCopy,
     source::{Source, SourceRows},
 };
+
+/// A file that is read while the caller waits.
+#[derive(Debug)]
+pub(crate) struct TierFile {
+    pub(crate) reader: Box<dyn ReadAt>,
+    /// Where the file is a copy that processes share.
+    pub(crate) copy: Option<SharedCopy>,
+}
 
 /// Files of one table that are mapped, or read with a system call a row.
 #[derive(Debug)]
 pub(crate) struct ReaderTier {
     source: Arc<Source>,
     /// By [`Extent::file`]; none for those that are read in another way.
-    readers: Arc<[Option<Box<dyn ReadAt>>]>,
+    files: Arc<[Option<TierFile>]>,
 }
 
 impl ReaderTier {
-    pub(crate) fn new(source: Arc<Source>, readers: Arc<[Option<Box<dyn ReadAt>>]>) -> Self {
-        Self { source, readers }
+    pub(crate) fn new(source: Arc<Source>, files: Arc<[Option<TierFile>]>) -> Self {
+        Self { source, files }
     }
 
     /// The memory that the file of `column` is mapped to, if it is.
@@ -31,12 +40,13 @@ impl ReaderTier {
         let SourceRows::Sealed { first_file, .. } = self.source.rows else {
             return None;
         };
-        let reader = self.readers[first_file as usize + column].as_ref()?;
-        reader.memory()
+        let file = self.files[first_file as usize + column].as_ref()?;
+        file.reader.memory()
     }
 
     fn reader(&self, extent: &Extent) -> Option<&dyn ReadAt> {
-        self.readers[extent.file as usize].as_deref()
+        let file = self.files[extent.file as usize].as_ref()?;
+        Some(&*file.reader)
     }
 
     /// Copies the bytes of `row`, whose first part `reader` has at `first`, to `out`.
@@ -72,7 +82,48 @@ impl ReaderTier {
         let read = reader.read_split_at(first.offset, out, padding, &mut stored);
         read.map_err(|cause| source.unread(vec![row.row_id], cause))?;
         let found = seal(source.layer, row.row_id, out);
-        source.compare(row, found, u64::from_le_bytes(stored))
+        let compared = source.compare(row, found, u64::from_le_bytes(stored));
+        compared.map_err(|damaged| self.in_copy(row, first, damaged))
+    }
+
+    /// The error `damaged` of a `row` that lies at `extent`. A shared copy that is to blame is removed, so that whoever
+    /// opens the pack next makes it anew.
+    #[cold]
+    fn in_copy(&self, row: &RowRef, extent: Extent, damaged: LookupError) -> LookupError {
+        let file = self.files[extent.file as usize].as_ref();
+        let copy = file.and_then(|file| file.copy.as_ref());
+        match (copy, damaged) {
+            (
+                Some(copy),
+                LookupError::Damaged {
+                    path: shard,
+                    layer,
+                    row: row_id,
+                    offset,
+                    found,
+                    expected,
+                },
+            ) if self.is_right(row, extent, &shard) => LookupError::DamagedCopy {
+                path: copy.path().into(),
+                shard,
+                layer,
+                row: row_id,
+                offset,
+                found,
+                expected,
+                kept: copy.remove().err(),
+            },
+            (_, damaged) => damaged,
+        }
+    }
+
+    /// Whether the file at `path` has the right record of `row` at `extent`.
+    fn is_right(&self, row: &RowRef, extent: Extent, path: &Path) -> bool {
+        let mut record = vec![0; extent.len];
+        let read = File::open(path).and_then(|file| file.read_exact_at(&mut record, extent.offset));
+        let stored = record.last_chunk().copied().map(u64::from_le_bytes);
+        let bytes = &record[..self.source.parts()[0]];
+        read.is_ok() && stored == Some(seal(self.source.layer, row.row_id, bytes))
     }
 
     /// As [`Tier::serve`], with the choice whether seals are checked.

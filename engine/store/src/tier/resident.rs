@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engram_format::{RecordLayout, SEAL_BYTES, copy_and_seal};
+use engram_format::{SEAL_BYTES, copy_and_seal};
 use engram_io::{MemoryReader, prefetch};
 
 use super::{Tier, located::serve_located};
@@ -17,43 +17,26 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct ResidentTier {
     source: Arc<Source>,
-    layout: RecordLayout,
     /// By column; none for those that are not in memory.
-    shards: Vec<Option<ResidentShard>>,
-}
-
-/// A shard in memory.
-#[derive(Debug)]
-pub(crate) struct ResidentShard {
-    pub(crate) memory: MemoryReader,
-    /// Row id of its first row.
-    pub(crate) first_row: u64,
+    shards: Vec<Option<MemoryReader>>,
 }
 
 impl ResidentTier {
-    pub(crate) fn new(
-        source: Arc<Source>,
-        layout: RecordLayout,
-        shards: Vec<Option<ResidentShard>>,
-    ) -> Self {
-        Self {
-            source,
-            layout,
-            shards,
-        }
+    pub(crate) fn new(source: Arc<Source>, shards: Vec<Option<MemoryReader>>) -> Self {
+        Self { source, shards }
     }
 
     /// The memory of the shard of `column`, if it is here.
     pub(crate) fn memory(&self, column: usize) -> Option<&MemoryReader> {
-        Some(&self.shards[column].as_ref()?.memory)
+        self.shards[column].as_ref()
     }
 
     #[inline]
     fn record(&self, row: &RowRef) -> Option<&[u8]> {
         let shard = self.shards[usize::from(row.column)].as_ref()?;
-        let offset = self.layout.record_offset(row.row_id.0 - shard.first_row);
-        let start = usize::try_from(offset).expect("it is in memory");
-        Some(&shard.memory.bytes()[start..start + self.layout.stride()])
+        let extent = self.source.extent(row, 0);
+        let start = usize::try_from(extent.offset).expect("it is in memory");
+        Some(&shard.bytes()[start..start + extent.len])
     }
 
     #[inline]

@@ -41,13 +41,16 @@ pub(crate) struct CacheTier {
     /// By column.
     admissions: Vec<Admission>,
     counters: Arc<Counters>,
+    is_shared: bool,
 }
 
 impl CacheTier {
-    /// `backed` of the `columns` share the cache; the others are in memory.
+    /// `backed` of the `columns` share the cache; the others are in memory. `is_shared` says whether other processes
+    /// may use its memory too.
     pub(crate) fn new(
         layer: LayerId,
         rows: RowCache,
+        is_shared: bool,
         columns: &[Column],
         backed: usize,
         counters: Arc<Counters>,
@@ -59,7 +62,12 @@ impl CacheTier {
             admissions: columns.iter().map(admission).collect(),
             rows,
             counters,
+            is_shared,
         }
+    }
+
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     pub(crate) fn rows(&self) -> &RowCache {

@@ -11,7 +11,7 @@
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
 use engram_format::{LayerId, RowId, seal};
-use engram_io::{IoError, SharedWords};
+use engram_io::SharedWords;
 
 const WAYS: usize = 8;
 const WORD_BYTES: usize = 8;
@@ -51,13 +51,13 @@ impl RowCache {
     /// A cache of up to `bytes` bytes in memory that `words` provides, none if not even one set fits.
     ///
     /// # Errors
-    /// No memory.
-    pub(crate) fn new(
+    /// Those of `words`.
+    pub(crate) fn new<E>(
         layer: LayerId,
         row_bytes: usize,
         bytes: usize,
-        words: impl FnOnce(usize) -> Result<SharedWords, IoError>,
-    ) -> Result<Option<Self>, IoError> {
+        words: impl FnOnce(usize) -> Result<SharedWords, E>,
+    ) -> Result<Option<Self>, E> {
         let (count, sets) = Self::geometry(row_bytes, bytes);
         if sets == 0 {
             return Ok(None);
@@ -71,9 +71,19 @@ impl RowCache {
         }))
     }
 
-    /// Takes the cache's memory from the system, as long as `go_on` says so.
-    pub(crate) fn populate(&self, go_on: impl Fn() -> bool) {
+    /// Bytes of its memory.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.words)
+    }
+
+    /// Takes the cache's memory from the system, as long as `go_on` says so of the bytes that are left to take.
+    pub(crate) fn populate(&self, go_on: impl Fn(usize) -> bool) {
         self.words.populate(go_on);
+    }
+
+    /// Words of a cache of up to `bytes` bytes; 0 if not even one set fits.
+    pub(crate) fn words_of(row_bytes: usize, bytes: usize) -> usize {
+        Self::geometry(row_bytes, bytes).0
     }
 
     /// Rows that fit a cache of `bytes` bytes.

@@ -161,7 +161,7 @@ fn a_shared_cache_is_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("cache");
     let open = || {
-        let words = |count| SharedWords::shared(&path, count);
+        let words = |count| SharedWords::shared(&path, count).map(|(words, _)| words);
         RowCache::new(LayerId(1), ROW_BYTES, 64 * 56, words)
             .unwrap()
             .unwrap()

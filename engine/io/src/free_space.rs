@@ -1,0 +1,26 @@
+//! What a file system has room for.
+
+use std::path::Path;
+
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
+/// Bytes that this user may still write to the file system of `folder`; none where it does not say, or can only be
+/// read.
+pub fn free_space(folder: &Path) -> Option<u64> {
+    let system = statvfs(folder).ok()?;
+    // A ramfs, and some in user space, have no size.
+    let says = system.f_blocks > 0 && !system.f_flag.contains(StatVfsMountFlags::RDONLY);
+    says.then(|| system.f_bavail.saturating_mul(system.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_less_room_than_there_can_be() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(free_space(folder.path()).is_none_or(|free| free < 1 << 60));
+        assert_eq!(free_space(&folder.path().join("missing")), None);
+    }
+}
