@@ -490,7 +490,7 @@ fn all_space_is_asked_for_before_the_first_copy() {
     let fixture = Fixture::new();
     in_namespace(
         &fixture,
-        "mount -t tmpfs -o size=64k none shared",
+        "mount -t tmpfs -o size=64k,mode=755 none shared",
         "child_with_little_space",
     );
 }
@@ -508,7 +508,7 @@ fn child_with_little_space() {
     let caches = config.clone().cache_bytes(100_000);
     // Columns of two tokens fit, and a cache fits, but not both.
     let both = config.cache_bytes(40_000).resident(Resident::Orders(2));
-    for config in [columns, caches, both.clone()] {
+    for config in [columns, caches.clone(), both.clone()] {
         let refused = Store::open(&pack, config).unwrap_err();
         let OpenError::NoSpace { needed, free, .. } = refused else {
             panic!("{refused}");
@@ -522,6 +522,11 @@ fn child_with_little_space() {
             "{said}"
         );
         assert_eq!(fs::read_dir(&shared).unwrap().count(), 0, "{said}");
+    }
+    // Who may not write there needs no space.
+    if can_be_others() {
+        let own = as_user(OTHER, || Store::open(&pack, caches).unwrap().metrics());
+        assert!(own.cache_bytes > 0 && own.shared_cache_bytes == 0);
     }
     let store = Store::open(&pack, both.clone().cache_bytes(10_000)).unwrap();
     all_rows(&store).unwrap();
