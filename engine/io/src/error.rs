@@ -124,8 +124,8 @@ pub enum IoError {
     },
     /// The system refused a thread.
     #[error(
-        "cannot start a thread that {purpose}: {cause}; the user or the container may have as many threads as \
-         they may (ulimit -u, pids.max), or the thread's stack found no memory"
+        "cannot start a thread that {purpose}: {cause}; the user or the container has as many threads as it may \
+         (ulimit -u, pids.max), or there is no memory for the thread's stack"
     )]
     NoThread {
         /// What the thread was to do.

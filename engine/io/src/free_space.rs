@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use rustix::fs::{StatVfsMountFlags, statvfs};
+use rustix::fs::{Access, access, statvfs};
 
-/// Bytes that this user may still write to the file system of `folder`; none where it does not say, or can only be
-/// read.
+/// Bytes that this user may still write to the file system of `folder`; none where it does not say, or this user may
+/// not write to the folder.
 pub fn free_space(folder: &Path) -> Option<u64> {
+    access(folder, Access::WRITE_OK).ok()?;
     let system = statvfs(folder).ok()?;
     // A ramfs, and some in user space, have no size.
-    let says = system.f_blocks > 0 && !system.f_flag.contains(StatVfsMountFlags::RDONLY);
-    says.then(|| system.f_bavail.saturating_mul(system.f_frsize))
+    (system.f_blocks > 0).then(|| system.f_bavail.saturating_mul(system.f_frsize))
 }
 
 #[cfg(test)]

@@ -91,8 +91,9 @@ impl SharedWords {
         Self { map }
     }
 
-    /// Takes the memory of all words from the system, a piece at a time as long as `go_on` says so of the bytes that are
-    /// left to take, so that the first access to each need not. No effect where the system cannot, such as Linux before 5.14.
+    /// Takes the memory of all words from the system, so that the first access to each need not: a piece at a time, as
+    /// long as `go_on` says so of the bytes that are left to take. No effect where the system cannot, such as Linux
+    /// before 5.14.
     pub fn populate(&self, go_on: impl Fn(usize) -> bool) {
         for start in (0..self.map.len()).step_by(PIECE_BYTES) {
             let left = self.map.len() - start;
@@ -116,8 +117,8 @@ impl SharedWords {
     }
 }
 
-/// Opens the file at `path`, or makes it; and whether it was made. It is opened without `O_CREAT` first: in a folder that
-/// everybody may write, Linux refuses that flag for files of others (`fs.protected_regular`).
+/// Opens the file at `path`, or makes it; and whether it was made. It is opened without `O_CREAT` first: in a folder
+/// that everybody may write, Linux refuses that flag for files of others (`fs.protected_regular`).
 fn open_or_make(path: &Path) -> io::Result<(File, bool)> {
     let open = || OpenOptions::new().read(true).write(true).open(path);
     match open() {

@@ -76,8 +76,8 @@ pub enum OpenError {
     },
     /// The copy of a resident column that processes share can neither be used nor made.
     #[error(
-        "cannot share {} as {}: {cause}; let a user make the copy who may write the folder, with a umask that lets \
-         others read it, or open the pack without `resident_folder`",
+        "cannot share {} as {}: {cause}; open the pack once as a user who may write the folder, with a umask that lets \
+         others read the copy, or open it without `resident_folder`",
         shard.display(),
         path.display()
     )]

@@ -11,8 +11,7 @@ use engram_format::{Column, LayerId};
 use crate::resolve::RowRef;
 
 /// Counts of one open pack. [`Self::cache_bytes`] and [`Self::shared_cache_bytes`] never change;
-/// all others but [`Self::in_flight`] and
-/// [`Self::pooled_bytes`] only grow.
+/// all others but [`Self::in_flight`] and [`Self::pooled_bytes`] only grow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -23,7 +22,7 @@ pub struct Metrics {
     /// Bytes that the caches of rows may fill, as [`Config::cache_bytes`](crate::Config::cache_bytes) says or as was
     /// chosen where it says nothing.
     pub cache_bytes: u64,
-    /// Those of them in [`Config::cache_folder`](crate::Config::cache_folder); the caches that could not be shared there
+    /// Those of them in [`Config::cache_folder`](crate::Config::cache_folder); caches that could not be shared there
     /// are this process's own.
     pub shared_cache_bytes: u64,
     /// Bytes of buffers that wait to be used again, at most [`Config::pool_bytes`](crate::Config::pool_bytes).

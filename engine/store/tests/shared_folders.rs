@@ -418,9 +418,9 @@ fn shared_files_can_be_seen_and_removed() {
 /// Where the tests that follow have their fixture.
 const ROOT: &str = "ENGRAM_TEST_ROOT";
 
-/// Runs the ignored test `name` in a mount namespace of its own, in which `mounts` was run in a shell with the fixture's
-/// root as the current folder. False where the system allows none.
-fn in_namespace(fixture: &Fixture, mounts: &str, name: &str) -> bool {
+/// Runs the ignored test `name` in a mount namespace of its own, in which `mounts` was run by a shell in the fixture's
+/// root.
+fn in_namespace(fixture: &Fixture, mounts: &str, name: &str) {
     let shell = |script: &str| {
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-c", script]);
@@ -431,7 +431,7 @@ fn in_namespace(fixture: &Fixture, mounts: &str, name: &str) -> bool {
     let mounted = shell(mounts).status().is_ok_and(|status| status.success());
     if !mounted {
         println!("skipped: no file system can be mounted here");
-        return false;
+        return;
     }
     let exe = std::env::current_exe().unwrap();
     let status = shell(&format!("{mounts} && exec \"$0\" --ignored --exact {name}"))
@@ -439,7 +439,6 @@ fn in_namespace(fixture: &Fixture, mounts: &str, name: &str) -> bool {
         .status()
         .unwrap();
     assert!(status.success(), "{name}");
-    true
 }
 
 fn fixture_of_parent() -> Option<(PathBuf, Config)> {
@@ -490,7 +489,7 @@ fn all_space_is_asked_for_before_the_first_copy() {
     let fixture = Fixture::new();
     in_namespace(
         &fixture,
-        "mount -t tmpfs -o size=64k none shared",
+        "mount -t tmpfs -o size=64k,mode=755 none shared",
         "child_with_little_space",
     );
 }
@@ -508,7 +507,7 @@ fn child_with_little_space() {
     let caches = config.clone().cache_bytes(100_000);
     // Columns of two tokens fit, and a cache fits, but not both.
     let both = config.cache_bytes(40_000).resident(Resident::Orders(2));
-    for config in [columns, caches, both.clone()] {
+    for config in [columns, caches.clone(), both.clone()] {
         let refused = Store::open(&pack, config).unwrap_err();
         let OpenError::NoSpace { needed, free, .. } = refused else {
             panic!("{refused}");
@@ -522,6 +521,11 @@ fn child_with_little_space() {
             "{said}"
         );
         assert_eq!(fs::read_dir(&shared).unwrap().count(), 0, "{said}");
+    }
+    // Who may not write there needs no space.
+    if can_be_others() {
+        let own = as_user(OTHER, || Store::open(&pack, caches).unwrap().metrics());
+        assert!(own.cache_bytes > 0 && own.shared_cache_bytes == 0);
     }
     let store = Store::open(&pack, both.clone().cache_bytes(10_000)).unwrap();
     all_rows(&store).unwrap();

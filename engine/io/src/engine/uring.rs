@@ -169,7 +169,7 @@ impl UringEngine {
     fn read_here(&self, slot: u32) -> io::Result<usize> {
         let read = self.reads[slot as usize].expect("a completion is of a read in flight");
         let done = read.progress.done();
-        // SAFETY: the kernel has ended the read, so the buffer is ours alone, and `begin` checked that the read fits it.
+        // SAFETY: the kernel has ended the read, so the buffer is ours alone; `begin` checked that the read fits it.
         let rest = unsafe {
             std::slice::from_raw_parts_mut(self.buffer(slot).add(done), read.len as usize - done)
         };

@@ -170,8 +170,8 @@ fn is_refused(error: &IoError) -> bool {
 }
 
 /// A thread that takes the memory of the caches from the system, until it is done, too little would stay free, or this
-/// is dropped. A huge page that a row is the first to touch costs a hundred times what the row does, and the first rows of a
-/// batch would each touch another.
+/// is dropped. A huge page that a row is the first to touch costs a hundred times what the row does, and the first rows
+/// of a batch would each touch another.
 #[derive(Debug)]
 pub(crate) struct Populating {
     stop: Arc<AtomicBool>,
