@@ -175,8 +175,10 @@ pub fn create_folder(path: &Path) -> Result<(), IoError> {
     sync_entry(path)
 }
 
-/// Puts the entry of `path` in its folder on the drive, or its absence. Many network file systems and those in user space
-/// sync no folders, nor does a user who may not list one; entries are then as safe as the file system makes them.
+/// Puts the entry of `path` in its folder on the drive, or its absence.
+///
+/// Many network file systems and those in user space sync no folders, nor can a user who may not list one; entries are
+/// then as safe as the file system makes them.
 ///
 /// # Errors
 /// A folder whose sync was tried and failed.

@@ -3,8 +3,9 @@
 use engram_io::Limit;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-/// Lets this process have as many files open as its hard limit says. The soft limit is low for the sake of programs that
-/// call `select`, which a command of ours does not.
+/// Lets this process have as many files open as its hard limit says.
+///
+/// The soft limit is low for the sake of programs that call `select`, which a command of ours does not.
 pub fn raise_open_files() {
     if let Some(Limit { hard, .. }) = Limit::open_files() {
         let limit = Rlimit {

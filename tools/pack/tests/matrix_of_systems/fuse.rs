@@ -309,8 +309,14 @@ impl Filesystem for Served {
 
     fn open(&self, _: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let opened = self.open_file(&self.path(node), flags.0);
-        answer!(reply, opened, |file| reply
-            .opened(self.keep(file), FopenFlags::empty()));
+        // Otherwise the kernel takes a short read for the end of the file, and keeps that in mind.
+        let short = self.is("direct-read-short") && flags.0 & libc::O_DIRECT != 0;
+        let kind = if short {
+            FopenFlags::FOPEN_DIRECT_IO
+        } else {
+            FopenFlags::empty()
+        };
+        answer!(reply, opened, |file| reply.opened(self.keep(file), kind));
     }
 
     fn create(

@@ -32,7 +32,8 @@ pub(crate) fn own() -> PathBuf {
     env::current_exe().unwrap()
 }
 
-/// Runs the cells whose names have one of the words of `args` that are no options, or all.
+/// Runs the cells whose names have one of the words of `args` that are no options, or all if there is none or one names
+/// this program.
 pub(crate) fn run(args: &[&str]) -> ExitCode {
     let start = Instant::now();
     let filters: Vec<&str> = args
@@ -55,8 +56,11 @@ pub(crate) fn run(args: &[&str]) -> ExitCode {
 
     let folders = folders::make(&base, &sound, &mut mounts);
     let cells = cells::all(&sound, &base, folders, &mut groups);
-    let wanted =
-        |cell: &Cell| filters.is_empty() || filters.iter().any(|word| cell.name.contains(word));
+    let all = filters.is_empty()
+        || filters
+            .iter()
+            .any(|word| env!("CARGO_CRATE_NAME").contains(word));
+    let wanted = |cell: &Cell| all || filters.iter().any(|word| cell.name.contains(word));
     let cells: Vec<Cell> = cells.into_iter().filter(wanted).collect();
     let rows = parallel::map(THREADS, &cells, |cell| Ok::<_, ()>(cell.run(&expected))).unwrap();
     let right = print(&rows);
