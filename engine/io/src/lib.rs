@@ -13,6 +13,7 @@ mod fault;
 mod file_lock;
 mod free_space;
 mod io;
+mod limits;
 mod lock;
 pub mod parallel;
 mod prefetch;
@@ -37,6 +38,7 @@ pub use free_space::free_space;
 #[cfg(feature = "fault")]
 pub use io::FaultIo;
 pub use io::{Access, Io, SystemIo};
+pub use limits::Limit;
 pub use lock::lock;
 pub use prefetch::prefetch;
 pub use publish::{NewFile, create_folder, publish_bytes, sync_entry};

@@ -11,10 +11,9 @@ use std::{
 use rustix::{
     fs::{Advice, FallocateFlags, fadvise, fallocate},
     io::Errno,
-    process::{Resource, getrlimit},
 };
 
-use crate::{FileLock, IoError, is_named};
+use crate::{FileLock, IoError, Limit, is_named};
 
 const PARTIAL: &str = "partial";
 /// How often a file is opened anew because another writer has just renamed or removed it.
@@ -41,7 +40,7 @@ impl NewFile {
     /// A folder that cannot be written, a drive without that much space, a file that somebody else is writing, or one
     /// that is larger than this process may write.
     pub fn create(path: &Path, bytes: u64) -> Result<Self, IoError> {
-        if let Some(limit) = getrlimit(Resource::Fsize).current
+        if let Some(limit) = Limit::file_bytes().and_then(|limit| limit.soft)
             && limit < bytes
         {
             // The write itself would end the process by a signal.
@@ -176,8 +175,10 @@ pub fn create_folder(path: &Path) -> Result<(), IoError> {
     sync_entry(path)
 }
 
-/// Puts the entry of `path` in its folder on the drive, or its absence. Many network file systems and those in user space
-/// sync no folders, nor does a user who may not list one; entries are then as safe as the file system makes them.
+/// Puts the entry of `path` in its folder on the drive, or its absence.
+///
+/// Many network file systems and those in user space sync no folders, nor can a user who may not list one; entries are
+/// then as safe as the file system makes them.
 ///
 /// # Errors
 /// A folder whose sync was tried and failed.
