@@ -93,6 +93,24 @@ pub enum IoError {
         /// The bytes it should have.
         expected: u64,
     },
+    /// A file larger than any such file need be, refused before it is read.
+    #[error("{}: {found} bytes, expected at most {most}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        found: u64,
+        /// The most bytes that are read.
+        most: u64,
+    },
+    /// Something else where a file should be.
+    #[error("{} is {found}, expected a file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it names.
+        found: &'static str,
+    },
     /// The system refused memory.
     #[error("cannot get {bytes} bytes of memory for {purpose}: {cause}")]
     NoMemory {
@@ -161,7 +179,11 @@ impl IoError {
             | Self::TooManyFilesInSystem { cause, .. }
             | Self::NoMemory { cause, .. }
             | Self::System { cause, .. } => Some(cause),
-            Self::PastEnd { .. } | Self::Ended { .. } | Self::WrongSize { .. } => None,
+            Self::PastEnd { .. }
+            | Self::Ended { .. }
+            | Self::WrongSize { .. }
+            | Self::TooLarge { .. }
+            | Self::NotAFile { .. } => None,
         }
     }
 }

@@ -10,6 +10,7 @@ mod error;
 mod event_fd;
 #[cfg(feature = "fault")]
 mod fault;
+mod holes;
 mod io;
 mod lock;
 pub mod parallel;
@@ -19,6 +20,7 @@ mod publish;
 mod read_at;
 mod row_buffer;
 mod shared_memory;
+mod whole_file;
 
 pub use direct_file::DirectFile;
 #[cfg(feature = "fault")]
@@ -30,6 +32,7 @@ pub use error::IoError;
 pub use event_fd::EventFd;
 #[cfg(feature = "fault")]
 pub use fault::{Fault, FaultPlan, FaultRule};
+pub use holes::holes;
 #[cfg(feature = "fault")]
 pub use io::FaultIo;
 pub use io::{Access, Io, SystemIo};
@@ -41,3 +44,4 @@ pub use read_at::FaultReader;
 pub use read_at::{MemoryReader, MmapReader, PreadReader, ReadAt};
 pub use row_buffer::{BufferMemory, FilledRows, RowBuffer};
 pub use shared_memory::SharedWords;
+pub use whole_file::{check_is_file, read_file};
