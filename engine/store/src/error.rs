@@ -50,6 +50,18 @@ pub enum OpenError {
         /// Seal in the manifest.
         expected: u64,
     },
+    /// An attached pack whose checkpoint is not where it was.
+    #[error(
+        "{cause}; the pack reads the checkpoint in {}: if it has moved, name its folder \
+         (`Config::checkpoint`, `--checkpoint`)",
+        checkpoint.display()
+    )]
+    CheckpointMoved {
+        /// The checkpoint's folder, by the manifest or the configuration.
+        checkpoint: PathBuf,
+        /// Which file is missing.
+        cause: IoError,
+    },
     /// A backing of the caller's whose reads cannot be planned.
     #[error("the backing's geometry: {field} is {found}, expected {expected}")]
     Geometry {

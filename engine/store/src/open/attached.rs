@@ -1,9 +1,9 @@
 //! The checkpoint's own files behind an attached pack.
 
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 
 use engram_format::{Digest, Manifest, RowId, SourceFile, Table, seal};
-use engram_io::{Access, ReadAt};
+use engram_io::{Access, IoError, ReadAt};
 
 use super::{
     files::{PackFiles, check_digest, check_size},
@@ -29,7 +29,7 @@ pub(super) fn open(
     }
     let readers = files.paths.iter().zip(&manifest.sources);
     let readers: Vec<Box<dyn ReadAt>> = readers
-        .map(|(path, file)| open_source(path, file, config))
+        .map(|(path, file)| open_source(path, file, config).map_err(|error| moved(error, path)))
         .collect::<Result<_, _>>()?;
     if config.check_seals {
         for table in &manifest.tables {
@@ -41,6 +41,22 @@ pub(super) fn open(
         readers: readers.into_iter().map(reader).collect(),
         resident: Vec::new(),
     })
+}
+
+/// As `error`, or that the checkpoint is not where it was, if that is why the file at `path` is missing.
+fn moved(error: OpenError, path: &Path) -> OpenError {
+    let is_missing = |cause: &IoError| {
+        cause
+            .os_error()
+            .is_some_and(|cause| cause.kind() == ErrorKind::NotFound)
+    };
+    match (error, path.parent()) {
+        (OpenError::Io(cause), Some(folder)) if is_missing(&cause) => OpenError::CheckpointMoved {
+            checkpoint: folder.into(),
+            cause,
+        },
+        (error, _) => error,
+    }
 }
 
 /// Compares some of the rows whose seals are known: a file may have been written anew with other

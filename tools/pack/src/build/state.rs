@@ -11,15 +11,16 @@ use anyhow::{Context, Result, bail};
 use engram_format::{Digest, MANIFEST_FILE};
 use engram_io::sync_entry;
 
-use super::new_folder;
+use super::{BuildOptions, new_folder};
 
 const STATE_FILE: &str = "build.unfinished";
 const ALLOW_NAN: &str = " allow-nan";
+const ALLOW_ZEROS: &str = " allow-zeros";
 
 /// An unfinished build that this process holds.
 ///
 /// The file holds a line with the digest of the plan, so that a build never goes on with another
-/// checkpoint, and whether rows may hold codes that are not numbers.
+/// checkpoint, and whether rows may hold codes that are not numbers, and many be zero.
 pub(super) struct BuildState {
     path: PathBuf,
     _lock: File,
@@ -27,14 +28,14 @@ pub(super) struct BuildState {
 
 impl BuildState {
     /// Begins a build of the plan with that digest in `pack`, or takes up an unfinished one.
-    pub(super) fn begin(pack: &Path, plan: Digest, resume: bool, allow_nan: bool) -> Result<Self> {
+    pub(super) fn begin(pack: &Path, plan: Digest, options: &BuildOptions) -> Result<Self> {
         let path = pack.join(STATE_FILE);
         if is_finished(pack) {
             bail!("{} is a finished pack already", pack.display());
         }
         if !path.exists() {
             new_folder(pack)?;
-        } else if !resume {
+        } else if !options.resume {
             bail!(
                 "{} holds an unfinished build; go on with it by --resume, or remove it",
                 pack.display()
@@ -54,24 +55,22 @@ impl BuildState {
             }
             locked => locked.with_context(context)?,
         }
-        let strict = format!("{plan}\n");
-        let lenient = format!("{plan}{ALLOW_NAN}\n");
+        let mark = mark(plan, options);
         let mut stored = String::new();
         // One byte more than any mark tells another file from it.
-        let most = lenient.len() as u64 + 1;
+        let most = mark.len() + ALLOW_NAN.len() + ALLOW_ZEROS.len() + 1;
         (&file)
-            .take(most)
+            .take(most as u64)
             .read_to_string(&mut stored)
             .with_context(context)?;
-        let mark = if allow_nan { &lenient } else { &strict };
         // Killed before the mark was on the drive, the earlier build had not written a shard. What a
         // stricter build has finished is what a lenient one would write.
-        if !stored.ends_with('\n') || (allow_nan && stored == strict) {
+        if !stored.ends_with('\n') || is_stricter(&stored, &mark) {
             file.write_all_at(mark.as_bytes(), 0)
                 .with_context(context)?;
             file.sync_all().with_context(context)?;
             sync_entry(&path)?;
-        } else if stored != *mark {
+        } else if stored != mark {
             bail!(
                 "the unfinished build in {} is of another checkpoint or other options ({}, now {}); remove it",
                 pack.display(),
@@ -88,6 +87,22 @@ impl BuildState {
             .with_context(|| format!("cannot remove {}", self.path.display()))?;
         Ok(sync_entry(&self.path)?)
     }
+}
+
+/// The line of a build of the plan with that digest.
+fn mark(plan: Digest, options: &BuildOptions) -> String {
+    let nan = if options.allow_nan { ALLOW_NAN } else { "" };
+    let zeros = if options.allow_zeros { ALLOW_ZEROS } else { "" };
+    format!("{plan}{nan}{zeros}\n")
+}
+
+/// Whether the build with the mark `stored` is of the same plan as that with `mark`, and allows less.
+fn is_stricter(stored: &str, mark: &str) -> bool {
+    let (mut stored, mut mark) = (stored.split_whitespace(), mark.split_whitespace());
+    let same_plan = stored.next() == mark.next();
+    let allowed: Vec<&str> = mark.collect();
+    let earlier: Vec<&str> = stored.collect();
+    same_plan && earlier.len() < allowed.len() && earlier.iter().all(|word| allowed.contains(word))
 }
 
 /// Whether `pack` has a manifest and no build is going on.
