@@ -9,8 +9,9 @@ use engram_format::{Scheme, Segment, SourceFile, TokenMap};
 
 use crate::{
     error::CheckpointError,
-    layouts::{CONFIG_FILE, Family},
+    layouts::{CONFIG_FILE, Family, TableTensors},
     locate::{SourceTable, check_stored_constants, locate},
+    prefix::{ModelPrefix, model_prefix},
     tensors::TensorFiles,
     token_map::read_token_map,
 };
@@ -28,6 +29,8 @@ pub struct Checkpoint {
     pub sources: Vec<SourceFile>,
     /// One for each layer of the scheme.
     pub tables: Vec<SourceTable>,
+    /// What its owner should know though it is no fault, each a sentence.
+    pub notes: Vec<String>,
 }
 
 impl Checkpoint {
@@ -50,22 +53,45 @@ impl Checkpoint {
             .then(|| read_token_map(folder, tokenizer))
             .transpose()?;
         let scheme = family.scheme(token_map.as_ref()).map_err(in_config)?;
-        let files = TensorFiles::open(folder)?;
-        let tables = (0..scheme.layers.len())
-            .map(|index| locate(&files, &family, &scheme, index))
-            .collect::<Result<_, _>>()?;
-        if let Family::Qwen(_) = family {
-            check_stored_constants(&files, &scheme)?;
-        }
+        let mut files = TensorFiles::open(folder)?;
+        let found = match Found::new(&files, &family, &scheme) {
+            Err(CheckpointError::MissingTensor {
+                folder,
+                name,
+                nearest,
+            }) => {
+                let unlisted = files.add_unlisted();
+                if unlisted.is_empty() {
+                    return Err(CheckpointError::MissingTensor {
+                        folder,
+                        name,
+                        nearest,
+                    });
+                }
+                let mut found = Found::new(&files, &family, &scheme)?;
+                found.notes.push(format!(
+                    "the index does not list `{}`, which hold tensors of the tables",
+                    unlisted.join("`, `")
+                ));
+                found
+            }
+            found => found?,
+        };
         let mut checkpoint = Self {
             folder: folder.into(),
             scheme,
             token_map,
             sources: files.files().to_vec(),
-            tables,
+            tables: found.tables,
+            notes: found.notes,
         };
         checkpoint.drop_unused_sources();
         Ok(checkpoint)
+    }
+
+    /// Rows of padding of all tables.
+    pub fn padding_rows(&self) -> u64 {
+        self.tables.iter().map(|table| table.padding_rows).sum()
     }
 
     /// A model has dozens of files without rows; a pack should not depend on them.
@@ -82,5 +108,29 @@ impl Checkpoint {
             .iter()
             .map(|&source| self.sources[source as usize].clone());
         self.sources = sources.collect();
+    }
+}
+
+/// The tables that some files have.
+struct Found {
+    tables: Vec<SourceTable>,
+    notes: Vec<String>,
+}
+
+impl Found {
+    fn new(files: &TensorFiles, family: &Family, scheme: &Scheme) -> Result<Self, CheckpointError> {
+        let tensors: Vec<TableTensors> = (0..scheme.layers.len())
+            .map(|index| family.table_tensors(scheme, index))
+            .collect();
+        let ModelPrefix { prefix, notes } = model_prefix(files, &tensors)?;
+        let tables = tensors
+            .iter()
+            .enumerate()
+            .map(|(index, tensors)| locate(files, scheme, index, tensors, &prefix))
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Family::Qwen(_) = family {
+            check_stored_constants(files, scheme, &prefix)?;
+        }
+        Ok(Self { tables, notes })
     }
 }

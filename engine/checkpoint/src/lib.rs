@@ -15,15 +15,23 @@ mod builtin;
 mod checkpoint;
 mod error;
 mod files;
+mod json;
 mod layouts;
 mod locate;
+mod modules;
+mod nearest;
+mod prefix;
+mod size;
+mod spellings;
+mod stand_in;
 mod tensors;
 mod token_map;
 mod tokenizer;
+mod zero_rows;
 
 pub use builtin::builtin_token_map;
 pub use checkpoint::Checkpoint;
-pub use error::CheckpointError;
+pub use error::{CheckpointError, ConfigField};
 pub use files::{MAX_JSON_BYTES, read_json};
 pub use layouts::{
     CONFIG_FILE, DeepSeekConfig, DemoConfig, Family, LongCatConfig, OtherTensor, QwenConfig,
@@ -31,6 +39,8 @@ pub use layouts::{
 };
 pub use locate::SourceTable;
 pub use safetensors::Dtype;
+pub use stand_in::StandIn;
 pub use tensors::{Tensor, TensorFiles};
 pub use token_map::{PLAIN_TOKEN_MAP_FILE, TOKENIZER_FILE, is_plain_token_map, read_token_map};
 pub use tokenizer::{TokenizerError, compress};
+pub use zero_rows::{MIN_ZERO_RUN, ZeroRun, ZeroScan};

@@ -5,9 +5,13 @@ use safetensors::Dtype;
 
 use crate::{
     error::CheckpointError,
-    layouts::{Family, Scales, TableTensors},
+    layouts::{Scales, TableTensors},
+    spellings::spellings,
     tensors::{Tensor, TensorFiles},
 };
+
+/// Bytes of padding that are read at a time.
+const PART_BYTES: usize = 1 << 20;
 
 /// Where the rows of one table lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,17 +22,20 @@ pub struct SourceTable {
     pub codec: RowCodec,
     /// Values, then scales where they have their own tensor.
     pub planes: Vec<Plane>,
+    /// Rows at the end of its tensors, all zero, that no column reads. `planes` leave them out.
+    pub padding_rows: u64,
 }
 
-/// The table of the layer at `index` of `scheme`, and how its rows are encoded.
+/// The table of the layer at `index` of `scheme`, whose `tensors` have names that begin with `prefix`, and how its rows
+/// are encoded.
 pub(crate) fn locate(
     files: &TensorFiles,
-    family: &Family,
     scheme: &Scheme,
     index: usize,
+    tensors: &TableTensors,
+    prefix: &str,
 ) -> Result<SourceTable, CheckpointError> {
     let layer = &scheme.layers[index];
-    let tensors = family.table_tensors(scheme, index);
     let codec_fault = |cause| CheckpointError::Codec {
         layer: layer.id,
         cause,
@@ -36,58 +43,192 @@ pub(crate) fn locate(
     // Tensors without width could claim any number of rows.
     let width = tensors.width;
     RowCodec::F32 { width }.validate().map_err(codec_fault)?;
-    let values = tensors
-        .values
-        .iter()
-        .map(|tensor| files.get(&tensor.name))
-        .collect::<Result<Vec<_>, _>>()?;
-
-    let rows = values
-        .iter()
-        .map(|tensor| check_shape(files, tensor, tensors.width, values[0].dtype))
-        .collect::<Result<Vec<_>, _>>()?;
-    let (found, expected) = (
-        rows.iter().sum(),
-        tensors.values.iter().map(|t| t.rows).sum(),
-    );
-    if found != expected {
-        return Err(CheckpointError::RowCount {
-            layer: layer.id,
-            found,
-            expected,
-        });
+    let values = Values::find(files, tensors, prefix)?;
+    let first = values.tensors[0];
+    for tensor in &values.tensors {
+        check_shape(files, tensor, tensors.width, first.dtype)?;
     }
-    for ((tensor, rows), expected) in values.iter().zip(rows).zip(&tensors.values) {
-        if rows != expected.rows {
-            return Err(files.fault(tensor, "rows", rows, expected.rows));
-        }
-    }
-    let (codec, scales) = codec(files, &tensors, values[0])?;
+    let (codec, scales) = codec(files, tensors, prefix, first)?;
     codec.validate().map_err(codec_fault)?;
     let [value_bytes, scale_bytes] = codec.plane_bytes().map(|bytes| bytes as u64);
-    let mut planes = vec![plane(&values, value_bytes)];
+    let rows = values.place(files, layer.id, value_bytes)?;
+    let found = rows.padding + rows.used.iter().map(|(_, rows)| rows).sum::<u64>();
+    if let Some(expected) = tensors.padded_rows
+        && found != expected
+    {
+        return Err(files.fault(
+            first,
+            "rows",
+            found,
+            format!("{expected}, by the configuration"),
+        ));
+    }
+    let mut planes = vec![plane(&rows.used, value_bytes)];
     if let Some(scales) = scales {
-        let rows = scales.shape[0];
-        if rows != layer.row_count {
-            return Err(files.fault(scales, "rows", rows, layer.row_count));
+        let found = scales.shape[0];
+        let with_padding = layer.row_count + rows.padding;
+        if found != with_padding && found != layer.row_count {
+            return Err(files.fault(scales, "rows", found, with_padding));
         }
-        planes.push(plane(&[scales], scale_bytes));
+        planes.push(plane(&[(scales, layer.row_count)], scale_bytes));
     }
     Ok(SourceTable {
         layer: layer.id,
         codec,
         planes,
+        padding_rows: rows.padding,
     })
 }
 
-/// Rows of a tensor of values, which must be `[rows, width]`.
+/// The tensors that hold the values of a table.
+struct Values<'a> {
+    tensors: Vec<&'a Tensor>,
+    /// Rows of each by the configuration.
+    expected: Vec<u64>,
+    /// Whether rows go on from one tensor to the next, or each tensor is a column.
+    continuous: bool,
+}
+
+/// Where the rows of a table lie, without its padding.
+struct UsedRows<'a> {
+    used: Vec<(&'a Tensor, u64)>,
+    padding: u64,
+}
+
+impl<'a> Values<'a> {
+    fn find(
+        files: &'a TensorFiles,
+        tensors: &TableTensors,
+        prefix: &str,
+    ) -> Result<Self, CheckpointError> {
+        let rows = tensors.values.iter().map(|tensor| tensor.rows);
+        if let Some(whole) = &tensors.whole
+            && let Some(tensor) = find(files, prefix, whole)?
+        {
+            let part = &tensors.values[0].name;
+            if let Some(part) = find(files, prefix, part)? {
+                return Err(files.ambiguous(whole, vec![tensor.name.clone(), part.name.clone()]));
+            }
+            return Ok(Self {
+                tensors: vec![tensor],
+                expected: vec![rows.sum()],
+                continuous: true,
+            });
+        }
+        let named = tensors
+            .values
+            .iter()
+            .map(|tensor| get(files, prefix, &tensor.name));
+        Ok(Self {
+            tensors: named.collect::<Result<_, _>>()?,
+            expected: rows.collect(),
+            continuous: tensors.whole.is_some(),
+        })
+    }
+
+    /// Checks the number of rows. There may be more than the configuration says, at the end, where they are zero:
+    /// vocabularies are padded to a multiple, and no column reads them.
+    fn place(
+        &self,
+        files: &TensorFiles,
+        layer: LayerId,
+        row_bytes: u64,
+    ) -> Result<UsedRows<'a>, CheckpointError> {
+        let rows = self.tensors.iter().map(|tensor| tensor.shape[0]);
+        let (found, expected) = (rows.clone().sum(), self.expected.iter().sum());
+        if found < expected {
+            return Err(CheckpointError::RowCount {
+                layer,
+                found,
+                expected,
+            });
+        }
+        let mut used = Vec::new();
+        let mut left = expected;
+        for ((tensor, rows), expected_here) in self.tensors.iter().zip(rows).zip(&self.expected) {
+            let wanted = if self.continuous {
+                left
+            } else {
+                *expected_here
+            };
+            if rows < wanted && !self.continuous {
+                return Err(files.fault(tensor, "rows", rows, wanted));
+            }
+            let taken = rows.min(wanted);
+            left -= taken;
+            if let Some(row) = first_other(files, tensor, taken * row_bytes)? {
+                return Err(CheckpointError::NoPadding {
+                    layer,
+                    found,
+                    expected,
+                    tensor: tensor.name.clone(),
+                    row: row / row_bytes,
+                });
+            }
+            if taken > 0 {
+                used.push((*tensor, taken));
+            }
+        }
+        Ok(UsedRows {
+            used,
+            padding: found - expected,
+        })
+    }
+}
+
+/// Place of the first byte of `tensor` from `start` on that is not zero.
+fn first_other(
+    files: &TensorFiles,
+    tensor: &Tensor,
+    start: u64,
+) -> Result<Option<u64>, CheckpointError> {
+    let mut at = start;
+    while at < tensor.bytes {
+        let bytes = files.read_part(tensor, at, PART_BYTES)?;
+        if let Some(place) = bytes.iter().position(|&byte| byte != 0) {
+            return Ok(Some(at + place as u64));
+        }
+        at += bytes.len() as u64;
+    }
+    Ok(None)
+}
+
+/// The tensor that a published checkpoint calls `name`, after the model's `prefix`.
+fn find<'a>(
+    files: &'a TensorFiles,
+    prefix: &str,
+    name: &str,
+) -> Result<Option<&'a Tensor>, CheckpointError> {
+    let mut found = Vec::new();
+    for spelling in spellings(name) {
+        found.extend(files.resolve(&format!("{prefix}{spelling}"))?);
+    }
+    match found.as_slice() {
+        [] => Ok(None),
+        [tensor] => Ok(Some(tensor)),
+        _ => Err(files.ambiguous(
+            name,
+            found.iter().map(|tensor| tensor.name.clone()).collect(),
+        )),
+    }
+}
+
+fn get<'a>(
+    files: &'a TensorFiles,
+    prefix: &str,
+    name: &str,
+) -> Result<&'a Tensor, CheckpointError> {
+    find(files, prefix, name)?.ok_or_else(|| files.missing(name))
+}
+
+/// Checks that a tensor of values is `[rows, width]`.
 fn check_shape(
     files: &TensorFiles,
     tensor: &Tensor,
     width: u32,
     dtype: Dtype,
-) -> Result<u64, CheckpointError> {
-    let &[rows, found] = tensor.shape.as_slice() else {
+) -> Result<(), CheckpointError> {
+    let &[_, found] = tensor.shape.as_slice() else {
         return Err(files.fault(
             tensor,
             "shape",
@@ -106,13 +247,14 @@ fn check_shape(
             format!("{dtype}, as its siblings"),
         ));
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// The codec of the rows, and the tensor of scales where each row has its own.
 fn codec<'a>(
     files: &'a TensorFiles,
     tensors: &TableTensors,
+    prefix: &str,
     values: &Tensor,
 ) -> Result<(RowCodec, Option<&'a Tensor>), CheckpointError> {
     let width = tensors.width;
@@ -122,10 +264,10 @@ fn codec<'a>(
         (Dtype::BF16, _) => RowCodec::Bf16 { width },
         (Dtype::F8_E4M3, Scales::Single { name }) => RowCodec::Fp8Scaled {
             width,
-            scale_bits: read_scale(files, files.get(name)?)?.to_bits(),
+            scale_bits: read_scale(files, get(files, prefix, name)?)?.to_bits(),
         },
         (Dtype::F8_E4M3, Scales::Rows { name, .. }) => {
-            let scales = files.get(name)?;
+            let scales = get(files, prefix, name)?;
             // Some converters store the scale bytes as plain integers.
             if !matches!(scales.dtype, Dtype::F8_E8M0 | Dtype::U8) {
                 return Err(files.fault(scales, "dtype", scales.dtype, "F8_E8M0"));
@@ -164,21 +306,26 @@ fn read_scale(files: &TensorFiles, tensor: &Tensor) -> Result<f32, CheckpointErr
     match (tensor.dtype, bytes.as_slice()) {
         (Dtype::F32, &[a, b, c, d]) => Ok(f32::from_le_bytes([a, b, c, d])),
         (Dtype::BF16, &[a, b]) => Ok(f32::from_le_bytes([0, 0, a, b])),
-        (dtype, _) => Err(files.fault(tensor, "dtype", dtype, "F32 or BF16")),
+        (Dtype::F16, half) => {
+            let mut scale = [0.0];
+            RowCodec::F16 { width: 1 }.decode_f32(half, &mut scale);
+            Ok(scale[0])
+        }
+        (dtype, _) => Err(files.fault(tensor, "dtype", dtype, "F32, F16 or BF16")),
     }
 }
 
-fn plane(tensors: &[&Tensor], row_bytes: u64) -> Plane {
+fn plane(tensors: &[(&Tensor, u64)], row_bytes: u64) -> Plane {
     let mut first_row = 0;
-    let segments = tensors.iter().map(|tensor| {
+    let segments = tensors.iter().map(|&(tensor, row_count)| {
         let segment = Segment {
             tensor: tensor.name.clone(),
             source: tensor.source,
             offset: tensor.offset,
             first_row,
-            row_count: tensor.shape[0],
+            row_count,
         };
-        first_row += tensor.shape[0];
+        first_row += row_count;
         segment
     });
     Plane {
@@ -191,6 +338,7 @@ fn plane(tensors: &[&Tensor], row_bytes: u64) -> Plane {
 pub(crate) fn check_stored_constants(
     files: &TensorFiles,
     scheme: &Scheme,
+    prefix: &str,
 ) -> Result<(), CheckpointError> {
     for (index, layer) in scheme.layers.iter().enumerate() {
         let HashRule::XorMultiply { multipliers } = &layer.hash else {
@@ -207,7 +355,7 @@ pub(crate) fn check_stored_constants(
         ];
         for (name, expected) in constants {
             let name = format!("layers.{}.ple.ple_embedding.{name}", layer.id);
-            let Some(tensor) = files.find(&name) else {
+            let Some(tensor) = files.resolve(&format!("{prefix}{name}"))? else {
                 continue;
             };
             if tensor.dtype != Dtype::I64 || tensor.bytes != 8 * expected.len() as u64 {

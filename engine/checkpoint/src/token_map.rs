@@ -3,8 +3,13 @@
 use std::path::Path;
 
 use engram_format::{MAX_TOKEN_MAP_ENTRIES, TokenMap};
+use engram_io::read_file;
 
-use crate::{error::CheckpointError, files::read_file, tokenizer::compress};
+use crate::{
+    error::CheckpointError,
+    files::{check_stand_in, check_whole, read_text},
+    tokenizer::compress,
+};
 
 /// A token map that is stored instead of a tokenizer: little-endian u32, one for each raw id.
 pub const PLAIN_TOKEN_MAP_FILE: &str = "token_map.u32le";
@@ -36,10 +41,16 @@ pub fn read_token_map(folder: &Path, explicit: Option<&Path>) -> Result<TokenMap
         });
     };
     let map = if is_plain_token_map(path) {
-        TokenMap::from_bytes(&read_file(path, MAX_PLAIN_BYTES)?, u32::MAX)
+        let map = read_file(path, MAX_PLAIN_BYTES)?;
+        check_stand_in(path, &map, true)?;
+        TokenMap::from_bytes(&map, u32::MAX)
     } else {
-        let tokenizer = read_file(path, MAX_TOKENIZER_BYTES)?;
-        let ids = compress(&tokenizer).map_err(|cause| CheckpointError::Tokenizer {
+        let tokenizer = read_text(path, MAX_TOKENIZER_BYTES)?;
+        let ids = compress(&tokenizer);
+        if ids.is_err() {
+            check_whole(path, &tokenizer)?;
+        }
+        let ids = ids.map_err(|cause| CheckpointError::Tokenizer {
             path: path.into(),
             cause,
         })?;
@@ -61,6 +72,8 @@ pub fn is_plain_token_map(path: &Path) -> bool {
 mod tests {
     use std::fs::File;
 
+    use engram_io::IoError;
+
     use super::*;
 
     #[test]
@@ -75,7 +88,7 @@ mod tests {
             File::create(&path).unwrap().set_len(1 << 42).unwrap();
             let refused = read_token_map(folder.path(), Some(&path)).unwrap_err();
             assert!(
-                matches!(refused, CheckpointError::TooLarge { most, .. } if most == limit),
+                matches!(refused, CheckpointError::Io(IoError::TooLarge { most, .. }) if most == limit),
                 "{refused}"
             );
         }

@@ -21,14 +21,6 @@ pub enum TokenizerError {
     /// Not a `tokenizer.json` that the tokenizers library reads.
     #[error("no tokenizer: {0}")]
     Unreadable(tokenizers::Error),
-    /// Ids that do not count up from 0.
-    #[error("no token has id {id}, though there are {count} tokens")]
-    Gap {
-        /// The missing id.
-        id: u32,
-        /// Tokens in the tokenizer, the added ones included.
-        count: usize,
-    },
     /// A token that cannot be decoded or normalised.
     #[error("token {id}: {cause}")]
     Token {
@@ -39,10 +31,13 @@ pub enum TokenizerError {
     },
 }
 
-/// The compressed id of each token of a `tokenizer.json`, by raw id, added tokens included.
+/// The compressed id of each raw id below the number of tokens of a `tokenizer.json`, added tokens included.
+///
+/// Where ids have gaps, some tokens have ids beyond that number. The reference leaves those out, too, and decodes an id
+/// without a token to an empty text, which has a compressed id of its own.
 ///
 /// # Errors
-/// A file that is no tokenizer, or whose ids have gaps.
+/// A file that is no tokenizer, or has a token that cannot be decoded.
 pub fn compress(tokenizer_json: &[u8]) -> Result<Vec<u32>, TokenizerError> {
     let tokenizer = Tokenizer::from_bytes(tokenizer_json).map_err(TokenizerError::Unreadable)?;
     let count = tokenizer.get_vocab_size(true);
@@ -51,9 +46,7 @@ pub fn compress(tokenizer_json: &[u8]) -> Result<Vec<u32>, TokenizerError> {
     (0_u32..)
         .take(count)
         .map(|id| {
-            let token = tokenizer
-                .id_to_token(id)
-                .ok_or(TokenizerError::Gap { id, count })?;
+            let token = tokenizer.id_to_token(id).unwrap_or_default();
             let key =
                 key(&tokenizer, id, token).map_err(|cause| TokenizerError::Token { id, cause })?;
             let id = *known.entry(key).or_insert(next);
@@ -96,6 +89,21 @@ fn normalise(text: &str) -> tokenizers::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_without_a_token_read_as_an_empty_text() {
+        let tokenizer = |vocab: &str, added: &str| {
+            let model = format!(r#"{{"type":"WordLevel","vocab":{vocab},"unk_token":"a"}}"#);
+            let json = format!(r#"{{"version":"1.0","added_tokens":[{added}],"model":{model}}}"#);
+            compress(json.as_bytes()).unwrap()
+        };
+        assert_eq!(tokenizer(r#"{"a":0,"A":1,"b":2}"#, ""), [0, 0, 1]);
+        // Id 1 has no token, and `A` lies beyond the three that there are.
+        assert_eq!(tokenizer(r#"{"a":0,"b":2,"A":3}"#, ""), [0, 1, 2]);
+        let added = r#"{"id":9,"content":"<x>","single_word":false,"lstrip":false,"rstrip":false,
+            "normalized":false,"special":true}"#;
+        assert_eq!(tokenizer(r#"{"a":0,"b":1}"#, added).len(), 3);
+    }
 
     #[test]
     fn the_steps_are_those_of_the_reference() {

@@ -112,6 +112,24 @@ pub enum IoError {
         /// The bytes it should have.
         expected: u64,
     },
+    /// A file larger than any such file need be, refused before it is read.
+    #[error("{}: {found} bytes, expected at most {most}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size in bytes.
+        found: u64,
+        /// The most bytes that are read.
+        most: u64,
+    },
+    /// Something else where a file should be.
+    #[error("{} is {found}, expected a file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What it names.
+        found: &'static str,
+    },
     /// The system refused memory.
     #[error("cannot get {bytes} bytes of memory for {purpose}: {cause}")]
     NoMemory {
@@ -201,7 +219,9 @@ impl IoError {
             | Self::FileSizeLimit { .. }
             | Self::PastEnd { .. }
             | Self::Ended { .. }
-            | Self::WrongSize { .. } => None,
+            | Self::WrongSize { .. }
+            | Self::TooLarge { .. }
+            | Self::NotAFile { .. } => None,
         }
     }
 }

@@ -12,6 +12,7 @@ mod event_fd;
 mod fault;
 mod file_lock;
 mod free_space;
+mod holes;
 mod io;
 mod limits;
 mod lock;
@@ -22,6 +23,7 @@ mod publish;
 mod read_at;
 mod row_buffer;
 mod shared_memory;
+mod whole_file;
 
 pub use direct_file::DirectFile;
 #[cfg(feature = "fault")]
@@ -35,6 +37,7 @@ pub use event_fd::EventFd;
 pub use fault::{Fault, FaultPlan, FaultRule};
 pub use file_lock::{FileLock, is_named};
 pub use free_space::free_space;
+pub use holes::holes;
 #[cfg(feature = "fault")]
 pub use io::FaultIo;
 pub use io::{Access, Io, SystemIo};
@@ -47,3 +50,4 @@ pub use read_at::FaultReader;
 pub use read_at::{MemoryReader, MmapReader, PreadReader, ReadAt};
 pub use row_buffer::{BufferMemory, FilledRows, RowBuffer};
 pub use shared_memory::SharedWords;
+pub use whole_file::{check_is_file, read_file};

@@ -1,23 +1,45 @@
 //! Makes a pack that reads the checkpoint's own files.
 
-use std::path::Path;
+use std::path::{Path, absolute};
 
 use anyhow::{Context, Result};
-use engram_checkpoint::Checkpoint;
+use engram_checkpoint::{Checkpoint, MIN_ZERO_RUN, SourceTable, ZeroRun, ZeroScan};
 use engram_format::{Column, Manifest, RowId, Sample, Storage, seal};
 
-use crate::build::{RowStream, begin_attach, draft, write_manifest, write_token_map};
+use crate::build::{
+    RowStream, begin_attach, draft, refuse, unstored_rows, write_manifest, write_token_map,
+};
 
 /// Rows of each column whose seals the manifest keeps.
 const SAMPLES_PER_COLUMN: u64 = 16;
 
+/// How a pack is attached.
+#[derive(Debug, Clone, Default)]
+pub struct AttachOptions {
+    /// Whether many rows in sequence may be zero, as where a download is not complete.
+    pub allow_zeros: bool,
+}
+
 /// Writes the pack `pack` over the files of `checkpoint`, which must stay where they are.
 ///
 /// # Errors
-/// A folder that is not empty or that another process fills, or a file that cannot be read or written. What was made
-/// until then is removed.
+/// As [`attach_with`] without options.
 pub fn attach(checkpoint: &Checkpoint, pack: &Path) -> Result<Manifest> {
-    let folder = checkpoint.folder.canonicalize();
+    attach_with(checkpoint, pack, &AttachOptions::default())
+}
+
+/// As [`attach`]. The checkpoint's path is kept as it was given, absolute but with its links, so that a link to the
+/// newest of several checkpoints goes on working.
+///
+/// # Errors
+/// A folder that is not empty or that another process fills, a file that cannot be read or written, or many zero rows in
+/// sequence, as far as holes in the files and the sampled rows show them. What was made until then is removed.
+pub fn attach_with(
+    checkpoint: &Checkpoint,
+    pack: &Path,
+    options: &AttachOptions,
+) -> Result<Manifest> {
+    let folder = absolute(&checkpoint.folder);
     let folder =
         folder.with_context(|| format!("cannot resolve {}", checkpoint.folder.display()))?;
     let Some(path) = folder.to_str() else {
@@ -27,7 +49,7 @@ pub fn attach(checkpoint: &Checkpoint, pack: &Path) -> Result<Manifest> {
         );
     };
     let claim = begin_attach(pack)?;
-    match fill(checkpoint, pack, path) {
+    match fill(checkpoint, pack, path, options) {
         Ok(manifest) => claim.end().map(|()| manifest),
         Err(error) => {
             claim.abandon();
@@ -37,24 +59,62 @@ pub fn attach(checkpoint: &Checkpoint, pack: &Path) -> Result<Manifest> {
 }
 
 /// Fills the folder `pack` over the files of `checkpoint`, which lie at `path`.
-fn fill(checkpoint: &Checkpoint, pack: &Path, path: &str) -> Result<Manifest> {
+fn fill(
+    checkpoint: &Checkpoint,
+    pack: &Path,
+    path: &str,
+    options: &AttachOptions,
+) -> Result<Manifest> {
     let storage = Storage::Attached {
         checkpoint: path.into(),
     };
     let mut manifest = draft(checkpoint, storage);
     for (index, table) in checkpoint.tables.iter().enumerate() {
+        let mut zeros = unstored_rows(checkpoint, table)?;
         let mut rows = RowStream::new(checkpoint, table, 0);
         let mut bytes = vec![0; table.codec.row_bytes()];
-        for row in checkpoint.scheme.columns(index).flat_map(sampled_rows) {
-            rows.seek(row);
-            rows.read(&mut bytes)?;
-            let seal = seal(table.layer, RowId(row), &bytes);
-            manifest.tables[index].samples.push(Sample { row, seal });
+        for column in checkpoint.scheme.columns(index) {
+            for row in sampled_rows(column) {
+                rows.seek(row);
+                rows.read(&mut bytes)?;
+                let seal = seal(table.layer, RowId(row), &bytes);
+                manifest.tables[index].samples.push(Sample { row, seal });
+                if has_zero_part(table, &bytes) {
+                    zeros.extend(zeros_around(table, &mut rows, &column, row)?);
+                }
+            }
+        }
+        if !options.allow_zeros {
+            refuse(checkpoint, table, &zeros)?;
         }
     }
     write_token_map(pack, checkpoint.token_map.as_ref())?;
     write_manifest(pack, &manifest)?;
     Ok(manifest)
+}
+
+/// Whether the values or the scales of a row are zero.
+fn has_zero_part(table: &SourceTable, row: &[u8]) -> bool {
+    let (values, scales) = row.split_at(table.codec.plane_bytes()[0]);
+    let is_zero = |part: &[u8]| !part.is_empty() && part.iter().all(|&byte| byte == 0);
+    is_zero(values) || is_zero(scales)
+}
+
+/// The runs of zero rows about `row`, as far as they are in its column and near.
+fn zeros_around(
+    table: &SourceTable,
+    rows: &mut RowStream<'_>,
+    column: &Column,
+    row: u64,
+) -> Result<Vec<ZeroRun>> {
+    let first = row.saturating_sub(MIN_ZERO_RUN - 1).max(column.first_row);
+    let end = (row + MIN_ZERO_RUN).min(column.first_row + column.row_count);
+    let mut bytes = vec![0; usize::try_from(end - first)? * table.codec.row_bytes()];
+    rows.seek(first);
+    rows.read(&mut bytes)?;
+    let mut scan = ZeroScan::new(table);
+    scan.rows(first, &bytes);
+    Ok(scan.finish())
 }
 
 /// Some rows of a column, evenly spread, the first and the last among them.

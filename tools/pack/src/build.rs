@@ -6,6 +6,7 @@
 mod rows;
 mod shard;
 mod state;
+mod zeros;
 
 use std::{path::Path, time::Instant};
 
@@ -26,6 +27,7 @@ use state::{begin_build, is_finished};
 
 pub(crate) use rows::RowStream;
 pub(crate) use state::begin_attach;
+pub(crate) use zeros::{refuse, unstored_rows};
 
 const UNKNOWN: ShardDigests = ShardDigests {
     data: Digest(0),
@@ -41,6 +43,8 @@ pub struct BuildOptions {
     pub resume: bool,
     /// Whether rows may hold codes that are not numbers.
     pub allow_nan: bool,
+    /// Whether many rows in sequence may be zero, as where a download is not complete.
+    pub allow_zeros: bool,
 }
 
 /// What a build did.
@@ -48,6 +52,8 @@ pub struct BuildOptions {
 pub struct BuildReport {
     /// Rows of all tables.
     pub rows: u64,
+    /// Rows of padding at the end of the checkpoint's tables, which the pack leaves out.
+    pub padding_rows: u64,
     /// Shards of the pack.
     pub shards: usize,
     /// Shards that an earlier build had finished.
@@ -58,6 +64,8 @@ pub struct BuildReport {
     pub bytes_written: u64,
     /// Wall-clock time.
     pub seconds: f64,
+    /// What the checkpoint's owner should know though it is no fault.
+    pub notes: Vec<String>,
 }
 
 /// Bytes that a build of `checkpoint` reads, for progress.
@@ -71,8 +79,8 @@ pub fn source_bytes(checkpoint: &Checkpoint) -> u64 {
 /// Builds the pack `pack` from `checkpoint`. `progress` counts row bytes.
 ///
 /// # Errors
-/// A folder that holds something else, a source that cannot be read, rows that are not numbers, or a
-/// drive that is full. What is finished stays, and `resume` goes on from there.
+/// A folder that holds something else, a source that cannot be read, rows that are not numbers or many of which are
+/// zero, or a drive that is full. What is finished stays, and `resume` goes on from there.
 pub fn build(
     checkpoint: &Checkpoint,
     pack: &Path,
@@ -81,13 +89,13 @@ pub fn build(
 ) -> Result<BuildReport> {
     let start = Instant::now();
     let plan = draft(checkpoint, Storage::Packed);
-    let jobs: Vec<ShardJob<'_>> = shard_jobs(checkpoint, pack, options.allow_nan).collect();
+    let jobs: Vec<ShardJob<'_>> = shard_jobs(checkpoint, pack, options).collect();
     let resumed = if options.resume && is_finished(pack) {
         check_finished(pack, &plan)?;
         vec![true; jobs.len()]
     } else {
         let digest = Digest::of(checked_text(&plan)?.as_bytes());
-        let claim = begin_build(pack, digest, options.resume, options.allow_nan)?;
+        let claim = begin_build(pack, digest, options)?;
         let resumed = finish(checkpoint, pack, plan, &jobs, options, progress);
         let resumed = resumed.with_context(|| {
             format!(
@@ -102,11 +110,13 @@ pub fn build(
     let new = || jobs.iter().zip(&resumed).filter(|(_, resumed)| !**resumed);
     Ok(BuildReport {
         rows: jobs.iter().map(|job| job.column.row_count).sum(),
+        padding_rows: checkpoint.padding_rows(),
         shards: jobs.len(),
         shards_resumed: jobs.len() - new().count(),
         bytes_read: new().map(|(job, _)| job.row_bytes()).sum(),
         bytes_written: new().map(|(job, _)| job.shard_bytes()).sum(),
         seconds: start.elapsed().as_secs_f64(),
+        notes: checkpoint.notes.clone(),
     })
 }
 
@@ -204,7 +214,7 @@ fn checked_text(manifest: &Manifest) -> Result<String> {
 fn shard_jobs<'a>(
     checkpoint: &'a Checkpoint,
     pack: &'a Path,
-    allow_nan: bool,
+    options: &'a BuildOptions,
 ) -> impl Iterator<Item = ShardJob<'a>> {
     checkpoint
         .tables
@@ -217,7 +227,7 @@ fn shard_jobs<'a>(
                 pack,
                 table,
                 column,
-                allow_nan,
+                options,
             })
         })
 }

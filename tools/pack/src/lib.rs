@@ -9,7 +9,7 @@ mod profile;
 mod synth;
 mod verify;
 
-pub use attach::attach;
+pub use attach::{AttachOptions, attach, attach_with};
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
 pub use profile::{OrderSummary, ProfileSummary, profile};
 pub use synth::{SynthOptions, SynthReport, synth, write_checkpoint};

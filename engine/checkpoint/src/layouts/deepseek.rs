@@ -62,7 +62,7 @@ impl DeepSeekConfig {
 
     /// Names are those of `config.json`, then those of the model's own `inference/config.json`.
     pub(super) fn from_fields(fields: &Fields<'_>) -> Result<Self, CheckpointError> {
-        Ok(Self {
+        let config = Self {
             layers: fields.required(&["engram_layer_ids"])?,
             row_counts: fields.optional(&["engram_num_embeddings"])?,
             max_order: fields.required(&["engram_max_ngram_size"])?,
@@ -73,7 +73,9 @@ impl DeepSeekConfig {
             compressed_vocab_size: fields.required(&["engram_compressed_vocab_size"])?,
             hidden_size: fields.required(&["hidden_size", "dim"])?,
             hc_mult: fields.required(&["hc_mult"])?,
-        })
+        };
+        fields.check_all_known(&[])?;
+        Ok(config)
     }
 
     pub(super) fn to_json(&self, scheme: &Scheme) -> Value {
@@ -137,7 +139,8 @@ impl DeepSeekConfig {
         };
         for (index, layer) in scheme.layers.iter().enumerate() {
             let found = row_counts.get(index).copied().unwrap_or(0);
-            if found != layer.row_count {
+            // A table may be padded; how many rows it has, its tensor tells.
+            if found < layer.row_count {
                 return Err(SchemeError::Field {
                     field: "engram_num_embeddings of a layer",
                     found,
@@ -153,6 +156,8 @@ impl DeepSeekConfig {
 
     pub(super) fn table_tensors(&self, layer: &LayerScheme) -> TableTensors {
         let tensor = |part| format!("layers.{}.engram.embed.{part}", layer.id);
+        let place = self.layers.iter().position(|&id| id == layer.id.0);
+        let claimed = place.and_then(|place| self.row_counts.as_ref()?.get(place).copied());
         TableTensors {
             width: self.width,
             dtype: Dtype::F8_E4M3,
@@ -160,6 +165,8 @@ impl DeepSeekConfig {
                 name: tensor("weight"),
                 rows: layer.row_count,
             }],
+            padded_rows: claimed.filter(|&rows| rows > layer.row_count),
+            whole: None,
             scales: Scales::Rows {
                 name: tensor("scale"),
                 group: SCALE_GROUP,

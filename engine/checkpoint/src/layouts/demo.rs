@@ -71,6 +71,7 @@ impl DemoConfig {
             hc_mult: fields.required(&["hc_mult"])?,
         };
         let max_order: u32 = fields.required(&["max_ngram_size"])?;
+        fields.check_all_known(&[])?;
         if config.bucket_starts.len() as u64 + 1 != u64::from(max_order) {
             return Err(fields.fault(
                 "engram_vocab_size",
@@ -135,6 +136,8 @@ impl DemoConfig {
                 ),
                 rows: layer.row_count,
             }],
+            padded_rows: None,
+            whole: None,
             scales: Scales::None,
         }
     }

@@ -5,10 +5,14 @@ use safetensors::Dtype;
 use serde_json::{Value, json};
 
 use super::{
-    fields::Fields,
+    fields::{Fields, TokenIds},
     table::{OtherTensor, Scales, TableTensors, TensorRows},
 };
 use crate::error::CheckpointError;
+
+/// Beginnings of further fields on which rows depend in models of this kind: other names of those below, the part of
+/// the vocabulary that is hashed, and tokens that are left out.
+const FURTHER_FIELDS: [&str; 3] = ["emb_", "text_vocab_", "special_token_scope"];
 
 /// The fields of a LongCat configuration that concern the n-gram embedding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +25,9 @@ pub struct LongCatConfig {
     pub bucket_base: u64,
     /// Vocabulary size.
     pub vocab_size: u32,
-    /// End-of-sequence token, which reads no n-gram rows.
-    pub eos: u32,
+    /// Tokens that read no n-gram rows and end the history: the end-of-sequence tokens, then others that the
+    /// configuration lists.
+    pub ignored: Vec<u32>,
     /// Width of the residual stream; the columns share it evenly.
     pub hidden_size: u32,
 }
@@ -35,7 +40,7 @@ impl LongCatConfig {
             heads: scheme.heads,
             bucket_base: scheme.bucket_base,
             vocab_size: scheme.vocab_size,
-            eos: scheme.ignored[0],
+            ignored: scheme.ignored,
             hidden_size: 3_072,
         }
     }
@@ -53,6 +58,15 @@ impl LongCatConfig {
         if !(1.0..2_f64.powi(36)).contains(&bucket_base) {
             return Err(fields.fault(ratio_names[0], ratio, "a ratio that gives 1 to 2^36 rows"));
         }
+        let TokenIds(mut ignored) = fields.required(&["eos_token_id"])?;
+        let listed: Vec<u32> = fields
+            .optional(&["oe_ignored_token_ids"])?
+            .unwrap_or_default();
+        for token in listed {
+            if !ignored.contains(&token) {
+                ignored.push(token);
+            }
+        }
         let config = Self {
             max_order: fields.required(&["emb_neighbor_num", "oe_neighbor_num"])?,
             heads: fields.required(&["emb_split_num", "oe_split_num"])?,
@@ -63,9 +77,10 @@ impl LongCatConfig {
             )]
             bucket_base: bucket_base as u64,
             vocab_size,
-            eos: fields.required(&["eos_token_id"])?,
+            ignored,
             hidden_size: fields.required(&["hidden_size"])?,
         };
+        fields.check_all_known(&FURTHER_FIELDS)?;
         let columns = config.columns();
         if columns == 0 || !config.hidden_size.is_multiple_of(columns) {
             let expected = format!("a multiple of the {columns} columns");
@@ -82,13 +97,17 @@ impl LongCatConfig {
         #[expect(clippy::cast_precision_loss, reason = "the base stays below 2^36")]
         // Half a row more, so that the product rounds down to the base again.
         let ratio = (self.bucket_base as f64 + 0.5) / f64::from(self.vocab_size);
+        let eos: Value = match self.ignored.as_slice() {
+            &[token] => token.into(),
+            tokens => tokens.into(),
+        };
         json!({
             "model_type": "longcat_flash_ngram",
             "emb_neighbor_num": self.max_order,
             "emb_split_num": self.heads,
             "ngram_vocab_size_ratio": ratio,
             "vocab_size": self.vocab_size,
-            "eos_token_id": self.eos,
+            "eos_token_id": eos,
             "hidden_size": self.hidden_size,
         })
     }
@@ -100,7 +119,7 @@ impl LongCatConfig {
             heads: self.heads,
             bucket_base: self.bucket_base,
             vocab_size: self.vocab_size,
-            ignored: vec![self.eos],
+            ignored: self.ignored.clone(),
         }
         .scheme()
     }
@@ -118,6 +137,8 @@ impl LongCatConfig {
             width: self.hidden_size / self.columns(),
             dtype: Dtype::BF16,
             values: embedders.collect(),
+            padded_rows: None,
+            whole: None,
             scales: Scales::None,
         }
     }

@@ -58,20 +58,26 @@ impl Family {
     /// As there.
     pub fn from_json(path: &Path, json: &Value) -> Result<Self, CheckpointError> {
         let fields = Fields::new(path, json);
-        if fields.has("ple_layer_ids") {
+        if let Some(fields) = fields.of_family(&["ple_layer_ids"]) {
             QwenConfig::from_fields(&fields).map(Self::Qwen)
-        } else if fields.has("emb_neighbor_num") || fields.has("oe_neighbor_num") {
+        } else if let Some(fields) = fields.of_family(&["emb_neighbor_num", "oe_neighbor_num"]) {
             LongCatConfig::from_fields(&fields).map(Self::LongCat)
-        } else if fields.has("engram_layer_ids") {
+        } else if let Some(fields) = fields.of_family(&["engram_layer_ids"]) {
             DeepSeekConfig::from_fields(&fields).map(Self::DeepSeek)
-        } else if fields.has("n_embed_per_ngram") {
+        } else if let Some(fields) = fields.of_family(&["n_embed_per_ngram"]) {
             DemoConfig::from_fields(&fields).map(Self::Demo)
         } else {
-            Err(fields.fault(
-                "model_type",
-                "without n-gram fields",
-                "a model with ple_layer_ids, emb_neighbor_num, engram_layer_ids or n_embed_per_ngram",
-            ))
+            let others = fields.of_tables();
+            let found = if others.is_empty() {
+                "without n-gram fields".into()
+            } else {
+                format!(
+                    "without n-gram fields of a known family, but with `{}`",
+                    others.join("`, `")
+                )
+            };
+            let expected = "a model with ple_layer_ids, emb_neighbor_num, engram_layer_ids or n_embed_per_ngram";
+            Err(fields.fault("model_type", found, expected))
         }
     }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     common::{MAX_KERNEL, shrunk},
-    fields::Fields,
+    fields::{Fields, FirstTokenId},
     table::{OtherTensor, Scales, TableTensors, TensorRows},
 };
 use crate::error::CheckpointError;
@@ -69,43 +69,28 @@ impl QwenConfig {
 
     pub(super) fn from_fields(fields: &Fields<'_>) -> Result<Self, CheckpointError> {
         // The reference implementation takes the first of a list.
-        let eos = match fields.optional::<Vec<u32>>(&["eos_token_id"]) {
-            Ok(Some(list)) if !list.is_empty() => list[0],
-            _ => fields.required(&["eos_token_id"])?,
-        };
+        let FirstTokenId(eos) = fields.required(&["eos_token_id"])?;
         // The defaults of the library; the published configuration leaves out the seed, for one.
         let default = Self::published();
         let hidden_size = fields.required(&["hidden_size"])?;
         let default_width = u32::try_from(hidden_size).unwrap_or(u32::MAX);
         let config = Self {
             one_based_layers: fields.required(&["ple_layer_ids"])?,
-            embed_width: fields
-                .optional(&["ple_embed_dim"])?
-                .unwrap_or(default_width),
-            max_order: fields
-                .optional(&["ngram_size"])?
-                .unwrap_or(default.max_order),
-            heads: fields
-                .optional(&["heads_per_ngram"])?
-                .unwrap_or(default.heads),
-            bucket_start: fields
-                .optional(&["ngram_vocab_size_base"])?
-                .unwrap_or(default.bucket_start),
+            embed_width: fields.or_default("ple_embed_dim", default_width)?,
+            max_order: fields.or_default("ngram_size", default.max_order)?,
+            heads: fields.or_default("heads_per_ngram", default.heads)?,
+            bucket_start: fields.or_default("ngram_vocab_size_base", default.bucket_start)?,
             row_multiple: fields
-                .optional(&["make_ngram_vocab_size_divisible_by"])?
-                .unwrap_or(default.row_multiple),
-            parts: fields
-                .optional(&["split_ngram_parts"])?
-                .unwrap_or(default.parts),
-            seed: fields.optional(&["seed"])?.unwrap_or(default.seed),
+                .or_default("make_ngram_vocab_size_divisible_by", default.row_multiple)?,
+            parts: fields.or_default("split_ngram_parts", default.parts)?,
+            seed: fields.or_default("seed", default.seed)?,
             vocab_size: fields.required(&["vocab_size"])?,
             eos,
             hidden_size,
             hc_count: fields.required(&["hc_count"])?,
-            kernel_size: fields
-                .optional(&["ple_conv_kernel_size"])?
-                .unwrap_or(default.kernel_size),
+            kernel_size: fields.or_default("ple_conv_kernel_size", default.kernel_size)?,
         };
+        fields.check_all_known(&[])?;
         if !(1..=MAX_KERNEL).contains(&config.kernel_size) {
             let expected = format!("1 to {MAX_KERNEL}");
             return Err(fields.fault("ple_conv_kernel_size", config.kernel_size, &expected));
@@ -184,6 +169,8 @@ impl QwenConfig {
             width: self.embed_width / ((self.max_order - 1) * self.heads),
             dtype: Dtype::F8_E4M3,
             values: parts.collect(),
+            padded_rows: None,
+            whole: Some(format!("{embedding}.weight")),
             scales: Scales::Single {
                 name: format!("{embedding}.weight_scale"),
             },

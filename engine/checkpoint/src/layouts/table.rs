@@ -11,6 +11,10 @@ pub struct TableTensors {
     pub dtype: Dtype,
     /// The values, in row order.
     pub values: Vec<TensorRows>,
+    /// Rows of all of `values` with their padding, where the configuration says that there is some.
+    pub padded_rows: Option<u64>,
+    /// Name of a tensor that holds the rows of all of `values` where a converter has joined them.
+    pub whole: Option<String>,
     /// The scales that FP8 values go with.
     pub scales: Scales,
 }

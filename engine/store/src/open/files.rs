@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -53,21 +52,14 @@ impl PackFiles {
     }
 }
 
-/// The bytes of a file of at most `most`.
+/// The bytes of a file of at most `most`, which is `what`.
 pub(super) fn read_file(path: &Path, what: &'static str, most: u64) -> Result<Vec<u8>, OpenError> {
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).map_err(IoError::os("open", path))?;
-    // One byte more, to see that there is more; and a file may grow while it is read.
-    let read = file.take(most + 1).read_to_end(&mut bytes);
-    read.map_err(IoError::os("read", path))?;
-    if bytes.len() as u64 > most {
-        return Err(in_file(path)(FormatError::TooLong {
-            what,
-            found: file_size(path)?,
-            most,
-        }));
-    }
-    Ok(bytes)
+    engram_io::read_file(path, most).map_err(|error| match error {
+        IoError::TooLarge { found, most, .. } => {
+            in_file(path)(FormatError::TooLong { what, found, most })
+        }
+        error => error.into(),
+    })
 }
 
 fn file_size(path: &Path) -> Result<u64, IoError> {

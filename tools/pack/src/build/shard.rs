@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use engram_checkpoint::{Checkpoint, SourceTable};
+use engram_checkpoint::{Checkpoint, SourceTable, ZeroScan};
 use engram_format::{
     Column, Digester, FormatError, HEADER_BYTES, LayerId, NanPlace, RecordLayout, RowCodec, RowId,
     SEAL_BYTES, ShardDigests, ShardHeader, seal, shard_path,
 };
 use engram_io::{NewFile, PreadReader, ReadAt};
 
-use super::rows::RowStream;
+use super::{BuildOptions, rows::RowStream, zeros::refuse};
 use crate::Progress;
 
 /// Shard bytes written at a time; memory is bounded by about three times this for each job.
@@ -22,7 +22,7 @@ pub(super) struct ShardJob<'a> {
     pub(super) pack: &'a Path,
     pub(super) table: &'a SourceTable,
     pub(super) column: Column,
-    pub(super) allow_nan: bool,
+    pub(super) options: &'a BuildOptions,
 }
 
 impl ShardJob<'_> {
@@ -81,6 +81,7 @@ impl ShardJob<'_> {
         let mut rows = vec![0; chunk_rows * layout.row_bytes()];
         let mut records = Vec::new();
         let (mut of_rows, mut of_data) = (Digester::new(), Digester::new());
+        let mut zeros = ZeroScan::new(self.table);
         let mut next = RowId(self.column.first_row);
         let mut left = self.column.row_count;
         while left > 0 {
@@ -88,6 +89,7 @@ impl ShardJob<'_> {
             let rows = &mut rows[..count * layout.row_bytes()];
             source.read(rows)?;
             self.check_numbers(next, rows)?;
+            zeros.rows(next.0, rows);
             of_rows.update(rows);
             lay_out(&layout, self.table.layer, next, rows, &mut records);
             of_data.update(&records);
@@ -97,6 +99,9 @@ impl ShardJob<'_> {
             progress(rows.len() as u64);
         }
 
+        if !self.options.allow_zeros {
+            refuse(self.checkpoint, self.table, &zeros.finish())?;
+        }
         let digests = ShardDigests {
             data: of_data.finish(),
             rows: of_rows.finish(),
@@ -108,7 +113,7 @@ impl ShardJob<'_> {
     }
 
     fn check_numbers(&self, first: RowId, rows: &[u8]) -> Result<()> {
-        if self.allow_nan {
+        if self.options.allow_nan {
             return Ok(());
         }
         let codec = self.codec();

@@ -5,9 +5,11 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use engram_format::{Digest, MANIFEST_FILE, TOKEN_MAP_FILE};
 
+use super::BuildOptions;
 use crate::claim::{Claim, Work};
 
 const ALLOW_NAN: &str = " allow-nan";
+const ALLOW_ZEROS: &str = " allow-zeros";
 
 /// Whatever makes a pack: building and attaching keep out of each other's way.
 const PACKING: Work = Work {
@@ -20,23 +22,16 @@ const PACKING: Work = Work {
 /// Claims the folder `pack` for a build of the plan with that digest, or takes up an unfinished one.
 ///
 /// The mark says the digest of the plan, so that a build never goes on with another checkpoint, and whether rows may
-/// hold codes that are not numbers.
-pub(super) fn begin_build(
-    pack: &Path,
-    plan: Digest,
-    resume: bool,
-    allow_nan: bool,
-) -> Result<Claim> {
+/// hold codes that are not numbers, and many be zero.
+pub(super) fn begin_build(pack: &Path, plan: Digest, options: &BuildOptions) -> Result<Claim> {
     let claim = claim(pack)?;
-    let strict = plan.to_string();
-    let lenient = format!("{plan}{ALLOW_NAN}");
-    let task = if allow_nan { &lenient } else { &strict };
+    let task = mark(plan, options);
     if claim.finished_work()?.is_none() {
         // Killed before the first shard was finished, an earlier build has left nothing to go on with.
-        claim.begin(task)?;
+        claim.begin(&task)?;
         return Ok(claim);
     }
-    if !resume {
+    if !options.resume {
         bail!(
             "{} holds an unfinished build; go on with it by --resume, or remove it",
             pack.display()
@@ -44,13 +39,13 @@ pub(super) fn begin_build(
     }
     let stored = claim.task()?;
     // What a stricter build has finished is what a lenient one would write.
-    if stored != *task && !(allow_nan && stored == strict) {
+    if stored != task && !is_stricter(&stored, &task) {
         bail!(
             "the unfinished build in {} is of another checkpoint or other options ({stored}, now {task}); remove it",
             pack.display(),
         );
     }
-    claim.go_on(task)?;
+    claim.go_on(&task)?;
     Ok(claim)
 }
 
@@ -74,6 +69,22 @@ fn claim(pack: &Path) -> Result<Claim> {
         }
         Ok(())
     })
+}
+
+/// What the mark says of a build of the plan with that digest.
+fn mark(plan: Digest, options: &BuildOptions) -> String {
+    let nan = if options.allow_nan { ALLOW_NAN } else { "" };
+    let zeros = if options.allow_zeros { ALLOW_ZEROS } else { "" };
+    format!("{plan}{nan}{zeros}")
+}
+
+/// Whether the build with the mark `stored` is of the same plan as that with `mark`, and allows less.
+fn is_stricter(stored: &str, mark: &str) -> bool {
+    let (mut stored, mut mark) = (stored.split_whitespace(), mark.split_whitespace());
+    let same_plan = stored.next() == mark.next();
+    let allowed: Vec<&str> = mark.collect();
+    let earlier: Vec<&str> = stored.collect();
+    same_plan && earlier.len() < allowed.len() && earlier.iter().all(|word| allowed.contains(word))
 }
 
 /// Whether `pack` has a manifest and no build is going on.

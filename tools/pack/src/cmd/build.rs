@@ -10,6 +10,10 @@ use engram_pack::{BuildOptions, build, source_bytes};
 
 /// Build a pack from a checkpoint
 #[derive(clap::Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct Args {
     /// Folder with config.json and safetensors files
     checkpoint: PathBuf,
@@ -25,6 +29,9 @@ pub(crate) struct Args {
     /// Keep rows with codes that are not numbers
     #[arg(long)]
     allow_nan: bool,
+    /// Keep tables with many zero rows in sequence
+    #[arg(long)]
+    allow_zeros: bool,
     /// tokenizer.json, or a token map with the extension u32le, if not in the checkpoint
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
@@ -40,6 +47,7 @@ impl Args {
             jobs: self.jobs,
             resume: self.resume,
             allow_nan: self.allow_nan,
+            allow_zeros: self.allow_zeros,
         };
         let bar = progress_bar(source_bytes(&checkpoint), "packing");
         let report = build(&checkpoint, &self.output, &options, &|bytes| bar.inc(bytes))?;
@@ -56,6 +64,12 @@ impl Args {
                 size(report.bytes_written),
                 rate(report.bytes_written, report.seconds),
             );
+            if report.padding_rows > 0 {
+                say!("left out: {} rows of padding", report.padding_rows);
+            }
+            for note in &report.notes {
+                say!("note: {note}");
+            }
         }
         Ok(ExitCode::SUCCESS)
     }

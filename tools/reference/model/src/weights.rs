@@ -171,7 +171,7 @@ impl Given {
 
 impl Files {
     fn take(&mut self, name: &str, shape: &[usize], device: &Device) -> Result<Tensor, Error> {
-        let Some(stored) = self.all.named(name) else {
+        let Some(stored) = self.all.resolve(name)? else {
             return Err(Error::MissingTensor {
                 path: self.folder.clone(),
                 name: name.into(),
