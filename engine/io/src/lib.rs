@@ -14,6 +14,7 @@ mod io;
 mod lock;
 pub mod parallel;
 mod prefetch;
+mod process;
 mod progress;
 mod publish;
 mod read_at;
@@ -35,6 +36,7 @@ pub use io::FaultIo;
 pub use io::{Access, Io, SystemIo};
 pub use lock::lock;
 pub use prefetch::prefetch;
+pub use process::Process;
 pub use publish::{NewFile, create_folder, publish_bytes, sync_entry};
 #[cfg(feature = "fault")]
 pub use read_at::FaultReader;

@@ -175,6 +175,17 @@ pub enum LookupError {
     /// A tier of the caller's that cannot serve a row that it should have.
     #[error("a tier of the caller's: {0}")]
     Tier(Box<dyn std::error::Error + Send + Sync>),
+    /// A store in a process that was forked from the one that opened it. Its reading threads were not copied.
+    #[error(
+        "the store was opened by process {opened}, this is process {found}, which was forked from it and has none of \
+         its reading threads; open the store again after the fork"
+    )]
+    Forked {
+        /// The process that opened the store.
+        opened: u32,
+        /// The process that asked for rows.
+        found: u32,
+    },
     /// A read that the backing dropped without ending it.
     #[error("the backing has dropped a read without ending it")]
     ReadDropped,

@@ -44,6 +44,7 @@ mod lookup;
 mod metrics;
 mod open;
 mod output;
+mod owner;
 mod pipeline;
 mod pools;
 mod resolve;

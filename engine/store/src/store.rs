@@ -8,8 +8,8 @@ use std::{path::Path, sync::Arc, time::Instant};
 use engram_format::{Batch, Column, Hasher, LayerId, Manifest, RowCodec, Scheme};
 
 use crate::{
-    backing::{Backing, Destination, Fetch, FetchPool},
-    buffer_pool::{Buffer, BufferPool, Buffers},
+    backing::{Backing, Destination, Fetch},
+    buffer_pool::{Buffer, BufferPool},
     config::Config,
     error::{LookupError, OpenError},
     fill::fill_cache,
@@ -17,6 +17,7 @@ use crate::{
     metrics::Metrics,
     open::{self, Backend, Populating},
     output::{Output, ValueType, ValuesMut, row_bytes},
+    owner::Owner,
     pools::Pools,
     seed::Seeding,
     ticket::Ticket,
@@ -31,6 +32,16 @@ const WARM_ROWS: usize = 4_096;
 
 /// An open pack: tables of rows, and the scheme by which tokens address them. Shared freely between
 /// threads.
+///
+/// # After a fork
+///
+/// A store with a backing (a direct reader's, or one of [`Config::backing`]) belongs to the process that opened it. Its
+/// reading threads are not copied by `fork`, so in a forked process every lookup and every ticket, those submitted
+/// before the fork too, is [`LookupError::Forked`] at once, even where rows are cached or resident. Stores without a
+/// backing, of the other readers, serve there as before. Dropping a store or a ticket in the forked process is safe:
+/// what belongs to the threads is left alone and never freed there. Nothing of this touches the parent; a store that
+/// the forked process opens is its own. A callback of [`Ticket::on_done`] that forks must end the forked process
+/// itself, by `exec` or `_exit`, since there it is the reading thread that goes on.
 ///
 /// ```
 /// use engram::{Config, RowIds, Sequence, Store};
@@ -77,10 +88,8 @@ impl Store {
         let _span = tracing::debug_span!("open", pack = %path.display()).entered();
         let parts = open::open(path, &config)?;
         tracing::debug!(backend = %parts.backend, "opened");
-        let pools = Arc::new(Pools {
-            buffers: Arc::new(Buffers::new(config.pool_bytes)),
-            fetches: FetchPool::default(),
-        });
+        let owner = Owner::current(parts.backing.is_some());
+        let pools = Arc::new(Pools::new(owner, config.pool_bytes));
         let seeding = match (parts.profile, &parts.backing) {
             (Some(profile), Some(_)) => {
                 Seeding::start(profile, &parts.hasher, &parts.tables, &pools)?
@@ -203,6 +212,7 @@ impl Store {
         let span = tracing::trace_span!("lookup", layer = batch.layer().0, rows = batch.len());
         let _entered = span.entered();
         let answered = self.table(batch.layer()).and_then(|table| {
+            self.pools.owner.check()?;
             let mut output = Output::new(table.codec, value_type, out);
             table.check(&batch, &output)?;
             table.count(&batch);
@@ -312,6 +322,7 @@ impl Store {
         let _entered = span.entered();
         let began = Instant::now();
         let table = self.table(batch.layer())?;
+        self.pools.owner.check()?;
         let mut destination = SubmitBuffer(destination);
         table.check(&batch, &destination.output(table)?)?;
         table.count(&batch);
@@ -343,6 +354,7 @@ impl Store {
     /// As [`Self::lookup`].
     pub fn warm(&self, batch: Batch<'_>) -> Result<(), LookupError> {
         let table = self.table(batch.layer())?;
+        self.pools.owner.check()?;
         table.check_rows(&batch)?;
         let row_bytes = table.codec.row_bytes();
         for row_ids in batch.row_ids().chunks(WARM_ROWS) {

@@ -11,7 +11,8 @@ use std::{
 };
 
 use engram_io::{
-    DirectFile, EngineKind, EngineRequest, Io, IoError, ReadEngine, ThreadsEngine, Waker, lock,
+    DirectFile, EngineKind, EngineRequest, Io, IoError, Process, ReadEngine, ThreadsEngine, Waker,
+    lock,
 };
 
 use super::{Backing, PendingRead, PendingReads, ReadGeometry};
@@ -42,6 +43,8 @@ pub(crate) struct DiskBacking {
     past_page_cache: bool,
     /// Reads that all threads have in flight at most.
     depth: usize,
+    /// Where the threads are.
+    process: Process,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +79,7 @@ impl DiskBacking {
             },
             past_page_cache: files.iter().all(DirectFile::is_direct),
             depth: 0,
+            process: Process::current(),
         };
         let (report, reports) = mpsc::channel();
         for index in 0..options.threads {
@@ -168,6 +172,11 @@ impl Backing for DiskBacking {
 
 impl Drop for DiskBacking {
     fn drop(&mut self) {
+        if !self.process.is_current() {
+            // Forked from the process that has the threads: they neither end here nor let go of the lock.
+            std::mem::forget(std::mem::take(&mut self.threads));
+            return;
+        }
         lock(&self.queue.state).stopped = true;
         self.queue.changed.notify_all();
         for thread in self.threads.drain(..) {

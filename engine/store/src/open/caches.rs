@@ -9,7 +9,7 @@ use std::{
 };
 
 use engram_format::{Column, Digest, Manifest, Storage, Table as TableManifest};
-use engram_io::{IoError, SharedWords, create_folder};
+use engram_io::{IoError, Process, SharedWords, create_folder};
 
 use crate::{
     config::Config,
@@ -53,6 +53,7 @@ pub(super) fn open(
 pub(crate) struct Populating {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    process: Process,
 }
 
 impl Populating {
@@ -76,6 +77,7 @@ impl Populating {
         Some(Self {
             stop,
             thread: Some(thread.spawn(run).ok()?),
+            process: Process::current(),
         })
     }
 }
@@ -83,9 +85,15 @@ impl Populating {
 impl Drop for Populating {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        if self.process.is_current() {
             // One that panicked has said so.
             let _ = thread.join();
+        } else {
+            // Forked from the process that has the thread: nothing here would ever end.
+            std::mem::forget(thread);
         }
     }
 }
