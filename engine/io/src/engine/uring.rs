@@ -3,10 +3,10 @@
 use std::{io, marker::PhantomData, mem::ManuallyDrop, os::fd::AsRawFd, sync::Arc};
 
 use io_uring::{
-    IoUring, opcode,
+    IoUring, Probe, opcode,
     types::{Fd, Fixed},
 };
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 
 use super::{BlockRead, EngineKind, OnRead, ReadEngine, Waker, check};
 use crate::{
@@ -47,9 +47,10 @@ pub struct UringEngine {
 /// A read in flight.
 #[derive(Debug, Clone, Copy)]
 struct InFlight {
-    file: u32,
-    len: u32,
+    read: BlockRead,
     progress: Progress,
+    /// Whether the last request for it went past the page cache.
+    direct: bool,
 }
 
 impl UringEngine {
@@ -82,7 +83,7 @@ impl UringEngine {
     ) -> Result<Self, IoError> {
         let waker = Waker::new()?;
         let (ring, deferred) = build(depth).map_err(IoError::system("set up io_uring"))?;
-        let handles: Vec<_> = files.iter().map(|file| file.file().as_raw_fd()).collect();
+        let handles: Vec<_> = files.iter().map(|file| file.first().as_raw_fd()).collect();
         ring.submitter()
             .register_files(&handles)
             .map_err(IoError::system("register files with io_uring"))?;
@@ -90,6 +91,8 @@ impl UringEngine {
         let buffers = MmapOptions::new().len(bytes).map_anon();
         let buffers = buffers.map_err(IoError::no_memory(bytes, "reads in flight"))?;
         let buffers = MmapRaw::from(buffers);
+        // The kernel writes to them while another thread forks; only advice, since the copy would not be used.
+        let _ = buffers.advise(Advice::DontFork);
         let whole = libc::iovec {
             iov_base: buffers.as_mut_ptr().cast(),
             iov_len: bytes,
@@ -111,8 +114,36 @@ impl UringEngine {
             answers: Answers::default(),
             stays_with_its_thread: PhantomData,
         };
+        engine
+            .try_request()
+            .map_err(IoError::system("use io_uring"))?;
         engine.poll_waker();
         Ok(engine)
+    }
+
+    /// Takes an empty request through the ring: some containers let a process set one up and not use it. And reads
+    /// came to the kernel some versions after the ring.
+    fn try_request(&mut self) -> io::Result<()> {
+        let mut known = Probe::new();
+        self.ring.submitter().register_probe(&mut known)?;
+        let reads = [opcode::Read::CODE, opcode::ReadFixed::CODE];
+        if !reads.into_iter().all(|read| known.is_supported(read)) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        // SAFETY: the entry names no memory.
+        let pushed = unsafe { self.ring.submission().push(&opcode::Nop::new().build()) };
+        pushed.expect("nothing is on the ring");
+        while let Err(error) = self.ring.submit_and_wait(1) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+        let ended = self.ring.completion().next();
+        match ended.map(|ended| ended.result()) {
+            Some(0) => Ok(()),
+            Some(code) => Err(io::Error::from_raw_os_error(-code)),
+            None => Err(io::Error::other("an empty request does not come back")),
+        }
     }
 
     /// Asks the ring to end a wait once the waker is used.
@@ -135,18 +166,30 @@ impl UringEngine {
 
     /// Puts the rest of the slot's read on the ring.
     fn push(&mut self, slot: u32) {
-        let read = self.reads[slot as usize].expect("a read in this slot");
-        let done = read.progress.done();
+        let in_flight = self.reads[slot as usize].as_mut();
+        let in_flight = in_flight.expect("a read in this slot");
+        let (read, done) = (in_flight.read, in_flight.progress.done());
+        let offset = in_flight.progress.next_offset();
+        let file = &self.files[read.file as usize];
+        in_flight.direct = file.is_direct();
         // SAFETY: `begin` checked that the read fits its buffer, and `done` is below its length.
         let at = unsafe { self.buffer(slot).add(done) };
         let len = read.len - u32::try_from(done).expect("at most the length of the read");
-        let (file, offset) = (Fixed(read.file), read.progress.next_offset());
-        let entry = if self.registered_buffers {
-            opcode::ReadFixed::new(file, at, len, 0)
-                .offset(offset)
-                .build()
-        } else {
-            opcode::Read::new(file, at, len).offset(offset).build()
+        // A file that is registered and one that is not are of different types.
+        macro_rules! request {
+            ($from:expr) => {
+                if self.registered_buffers {
+                    opcode::ReadFixed::new($from, at, len, 0)
+                        .offset(offset)
+                        .build()
+                } else {
+                    opcode::Read::new($from, at, len).offset(offset).build()
+                }
+            };
+        }
+        let entry = match file.buffered() {
+            Some(buffered) => request!(Fd(buffered.as_raw_fd())),
+            None => request!(Fixed(read.file)),
         };
         // SAFETY: the buffer is memory of ours that nothing else touches while its read is in flight: its slot is on
         // `free` only before `begin` and after `finish`, and it outlives the ring.
@@ -207,9 +250,9 @@ impl ReadEngine for UringEngine {
         let unit = self.files[read.file as usize].unit();
         let slot = self.free.pop().expect("a free slot");
         self.reads[slot as usize] = Some(InFlight {
-            file: read.file,
-            len: read.len,
+            read,
             progress: Progress::new(read.offset, read.needed as usize, unit as usize),
+            direct: false,
         });
         self.push(slot);
         slot
@@ -234,17 +277,23 @@ impl ReadEngine for UringEngine {
                 continue;
             }
             let slot = u32::try_from(entry.user_data()).expect("the number of a slot");
-            let read = self.reads[slot as usize].as_mut();
-            let read = read.expect("a completion is of a read in flight");
+            let in_flight = self.reads[slot as usize].as_mut();
+            let in_flight = in_flight.expect("a completion is of a read in flight");
+            let (read, direct) = (in_flight.read, in_flight.direct);
+            let progress = &mut in_flight.progress;
             let answer = usize::try_from(entry.result())
                 .map_err(|_| io::Error::from_raw_os_error(-entry.result()));
-            let path = self.files[read.file as usize].path();
-            let offset = read.progress.next_offset();
-            let end = offset + u64::from(read.len) - read.progress.done() as u64;
-            let answer = self.answers.to_read(answer, path, offset..end);
-            let step = read.progress.advance(answer, path);
-            let bytes = read.progress.done();
-            if matches!(step, Step::Again) {
+            let file = &self.files[read.file as usize];
+            let offsets = progress.next_offset()..read.offset + u64::from(read.len);
+            let answer = self.answers.to_read(answer, file.path(), offsets, direct);
+            let step = progress.advance(answer, file.path());
+            let bytes = progress.done();
+            let again = match &step {
+                Step::Again => true,
+                Step::Failed(error) => file.reads_again(error, direct),
+                Step::Ended => false,
+            };
+            if again {
                 self.push(slot);
                 continue;
             }
