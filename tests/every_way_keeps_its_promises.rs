@@ -250,14 +250,18 @@ fn run(way: &Way, fault: Option<Fault>, packs: &Packs) -> String {
     };
     let shared = tempfile::tempdir().unwrap();
     let rules = fault.map(|fault| {
-        // Past the headers, which are read when the pack is opened.
         let rule = match (fault, effect(fault)) {
             (Fault::Late, _) => FaultRule::one_in(500, fault),
             // Seldom enough that no read has a fault at each of its tries.
             (_, Effect::Unseen) => FaultRule::one_in(4, fault),
             _ => FaultRule::every(2, fault),
         };
-        rule.at(4096..u64::MAX)
+        match fault {
+            // Of no place in a file.
+            Fault::Ebusy | Fault::RingRefused => rule,
+            // Past the headers, which are read when the pack is opened.
+            _ => rule.at(4096..u64::MAX),
+        }
     });
     let plan = FaultPlan::new(7, rules);
     plan.set_active(way.faults_at_open);

@@ -4,67 +4,20 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::{
-    panic::{self, AssertUnwindSafe},
     path::Path,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
 };
 
 use engram::{Batch, Config, LayerId, LookupError, Reader, RowId, Store, Ticket, ValueType};
 use engram_checkpoint::Checkpoint;
 use engram_pack::attach;
-use engram_tests::{Fixture, READERS, ReaderBackings, When, all_rows, look_up, whole_tables};
-
-/// A process that ends later than this hangs.
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// Only one test forks at a time, so that no test's output is locked meanwhile.
-static FORKS: Mutex<()> = Mutex::new(());
-
-/// A forked process.
-struct Child(libc::pid_t);
-
-/// Forks; none in the forked process.
-fn fork() -> Option<Child> {
-    // SAFETY: the forked process runs `end`, and nothing of the test harness after it.
-    let pid = unsafe { libc::fork() };
-    assert!(pid >= 0, "{}", std::io::Error::last_os_error());
-    (pid > 0).then_some(Child(pid))
-}
-
-/// Ends a forked process with what `run` does.
-fn end(run: impl FnOnce()) -> ! {
-    let passed = panic::catch_unwind(AssertUnwindSafe(run)).is_ok();
-    // SAFETY: ends the process without running what its parent has registered.
-    unsafe { libc::_exit(i32::from(!passed)) }
-}
-
-impl Child {
-    /// Waits for the end, which must be a good one.
-    fn join(self, case: &str) {
-        let began = Instant::now();
-        let mut status = 0;
-        loop {
-            // SAFETY: the status is written to memory of ours.
-            let waited = unsafe { libc::waitpid(self.0, &raw mut status, libc::WNOHANG) };
-            if waited == self.0 {
-                break;
-            }
-            if began.elapsed() > LIMIT {
-                // SAFETY: the process is a child that nobody has waited for yet.
-                unsafe { libc::kill(self.0, libc::SIGKILL) };
-                panic!("{case}: the forked process hangs");
-            }
-            thread::sleep(Duration::from_millis(2));
-        }
-        let passed = libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
-        assert!(passed, "{case}: the forked process ends with {status:#x}");
-    }
-}
+use engram_tests::{
+    Fixture, READERS, ReaderBackings, When, all_rows, alone, end, fork, look_up, whole_tables,
+};
 
 /// Rows of the first layer, and their bytes.
 struct Truth {
@@ -131,7 +84,7 @@ fn assert_forked<T>(answer: Result<T, LookupError>) {
 
 #[test]
 fn every_reader_answers_at_once() {
-    let _alone = FORKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let fixture = Fixture::new("deepseek");
     let attached = fixture.folder().join("attached");
     attach(
@@ -189,7 +142,7 @@ fn every_reader_answers_at_once() {
 
 #[test]
 fn the_parent_goes_on_while_the_forked_process_lives() {
-    let _alone = FORKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let fixture = Fixture::new("deepseek");
     let truth = Truth::of(&fixture.pack());
     for reader in READERS {
@@ -221,7 +174,7 @@ fn the_parent_goes_on_while_the_forked_process_lives() {
 
 #[test]
 fn locks_that_other_threads_held_are_left_alone() {
-    let _alone = FORKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let fixture = Fixture::new("demo");
     let truth = Truth::of(&fixture.pack());
     for reader in [Reader::Direct, Reader::DirectThreads, Reader::Mmap] {
@@ -260,7 +213,7 @@ fn locks_that_other_threads_held_are_left_alone() {
 
 #[test]
 fn threads_that_seed_and_populate_are_not_waited_for() {
-    let _alone = FORKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let fixture = Fixture::new("deepseek");
     let truth = Truth::of(&fixture.pack());
     let profile = concat!(
@@ -287,7 +240,7 @@ fn threads_that_seed_and_populate_are_not_waited_for() {
 
 #[test]
 fn a_backing_of_the_callers_is_not_asked() {
-    let _alone = FORKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let fixture = Fixture::new("deepseek");
     let truth = Truth::of(&fixture.pack());
     let (io, when) = (Arc::new(engram::SystemIo), When::AtOnce);

@@ -1,7 +1,7 @@
 //! A file read past the page cache, where its file system serves such reads.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, Metadata, OpenOptions},
     io,
     os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -153,23 +153,25 @@ fn alignment(file: &File) -> Option<u32> {
         _ => PAGE_BYTES,
     };
     let units = [told, PAGE_BYTES];
-    let is_served = |unit: &u32| try_read(file, *unit).is_none_or(|error| !is_refusal(&error));
-    units.into_iter().find(is_served)
+    units.into_iter().find(|unit| serves_direct(file, *unit))
 }
 
-/// Why a direct read of one unit fails, if it does. None for what is not a regular file, which a read would change.
-fn try_read(file: &File, unit: u32) -> Option<io::Error> {
-    let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
-    let mut memory = MmapMut::map_anon(2 * PAGE_BYTES as usize).ok()?;
-    // Neither the offset nor the address has a larger alignment than reads will have.
-    let offset = if metadata.len() > unit.into() {
-        unit
-    } else {
-        0
+/// Whether a direct read of one unit is served. So it seems where none can be tried: a pipe would lose what is read, and
+/// a read that fails for another reason says nothing of others.
+fn serves_direct(file: &File, unit: u32) -> bool {
+    let size = file.metadata().ok().filter(Metadata::is_file);
+    let memory = MmapMut::map_anon(2 * PAGE_BYTES as usize).ok();
+    let Some((size, mut memory)) = size.map(|metadata| metadata.len()).zip(memory) else {
+        return true;
     };
+    // Neither the offset nor the address has a larger alignment than reads will have.
+    let offset = if size > unit.into() { unit.into() } else { 0 };
     let bytes = unit as usize;
-    file.read_at(&mut memory[bytes..2 * bytes], offset.into())
-        .err()
+    match file.read_at(&mut memory[bytes..2 * bytes], offset) {
+        // Where whole units do not come at once, the rest of one cannot be asked for.
+        Ok(found) => found as u64 >= (size - offset).min(unit.into()),
+        Err(error) => !is_refusal(&error),
+    }
 }
 
 /// Whether the system's answer is that it does not serve such reads at all, rather than that this one has failed.

@@ -109,7 +109,7 @@ mod tests {
     fn in_child(fork: impl Fn() -> libc::pid_t, check: impl Fn() -> bool) -> bool {
         match fork() {
             0 => {
-                let code = if check() { 0 } else { 1 };
+                let code = i32::from(!check());
                 // SAFETY: ends the child without running anything of its parent's.
                 unsafe { libc::_exit(code) }
             }
@@ -158,10 +158,10 @@ mod tests {
             ..Process::current()
         };
         assert!(process.is_current());
-        // SAFETY: the child only compares numbers, and ends by `_exit`.
-        assert!(in_child(
-            || unsafe { libc::fork() },
-            || !process.is_current()
-        ));
+        let fork = || {
+            // SAFETY: the child only compares numbers, and ends by `_exit`.
+            unsafe { libc::fork() }
+        };
+        assert!(in_child(fork, || !process.is_current()));
     }
 }

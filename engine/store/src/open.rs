@@ -30,6 +30,7 @@ use crate::{
 use files::PackFiles;
 
 pub use backend::Backend;
+pub(crate) use backend::Reading;
 pub(crate) use caches::Populating;
 pub use documents::{read_hasher, read_manifest, read_profile};
 
@@ -41,7 +42,7 @@ pub(crate) struct Parts {
     pub(crate) tables: Vec<Table>,
     pub(crate) backing: Option<Arc<dyn Backing>>,
     pub(crate) populating: Option<Populating>,
-    pub(crate) backend: Backend,
+    pub(crate) reading: Reading,
 }
 
 pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
@@ -64,7 +65,7 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
         Storage::Packed => packed::open(&manifest, &files, config, profile.as_ref())?,
         Storage::Attached { .. } => attached::open(&manifest, &files, config)?,
     };
-    let (backing, backend) = backing::open(&sources, &files, config)?;
+    let (backing, reading) = backing::open(&sources, &files, config)?;
     let mut resident = opened.resident.into_iter();
     let mut tables = Vec::with_capacity(sources.len());
     for (index, source) in sources.into_iter().enumerate() {
@@ -85,7 +86,7 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
         tables,
         backing,
         populating,
-        backend,
+        reading,
     })
 }
 

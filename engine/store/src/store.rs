@@ -15,7 +15,7 @@ use crate::{
     fill::fill_cache,
     lookup::{Scratch, Table},
     metrics::Metrics,
-    open::{self, Backend, Populating},
+    open::{self, Backend, Populating, Reading},
     output::{Output, ValueType, ValuesMut, row_bytes},
     owner::Owner,
     pools::Pools,
@@ -65,7 +65,7 @@ pub struct Store {
     manifest: Manifest,
     hasher: Hasher,
     tables: Vec<Table>,
-    backend: Backend,
+    reading: Reading,
     pools: Arc<Pools>,
     /// Where a profile has rows for a cache.
     seeding: Option<Seeding>,
@@ -87,7 +87,7 @@ impl Store {
         let path = path.as_ref();
         let _span = tracing::debug_span!("open", pack = %path.display()).entered();
         let parts = open::open(path, &config)?;
-        tracing::debug!(backend = %parts.backend, "opened");
+        tracing::debug!(backend = %parts.reading.backend(), "opened");
         let owner = Owner::current(parts.backing.is_some());
         let pools = Arc::new(Pools::new(owner, config.pool_bytes));
         let seeding = match (parts.profile, &parts.backing) {
@@ -100,7 +100,7 @@ impl Store {
             manifest: parts.manifest,
             hasher: parts.hasher,
             tables: parts.tables,
-            backend: parts.backend,
+            reading: parts.reading,
             pools,
             seeding,
             backing: parts.backing,
@@ -124,9 +124,9 @@ impl Store {
         &self.hasher
     }
 
-    /// How files are read, as chosen and as the system allowed.
+    /// How files are read, as chosen and as the system allows now.
     pub fn backend(&self) -> Backend {
-        self.backend
+        self.reading.backend()
     }
 
     /// What has been done since the pack was opened.
