@@ -11,6 +11,8 @@ use std::{
 use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 
+use crate::FileChange;
+
 /// Why a file could not be opened, read or written, or the means to do so could not be had.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -93,6 +95,9 @@ pub enum IoError {
         /// The bytes it should have.
         expected: u64,
     },
+    /// A file that may not change while it is open, and has.
+    #[error(transparent)]
+    Changed(FileChange),
     /// The system refused memory.
     #[error("cannot get {bytes} bytes of memory for {purpose}: {cause}")]
     NoMemory {
@@ -161,7 +166,10 @@ impl IoError {
             | Self::TooManyFilesInSystem { cause, .. }
             | Self::NoMemory { cause, .. }
             | Self::System { cause, .. } => Some(cause),
-            Self::PastEnd { .. } | Self::Ended { .. } | Self::WrongSize { .. } => None,
+            Self::PastEnd { .. }
+            | Self::Ended { .. }
+            | Self::WrongSize { .. }
+            | Self::Changed(_) => None,
         }
     }
 }

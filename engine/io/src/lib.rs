@@ -20,6 +20,7 @@ mod publish;
 mod read_at;
 mod row_buffer;
 mod shared_memory;
+mod watched_file;
 
 pub use direct_file::DirectFile;
 #[cfg(feature = "fault")]
@@ -43,3 +44,4 @@ pub use read_at::FaultReader;
 pub use read_at::{MemoryReader, MmapReader, PreadReader, ReadAt};
 pub use row_buffer::{BufferMemory, FilledRows, RowBuffer};
 pub use shared_memory::SharedWords;
+pub use watched_file::{FileChange, WatchedFile};

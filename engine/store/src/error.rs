@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use engram_format::{FormatError, LayerId, RowId, SchemeError};
-use engram_io::IoError;
+use engram_io::{FileChange, IoError};
 use thiserror::Error;
 
 /// A pack that cannot be opened.
@@ -144,6 +144,15 @@ pub enum LookupError {
         found: u64,
         /// Seal stored.
         expected: u64,
+    },
+    /// A file of the checkpoint behind an attached pack that has changed since the pack was opened. Its rows have no
+    /// seals that would tell which are still right, so none of the layer is handed out any more.
+    #[error("{change}; no row of layer {layer} can be trusted, open the pack again")]
+    SourceChanged {
+        /// The layer.
+        layer: LayerId,
+        /// The file, and what tells.
+        change: FileChange,
     },
     /// Rows that could not be read from the drive.
     #[error("{} rows of layer {layer} cannot be read, the first is row {}: {cause}", rows.len(), rows[0])]

@@ -10,6 +10,7 @@ use crate::{
     metrics::{Counters, add},
     output::{Output, RowsMut},
     resolve::{ColumnCursor, RowRef, Wanted, WantedList},
+    source::Source,
     tier::{ReaderTier, ResidentTier, Tier},
 };
 
@@ -23,6 +24,7 @@ pub(crate) struct Table {
     pub(crate) layer: LayerId,
     pub(crate) codec: RowCodec,
     pub(crate) columns: Arc<[Column]>,
+    pub(crate) source: Arc<Source>,
     pub(crate) row_count: u64,
     /// In the order in which they are asked.
     pub(crate) tiers: Vec<Arc<dyn Tier>>,
@@ -78,8 +80,8 @@ impl Table {
     /// Checks a batch and the size in bytes of its output.
     ///
     /// # Errors
-    /// A row beyond the table, more rows than a batch may have, an output of another size, or n-grams of
-    /// another scheme.
+    /// A row beyond the table, more rows than a batch may have, an output of another size, n-grams of another scheme,
+    /// or a table whose files have changed.
     pub(crate) fn check(&self, batch: &Batch<'_>, output: &Output<'_>) -> Result<(), LookupError> {
         let row_bytes = output.row_bytes();
         if u32::try_from(batch.len()).is_err() {
@@ -101,6 +103,7 @@ impl Table {
     /// # Errors
     /// As [`Self::check`].
     pub(crate) fn check_rows(&self, batch: &Batch<'_>) -> Result<(), LookupError> {
+        self.source.check_seen()?;
         if let Some(ngrams) = batch.ngrams() {
             let order = self.columns.last().map_or(0, |column| column.order);
             if ngrams.columns() != self.columns.len() || ngrams.max_order() < order as usize {

@@ -15,16 +15,17 @@ mod share;
 use std::{path::Path, sync::Arc};
 
 use engram_format::{Column, Hasher, Manifest, Profile, Storage};
-use engram_io::ReadAt;
+use engram_io::{ReadAt, WatchedFile};
 
 use crate::{
     backing::{Backed, Backing, Receiver},
-    config::Config,
+    config::{Config, Reader},
     error::OpenError,
     lookup::Table,
     metrics::Counters,
     source::{Source, SourceRows},
     tier::{ReaderTier, ResidentShard, ResidentTier, Tier},
+    watch::Watch,
 };
 
 use files::PackFiles;
@@ -60,10 +61,11 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
             .unwrap_or(Path::new(checkpoint)),
     };
     let files = PackFiles::new(folder, &manifest);
-    let sources = sources(&manifest, &files, config);
+    let watched = attached::watch(&manifest, &files)?;
+    let sources = sources(&manifest, &files, &watched, config);
     let opened = match &manifest.storage {
         Storage::Packed => packed::open(&manifest, &files, config, profile.as_ref())?,
-        Storage::Attached { .. } => attached::open(&manifest, &files, config)?,
+        Storage::Attached { .. } => attached::open(&manifest, &files, &sources, config)?,
     };
     let (backing, reading) = backing::open(&sources, &files, config)?;
     let mut resident = opened.resident.into_iter();
@@ -78,6 +80,8 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
         };
         tables.push(parts.table(&manifest, index, config)?);
     }
+    // By their names, so that what was watched is what has been opened.
+    watched.iter().try_for_each(WatchedFile::check_name)?;
     let populating = Populating::start(&tables);
     Ok(Parts {
         manifest,
@@ -91,7 +95,15 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
 }
 
 /// Where the rows of each table lie.
-fn sources(manifest: &Manifest, files: &PackFiles, config: &Config) -> Vec<Arc<Source>> {
+fn sources(
+    manifest: &Manifest,
+    files: &PackFiles,
+    watched: &Arc<[WatchedFile]>,
+    config: &Config,
+) -> Vec<Arc<Source>> {
+    let reads_sources = matches!(manifest.storage, Storage::Attached { .. })
+        && config.backing.is_none()
+        && config.reader != Reader::Memory;
     let tables = manifest.tables.iter().zip(&files.first_files).enumerate();
     let sources = tables.map(|(index, (table, &first_file))| {
         let rows = match manifest.storage {
@@ -109,6 +121,7 @@ fn sources(manifest: &Manifest, files: &PackFiles, config: &Config) -> Vec<Arc<S
             check_seals: config.check_seals,
             rows,
             paths: files.paths.clone(),
+            watch: reads_sources.then(|| Watch::new(table.layer, watched.clone())),
         })
     });
     sources.collect()
@@ -164,6 +177,7 @@ impl TableParts<'_> {
             codec: table.codec,
             row_count: columns.iter().map(|column| column.row_count).sum(),
             columns,
+            source: self.source,
             tiers,
             backed: receiver.zip(backing).map(|(receiver, backing)| Backed {
                 receiver: Arc::new(receiver),
