@@ -46,6 +46,8 @@ fn effect(fault: Fault) -> Effect {
         | Fault::Eagain
         | Fault::Short
         | Fault::Ebusy
+        | Fault::NotDirect
+        | Fault::RingRefused
         | Fault::Late
         | Fault::Reordered => Effect::Unseen,
         Fault::Eio | Fault::Vanished => Effect::Fails,
@@ -251,14 +253,18 @@ fn run(way: &Way, fault: Option<Fault>, packs: &Packs) -> String {
     };
     let shared = tempfile::tempdir().unwrap();
     let rules = fault.map(|fault| {
-        // Past the headers, which are read when the pack is opened.
         let rule = match (fault, effect(fault)) {
             (Fault::Late, _) => FaultRule::one_in(500, fault),
             // Seldom enough that no read has a fault at each of its tries.
             (_, Effect::Unseen) => FaultRule::one_in(4, fault),
             _ => FaultRule::every(2, fault),
         };
-        rule.at(4096..u64::MAX)
+        match fault {
+            // Of no place in a file.
+            Fault::Ebusy | Fault::RingRefused => rule,
+            // Past the headers, which are read when the pack is opened.
+            _ => rule.at(4096..u64::MAX),
+        }
     });
     let plan = FaultPlan::new(7, rules);
     plan.set_active(way.faults_at_open);
@@ -348,11 +354,12 @@ fn under_every_fault() {
             }
         }
     }
-    // A check of the suite itself: every fault has occurred somewhere, where there is a ring for it.
+    // A check of the suite itself: every fault has occurred somewhere, where there is a ring and a file system for it.
     for fault in Fault::ALL {
         let name = format!("{fault:?}");
         assert!(
-            fault == Fault::Ebusy || occurred.contains_key(&name),
+            [Fault::Ebusy, Fault::NotDirect, Fault::RingRefused].contains(&fault)
+                || occurred.contains_key(&name),
             "{name} never occurred"
         );
     }

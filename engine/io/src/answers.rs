@@ -15,13 +15,14 @@ pub(crate) struct Answers {
 #[cfg(not(feature = "fault"))]
 #[expect(clippy::unused_self, reason = "with faults they need their plan")]
 impl Answers {
-    /// The `answer`, a number of bytes, to a request for the bytes at `offsets`.
+    /// The `answer`, a number of bytes, to a request for the bytes at `offsets`, past the page cache if `direct`.
     #[inline]
     pub(crate) fn to_read(
         &self,
         answer: io::Result<usize>,
         _path: &Path,
         _offsets: Range<u64>,
+        _direct: bool,
     ) -> io::Result<usize> {
         answer
     }
@@ -35,18 +36,23 @@ impl Answers {
 
 #[cfg(feature = "fault")]
 impl Answers {
-    /// The `answer`, a number of bytes, to a request for the bytes at `offsets`, or a planned one.
+    /// The `answer`, a number of bytes, to a request for the bytes at `offsets`, past the page cache if `direct`; or a
+    /// planned one.
     pub(crate) fn to_read(
         &self,
         answer: io::Result<usize>,
         path: &Path,
         offsets: Range<u64>,
+        direct: bool,
     ) -> io::Result<usize> {
         let Some(plan) = &self.plan else {
             return answer;
         };
         let bytes = answer?;
-        let Some(fault) = plan.pick(Layer::ReadCall, path, offsets) else {
+        let refused = direct
+            .then(|| plan.pick(Layer::DirectReadCall, path, offsets.clone()))
+            .flatten();
+        let Some(fault) = refused.or_else(|| plan.pick(Layer::ReadCall, path, offsets)) else {
             return Ok(bytes);
         };
         plan.count(fault);
@@ -54,12 +60,13 @@ impl Answers {
             Fault::Eintr => Err(io::Error::from_raw_os_error(libc::EINTR)),
             Fault::Eagain => Err(io::Error::from_raw_os_error(libc::EAGAIN)),
             Fault::Eio => Err(io::Error::from_raw_os_error(libc::EIO)),
+            Fault::NotDirect => Err(io::Error::from_raw_os_error(libc::EINVAL)),
             Fault::Vanished => Ok(0),
             _ => Ok(bytes.div_ceil(2)),
         }
     }
 
-    /// The `answer` of `io_uring_enter`, or that the kernel is busy.
+    /// The `answer` of `io_uring_enter`, or a planned one.
     pub(crate) fn to_enter(&self, answer: io::Result<usize>) -> io::Result<usize> {
         let Some(plan) = &self.plan else {
             return answer;
@@ -69,7 +76,9 @@ impl Answers {
             None => Ok(answer),
             Some(fault) => {
                 plan.count(fault);
-                Err(io::Error::from_raw_os_error(libc::EBUSY))
+                let refused = fault == Fault::RingRefused;
+                let code = if refused { libc::EPERM } else { libc::EBUSY };
+                Err(io::Error::from_raw_os_error(code))
             }
         }
     }

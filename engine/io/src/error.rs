@@ -11,6 +11,8 @@ use std::{
 use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 
+use crate::FileChange;
+
 /// Why a file could not be opened, read or written, or the means to do so could not be had.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -130,6 +132,9 @@ pub enum IoError {
         /// What it names.
         found: &'static str,
     },
+    /// A file that may not change while it is open, and has.
+    #[error(transparent)]
+    Changed(FileChange),
     /// The system refused memory.
     #[error("cannot get {bytes} bytes of memory for {purpose}: {cause}")]
     NoMemory {
@@ -221,7 +226,8 @@ impl IoError {
             | Self::Ended { .. }
             | Self::WrongSize { .. }
             | Self::TooLarge { .. }
-            | Self::NotAFile { .. } => None,
+            | Self::NotAFile { .. }
+            | Self::Changed(_) => None,
         }
     }
 }

@@ -12,9 +12,10 @@ use std::{
 
 /// A way in which a read fails.
 ///
-/// The reader or engine mends the first four. Of [`Late`](Self::Late) and [`Reordered`](Self::Reordered) a caller sees
-/// the time and the order. [`Eio`](Self::Eio) and [`Vanished`](Self::Vanished) are errors. The last three give wrong
-/// bytes, which only a caller who checks them can tell.
+/// The reader or engine mends the first five. Of [`Late`](Self::Late) and [`Reordered`](Self::Reordered) a caller sees
+/// the time and the order. [`RingRefused`](Self::RingRefused) ends the engine, [`Eio`](Self::Eio) and
+/// [`Vanished`](Self::Vanished) are errors of a read. The last three give wrong bytes, which only a caller who checks
+/// them can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// A system call that reads is interrupted (EINTR).
@@ -26,6 +27,10 @@ pub enum Fault {
     /// The kernel takes no more requests before completions have been taken off its queue (EBUSY from
     /// `io_uring_enter`).
     Ebusy,
+    /// The file system has granted direct reads, and refuses one (EINVAL).
+    NotDirect,
+    /// The kernel no longer serves the ring (EPERM from `io_uring_enter`), as in a process that locks itself in.
+    RingRefused,
     /// The drive cannot read the place (EIO).
     Eio,
     /// The file has become shorter since it was opened, and the place is no longer in it.
@@ -47,6 +52,8 @@ pub enum Fault {
 pub(crate) enum Layer {
     /// The answer to a system call that reads.
     ReadCall,
+    /// The same, of a read past the page cache.
+    DirectReadCall,
     /// The answer to the system call that hands requests to the kernel.
     EnterCall,
     /// The outcome of a read.
@@ -55,11 +62,13 @@ pub(crate) enum Layer {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Eintr,
         Self::Eagain,
         Self::Short,
         Self::Ebusy,
+        Self::NotDirect,
+        Self::RingRefused,
         Self::Eio,
         Self::Vanished,
         Self::Late,
@@ -74,7 +83,8 @@ impl Fault {
             Self::Eintr | Self::Eagain | Self::Short | Self::Eio | Self::Vanished => {
                 Layer::ReadCall
             }
-            Self::Ebusy => Layer::EnterCall,
+            Self::NotDirect => Layer::DirectReadCall,
+            Self::Ebusy | Self::RingRefused => Layer::EnterCall,
             Self::Late | Self::Reordered | Self::BitFlip | Self::Torn | Self::Misdirected => {
                 Layer::Read
             }
@@ -118,14 +128,14 @@ impl FaultRule {
         }
     }
 
-    /// Only reads of files whose path contains `part`; others are not counted. [`Fault::Ebusy`] is of no file.
+    /// Only reads of files whose path contains `part`; others are not counted. Faults of the ring are of no file.
     #[must_use]
     pub fn in_file(mut self, part: impl Into<String>) -> Self {
         self.path_part = Some(part.into());
         self
     }
 
-    /// Only reads of at least one byte at `offsets`; others are not counted. [`Fault::Ebusy`] is of no offset.
+    /// Only reads of at least one byte at `offsets`; others are not counted. Faults of the ring are of no offset.
     #[must_use]
     pub fn at(mut self, offsets: Range<u64>) -> Self {
         self.offsets = Some(offsets);

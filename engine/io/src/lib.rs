@@ -18,11 +18,13 @@ mod limits;
 mod lock;
 pub mod parallel;
 mod prefetch;
+mod process;
 mod progress;
 mod publish;
 mod read_at;
 mod row_buffer;
 mod shared_memory;
+mod watched_file;
 mod whole_file;
 
 pub use direct_file::DirectFile;
@@ -44,10 +46,12 @@ pub use io::{Access, Io, SystemIo};
 pub use limits::Limit;
 pub use lock::lock;
 pub use prefetch::prefetch;
+pub use process::Process;
 pub use publish::{NewFile, create_folder, publish_bytes, sync_entry};
 #[cfg(feature = "fault")]
 pub use read_at::FaultReader;
 pub use read_at::{MemoryReader, MmapReader, PreadReader, ReadAt};
 pub use row_buffer::{BufferMemory, FilledRows, RowBuffer};
 pub use shared_memory::SharedWords;
+pub use watched_file::{FileChange, WatchedFile};
 pub use whole_file::{check_is_file, read_file};

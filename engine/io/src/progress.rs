@@ -96,18 +96,20 @@ pub(crate) fn is_transient(error: &io::Error) -> bool {
     )
 }
 
-/// Reads with `pread` until `progress` has all it needs, and returns the bytes that came.
+/// Reads with `pread` until `progress` has all it needs, and returns the bytes that came. `direct` says whether `file`
+/// is read past the page cache.
 pub(crate) fn read(
     file: &File,
     path: &Path,
     mut progress: Progress,
     out: &mut [u8],
     answers: &Answers,
+    direct: bool,
 ) -> Result<usize, IoError> {
     loop {
         let (offset, rest) = (progress.next_offset(), &mut out[progress.done()..]);
         let offsets = offset..offset + rest.len() as u64;
-        let answer = answers.to_read(file.read_at(rest, offset), path, offsets);
+        let answer = answers.to_read(file.read_at(rest, offset), path, offsets, direct);
         match progress.advance(answer, path) {
             Step::Again => {}
             Step::Ended => return Ok(progress.done()),

@@ -10,7 +10,7 @@ use std::{
 use engram_format::{bf16, f16};
 use engram_io::{FilledRows, IoError, RowBuffer, lock};
 
-use crate::output::ValueType;
+use crate::{output::ValueType, owner::Owner};
 
 /// Where memory for rows comes from and returns to: a store's pool, or a caller's own, for example one
 /// whose memory a device can read.
@@ -141,6 +141,7 @@ pub(crate) struct Buffers {
     unused: Mutex<Unused>,
     /// Bytes that unused buffers have together at most.
     max_bytes: usize,
+    owner: Owner,
 }
 
 #[derive(Debug, Default)]
@@ -150,10 +151,11 @@ struct Unused {
 }
 
 impl Buffers {
-    pub(crate) fn new(max_bytes: usize) -> Self {
+    pub(crate) fn new(owner: Owner, max_bytes: usize) -> Self {
         Self {
             unused: Mutex::default(),
             max_bytes,
+            owner,
         }
     }
 
@@ -193,6 +195,9 @@ impl Buffers {
 
     /// The smallest that fits: a decode step should not hold the buffer of a prompt.
     fn take_fitting(&self, bytes: usize) -> Option<RowBuffer> {
+        if !self.owner.is_current() {
+            return None;
+        }
         let mut unused = lock(&self.unused);
         let (index, _) = (unused.buffers.iter().enumerate())
             .filter(|(_, buffer)| buffer.capacity() >= bytes)
@@ -202,14 +207,20 @@ impl Buffers {
         Some(buffer)
     }
 
-    /// Bytes of the buffers that are not in use.
+    /// Bytes of the buffers that are not in use; 0 in a process that was forked from the store's.
     pub(crate) fn unused_bytes(&self) -> u64 {
+        if !self.owner.is_current() {
+            return 0;
+        }
         lock(&self.unused).bytes as u64
     }
 }
 
 impl BufferPool for Buffers {
     fn recycle(&self, rows: RowBuffer) {
+        if !self.owner.is_current() {
+            return;
+        }
         let mut unused = lock(&self.unused);
         let fits = unused.bytes + rows.capacity() <= self.max_bytes;
         if fits && unused.buffers.len() < MAX_BUFFERS {
@@ -225,7 +236,8 @@ mod tests {
 
     #[test]
     fn unused_buffers_stay_below_the_limit() {
-        let pool = Buffers::new(40_000);
+        let owner = Owner::current(false);
+        let pool = Buffers::new(owner, 40_000);
         let buffers: Vec<_> = (0..20).map(|_| pool.take(8, [100, 28]).unwrap()).collect();
         let large = pool.take(1_000, [100, 0]).unwrap();
         assert_eq!(pool.unused_bytes(), 0);
@@ -236,7 +248,7 @@ mod tests {
         let again = pool.take(1, [1_000, 0]).unwrap();
         assert_eq!((again.capacity(), pool.unused_bytes()), (4_096, 8 * 4_096));
         assert!(pool.take(usize::MAX / 2, [100, 0]).is_err());
-        let many = Buffers::new(usize::MAX);
+        let many = Buffers::new(owner, usize::MAX);
         let buffers: Vec<_> = (0..300).map(|_| many.take(1, [8, 0]).unwrap()).collect();
         buffers.into_iter().for_each(|buffer| many.recycle(buffer));
         assert_eq!(many.unused_bytes(), 256 * 4_096);

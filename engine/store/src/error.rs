@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use engram_format::{FormatError, LayerId, RowId, SchemeError};
-use engram_io::IoError;
+use engram_io::{FileChange, IoError};
 use thiserror::Error;
 
 /// A pack that cannot be opened.
@@ -242,6 +242,15 @@ pub enum LookupError {
         /// Why the copy could not be removed, if it could not.
         kept: Option<std::io::Error>,
     },
+    /// A file of the checkpoint behind an attached pack that has changed since the pack was opened. Its rows have no
+    /// seals that would tell which are still right, so none of the layer is handed out any more.
+    #[error("{change}; no row of layer {layer} can be trusted, open the pack again")]
+    SourceChanged {
+        /// The layer.
+        layer: LayerId,
+        /// The file, and what tells.
+        change: FileChange,
+    },
     /// Rows that could not be read from the drive.
     #[error("{} rows of layer {layer} cannot be read, the first is row {}: {cause}", rows.len(), rows[0])]
     Unread {
@@ -272,6 +281,17 @@ pub enum LookupError {
     /// A tier of the caller's that cannot serve a row that it should have.
     #[error("a tier of the caller's: {0}")]
     Tier(Box<dyn std::error::Error + Send + Sync>),
+    /// A store in a process that was forked from the one that opened it. Its reading threads were not copied.
+    #[error(
+        "the store was opened by process {opened}, this is process {found}, which was forked from it and has none of \
+         its reading threads; open the store again after the fork"
+    )]
+    Forked {
+        /// The process that opened the store.
+        opened: u32,
+        /// The process that asked for rows.
+        found: u32,
+    },
     /// A read that the backing dropped without ending it.
     #[error("the backing has dropped a read without ending it")]
     ReadDropped,

@@ -8,7 +8,7 @@ use std::{
     thread,
 };
 
-use engram_io::lock;
+use engram_io::{Process, lock};
 use rayon_core::{ThreadPool, ThreadPoolBuilder};
 
 use crate::priority::Priority;
@@ -23,6 +23,8 @@ pub(crate) struct GatherPool {
     pool: OnceLock<Option<ThreadPool>>,
     threads: usize,
     queue: Arc<Queue>,
+    /// Where the threads are.
+    process: Process,
 }
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -42,6 +44,7 @@ impl GatherPool {
             pool: OnceLock::new(),
             threads: threads.unwrap_or_else(default),
             queue: Arc::default(),
+            process: Process::current(),
         }
     }
 
@@ -50,7 +53,7 @@ impl GatherPool {
         self.threads.max(1)
     }
 
-    /// Whether the system grants any.
+    /// Whether the system grants any, and this process was not forked from the one that has them.
     pub(crate) fn has_threads(&self) -> bool {
         self.pool().is_some()
     }
@@ -79,8 +82,20 @@ impl GatherPool {
     }
 
     fn pool(&self) -> Option<&ThreadPool> {
+        if !self.process.is_current() {
+            return None;
+        }
         let pool = self.pool.get_or_init(|| start(self.threads));
         pool.as_ref()
+    }
+}
+
+impl Drop for GatherPool {
+    fn drop(&mut self) {
+        if !self.process.is_current() {
+            // Forked from the process that has the threads: they neither end here nor let go of a lock.
+            std::mem::forget(self.pool.take());
+        }
     }
 }
 

@@ -45,6 +45,7 @@ mod lookup;
 mod metrics;
 mod open;
 mod output;
+mod owner;
 mod pipeline;
 mod pools;
 mod priority;
@@ -56,6 +57,7 @@ mod source;
 mod store;
 mod ticket;
 mod tier;
+mod watch;
 
 pub use backing::{Backing, OpenBacking, PendingRead, PendingReads, ReadGeometry};
 pub use buffer_pool::{Buffer, BufferPool};
@@ -65,7 +67,9 @@ pub use engram_format::{
     NGrams, OrderCounts, OwnedBatch, Profile, RecordLayout, Request, RowCodec, RowId, RowIds,
     Scheme, SchemeError, SchemeName, Sequence, Storage, TokenMap, bf16, f16,
 };
-pub use engram_io::{BlockRead, BufferMemory, EngineKind, Io, IoError, RowBuffer, SystemIo};
+pub use engram_io::{
+    BlockRead, BufferMemory, EngineKind, FileChange, Io, IoError, RowBuffer, SystemIo,
+};
 pub use error::{LookupError, OpenError};
 pub use metrics::{ColumnMetrics, Metrics, TableMetrics};
 pub use open::{Backend, read_hasher, read_manifest, read_profile};

@@ -15,6 +15,7 @@ use crate::{
     metrics::{Counters, add},
     output::{Output, RowsMut},
     resolve::{ColumnCursor, RowRef, Wanted, WantedList},
+    source::Source,
     tier::{CacheTier, ReaderTier, ResidentTier, Tier},
 };
 
@@ -33,6 +34,7 @@ pub(crate) struct Table {
     pub(crate) layer: LayerId,
     pub(crate) codec: RowCodec,
     pub(crate) columns: Arc<[Column]>,
+    pub(crate) source: Arc<Source>,
     pub(crate) row_count: u64,
     /// In the order in which they are asked.
     pub(crate) tiers: Vec<Arc<dyn Tier>>,
@@ -93,8 +95,8 @@ impl Table {
     /// Checks a batch and the size in bytes of its output.
     ///
     /// # Errors
-    /// A row beyond the table, more rows than a batch may have, an output of another size, or n-grams of
-    /// another scheme.
+    /// A row beyond the table, more rows than a batch may have, an output of another size, n-grams of another scheme,
+    /// or a table whose files have changed.
     pub(crate) fn check(&self, batch: &Batch<'_>, output: &Output<'_>) -> Result<(), LookupError> {
         check_shape(batch, output)?;
         self.check_rows(batch)
@@ -105,6 +107,7 @@ impl Table {
     /// # Errors
     /// As [`Self::check`].
     pub(crate) fn check_rows(&self, batch: &Batch<'_>) -> Result<(), LookupError> {
+        self.source.check_seen()?;
         if let Some(ngrams) = batch.ngrams() {
             let order = self.columns.last().map_or(0, |column| column.order);
             if ngrams.columns() != self.columns.len() || ngrams.max_order() < order as usize {

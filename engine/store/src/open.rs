@@ -18,16 +18,17 @@ mod space;
 use std::{io::ErrorKind, path::Path, sync::Arc};
 
 use engram_format::{Column, Hasher, Manifest, Profile, Storage};
-use engram_io::{IoError, MemoryReader};
+use engram_io::{IoError, MemoryReader, WatchedFile};
 
 use crate::{
     backing::{Backed, Backing, Receiver},
-    config::Config,
+    config::{Config, Reader},
     error::OpenError,
     lookup::Table,
     metrics::Counters,
     source::{Source, SourceRows},
     tier::{ReaderTier, ResidentTier, Tier, TierFile},
+    watch::Watch,
 };
 
 use caches::Caches;
@@ -37,6 +38,7 @@ use memory_limit::MemoryLimits;
 use shard::Shard;
 
 pub use backend::Backend;
+pub(crate) use backend::Reading;
 pub(crate) use caches::Populating;
 pub use documents::{read_hasher, read_manifest, read_profile};
 
@@ -48,7 +50,7 @@ pub(crate) struct Parts {
     pub(crate) tables: Vec<Arc<Table>>,
     pub(crate) backing: Option<Arc<dyn Backing>>,
     pub(crate) populating: Option<Populating>,
-    pub(crate) backend: Backend,
+    pub(crate) reading: Reading,
 }
 
 pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
@@ -66,7 +68,9 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
             .unwrap_or(Path::new(checkpoint)),
     };
     let files = PackFiles::new(folder, &manifest);
-    let sources = sources(&manifest, &files, config);
+    let watched = attached::watch(&manifest, &files);
+    let watched = watched.map_err(|error| explain(error, pack, folder, &manifest, &files))?;
+    let sources = sources(&manifest, &files, &watched, config);
     let memory = MemoryLimits::find();
     let limit = memory.now();
     let cache_bytes = caches::bytes(config, limit);
@@ -98,11 +102,11 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
     space::check(copies.into_iter().chain(caches.missing(&sources)))?;
     let opened = match &shards {
         Some(shards) => packed::open(&manifest, shards, config, &made_files),
-        None => attached::open(&manifest, &files, config),
+        None => attached::open(&manifest, &files, &sources, config),
     };
     let opened = opened.map_err(|error| explain(error, pack, folder, &manifest, &files))?;
     let backing = backing::open(&sources, &files, config);
-    let (backing, backend) =
+    let (backing, reading) =
         backing.map_err(|error| explain(error, pack, folder, &manifest, &files))?;
     let mut resident = opened.resident.into_iter();
     let mut tables = Vec::with_capacity(sources.len());
@@ -117,6 +121,8 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
         };
         tables.push(Arc::new(parts.table(&manifest, index, config)?));
     }
+    // By their names, so that what was watched is what has been opened.
+    watched.iter().try_for_each(WatchedFile::check_name)?;
     let populating = Populating::start(&tables, memory);
     made_files.keep();
     Ok(Parts {
@@ -126,7 +132,7 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
         tables,
         backing,
         populating,
-        backend,
+        reading,
     })
 }
 
@@ -159,7 +165,15 @@ fn explain(
 }
 
 /// Where the rows of each table lie.
-fn sources(manifest: &Manifest, files: &PackFiles, config: &Config) -> Vec<Arc<Source>> {
+fn sources(
+    manifest: &Manifest,
+    files: &PackFiles,
+    watched: &Arc<[WatchedFile]>,
+    config: &Config,
+) -> Vec<Arc<Source>> {
+    let reads_sources = matches!(manifest.storage, Storage::Attached { .. })
+        && config.backing.is_none()
+        && config.reader != Reader::Memory;
     let tables = manifest.tables.iter().zip(&files.first_files).enumerate();
     let sources = tables.map(|(index, (table, &first_file))| {
         let rows = match manifest.storage {
@@ -177,6 +191,7 @@ fn sources(manifest: &Manifest, files: &PackFiles, config: &Config) -> Vec<Arc<S
             check_seals: config.check_seals,
             rows,
             paths: files.paths.clone(),
+            watch: reads_sources.then(|| Watch::new(table.layer, watched.clone())),
         })
     });
     sources.collect()
@@ -233,6 +248,7 @@ impl TableParts<'_> {
             codec: table.codec,
             row_count: columns.iter().map(|column| column.row_count).sum(),
             columns,
+            source: self.source,
             tiers,
             backed: receiver.zip(backing).map(|(receiver, backing)| Backed {
                 receiver: Arc::new(receiver),

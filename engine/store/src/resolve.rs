@@ -37,7 +37,7 @@ pub struct Wanted<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct WantedList {
     pub(crate) rows: Vec<RowRef>,
-    /// Counts by column of the tier that is at work.
+    /// Counts of the tier that is at work, by column or file.
     counts: Vec<[u32; 2]>,
 }
 
@@ -106,7 +106,7 @@ impl<'a> Wanted<'a> {
         &mut self.list.rows
     }
 
-    /// The list, and counts for each column.
+    /// The list, and memory for counts.
     pub(crate) fn list_and_counts(&mut self) -> (&mut Vec<RowRef>, &mut Vec<[u32; 2]>) {
         (&mut self.list.rows, &mut self.list.counts)
     }

@@ -18,6 +18,7 @@ use crate::{
     fill::fill_cache,
     lookup::Table,
     metrics::add,
+    owner::Owner,
     pools::Pools,
     resolve::RowRef,
     tier::{Admit, FULL_CREDIT, RowCache},
@@ -37,6 +38,9 @@ struct SeededTable {
 #[derive(Debug)]
 pub(crate) struct Seeding {
     progress: Arc<Progress>,
+    owner: Owner,
+    /// What a process is told that was forked from the one that has the thread.
+    forked: OnceLock<LookupError>,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +66,7 @@ impl Seeding {
         if tables.is_empty() {
             return None;
         }
+        let owner = pools.owner;
         let (hasher, pools) = (hasher.clone(), pools.clone());
         let progress = Arc::new(Progress::default());
         let mine = progress.clone();
@@ -78,7 +83,11 @@ impl Seeding {
         if let Err(cause) = thread.spawn(run) {
             progress.refuse(IoError::no_thread("seeds the cache")(cause));
         }
-        Some(Self { progress })
+        Some(Self {
+            progress,
+            owner,
+            forked: OnceLock::new(),
+        })
     }
 
     /// Rows read so far, and reads of a piece that failed.
@@ -88,6 +97,9 @@ impl Seeding {
 
     /// Waits for the end.
     pub(crate) fn wait(&self) -> Result<u64, &LookupError> {
+        if let Err(error) = self.owner.check() {
+            return Err(self.forked.get_or_init(|| error));
+        }
         self.progress.outcome.wait().as_ref().copied()
     }
 }

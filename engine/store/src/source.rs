@@ -3,8 +3,9 @@
 use std::{path::PathBuf, sync::Arc};
 
 use engram_format::{Column, Extent, LayerId, Plane, RecordLayout, RowId, SEAL_BYTES, seal};
+use engram_io::{IoError, ReadAt};
 
-use crate::{error::LookupError, resolve::RowRef};
+use crate::{error::LookupError, resolve::RowRef, watch::Watch};
 
 /// The rows of one table in the files of its pack.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Source {
     pub(crate) rows: SourceRows,
     /// All files of the pack, in the order of [`Extent::file`].
     pub(crate) paths: Arc<[PathBuf]>,
+    /// Of files whose rows have no seals, and which are read after the pack was opened.
+    pub(crate) watch: Option<Watch>,
 }
 
 #[derive(Debug)]
@@ -71,6 +74,45 @@ impl Source {
             }
             SourceRows::Attached { planes } => planes[part].extent(row.row_id),
         }
+    }
+
+    /// Copies the parts of `row`, which has no seal, to `out`, each from what `reader` gives for its place.
+    ///
+    /// # Errors
+    /// A read that fails.
+    pub(crate) fn read_parts<'a>(
+        &self,
+        row: &RowRef,
+        mut reader: impl FnMut(&Extent) -> &'a dyn ReadAt,
+        out: &mut [u8],
+    ) -> Result<(), IoError> {
+        let mut rest = out;
+        for part in 0..self.part_count() {
+            let extent = self.extent(row, part);
+            let (bytes, after) = rest.split_at_mut(extent.len);
+            reader(&extent).read_at(extent.offset, bytes)?;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    /// Checks that nothing has been found that makes all rows of the table doubtful.
+    ///
+    /// # Errors
+    /// A file that has changed since the pack was opened.
+    #[inline]
+    pub(crate) fn check_seen(&self) -> Result<(), LookupError> {
+        self.watch.as_ref().map_or(Ok(()), Watch::check_seen)
+    }
+
+    /// Checks that bytes which were read from the file `file` are those of when the pack was opened, where only the
+    /// system can tell.
+    ///
+    /// # Errors
+    /// As [`Self::check_seen`].
+    pub(crate) fn check_file(&self, file: u32) -> Result<(), LookupError> {
+        let watch = self.watch.as_ref();
+        watch.map_or(Ok(()), |watch| watch.check_file(file))
     }
 
     /// Part `part` of `row` without its seal, from the bytes `record` of its extent, and the seal if it has
@@ -130,7 +172,7 @@ impl Source {
     }
 
     /// The rows `rows` that could not be read.
-    pub(crate) fn unread(&self, rows: Vec<RowId>, cause: engram_io::IoError) -> LookupError {
+    pub(crate) fn unread(&self, rows: Vec<RowId>, cause: IoError) -> LookupError {
         LookupError::Unread {
             layer: self.layer,
             rows,

@@ -10,16 +10,17 @@ use std::{path::Path, sync::Arc, time::Instant};
 use engram_format::{Batch, Column, Hasher, LayerId, Manifest, OwnedBatch, RowCodec, Scheme};
 
 use crate::{
-    backing::{Backing, Destination, Fetch, FetchPool},
-    buffer_pool::{Buffer, BufferPool, Buffers},
+    backing::{Backing, Destination, Fetch},
+    buffer_pool::{Buffer, BufferPool},
     config::Config,
     error::{LookupError, OpenError},
     fill::fill_cache,
     gather::GatherPool,
     lookup::{Scratch, Table, check_shape},
     metrics::Metrics,
-    open::{self, Backend, Populating},
+    open::{self, Backend, Populating, Reading},
     output::{Output, ValueType, ValuesMut, row_bytes},
+    owner::Owner,
     pools::Pools,
     priority::Priority,
     seed::Seeding,
@@ -41,6 +42,16 @@ const WARM_ROWS: usize = 4_096;
 
 /// An open pack: tables of rows, and the scheme by which tokens address them. Shared freely between
 /// threads.
+///
+/// # After a fork
+///
+/// A store with a backing (a direct reader's, or one of [`Config::backing`]) belongs to the process that opened it. Its
+/// reading threads are not copied by `fork`, so in a forked process every lookup and every ticket, those submitted
+/// before the fork too, is [`LookupError::Forked`] at once, even where rows are cached or resident. Stores without a
+/// backing, of the other readers, serve there as before. Dropping a store or a ticket in the forked process is safe:
+/// what belongs to the threads is left alone and never freed there. Nothing of this touches the parent; a store that
+/// the forked process opens is its own. A callback of [`Ticket::on_done`] that forks must end the forked process
+/// itself, by `exec` or `_exit`, since there it is the reading thread that goes on.
 ///
 /// ```
 /// use engram::{Config, RowIds, Sequence, Store};
@@ -64,7 +75,7 @@ pub struct Store {
     manifest: Manifest,
     hasher: Hasher,
     tables: Vec<Arc<Table>>,
-    backend: Backend,
+    reading: Reading,
     pools: Arc<Pools>,
     /// Where a profile has rows for a cache.
     seeding: Option<Seeding>,
@@ -86,12 +97,9 @@ impl Store {
         let path = path.as_ref();
         let _span = tracing::debug_span!("open", pack = %path.display()).entered();
         let parts = open::open(path, &config)?;
-        tracing::debug!(backend = %parts.backend, "opened");
-        let pools = Arc::new(Pools {
-            buffers: Arc::new(Buffers::new(config.pool_bytes)),
-            fetches: FetchPool::default(),
-            gather: Arc::new(GatherPool::new(config.gather_threads)),
-        });
+        tracing::debug!(backend = %parts.reading.backend(), "opened");
+        let owner = Owner::current(parts.backing.is_some());
+        let pools = Arc::new(Pools::new(owner, config.pool_bytes, config.gather_threads));
         let seeding = match (parts.profile, &parts.backing) {
             (Some(profile), Some(_)) => {
                 Seeding::start(profile, &parts.hasher, &parts.tables, &pools)
@@ -102,7 +110,7 @@ impl Store {
             manifest: parts.manifest,
             hasher: parts.hasher,
             tables: parts.tables,
-            backend: parts.backend,
+            reading: parts.reading,
             pools,
             seeding,
             backing: parts.backing,
@@ -126,9 +134,9 @@ impl Store {
         &self.hasher
     }
 
-    /// How files are read, as chosen and as the system allowed.
+    /// How files are read, as chosen and as the system allows now.
     pub fn backend(&self) -> Backend {
-        self.backend
+        self.reading.backend()
     }
 
     /// What has been done since the pack was opened.
@@ -226,6 +234,7 @@ impl Store {
         let span = tracing::trace_span!("lookup", layer = batch.layer().0, rows = batch.len());
         let _entered = span.entered();
         let answered = self.table(batch.layer()).and_then(|table| {
+            self.pools.owner.check()?;
             let mut output = Output::new(table.codec, value_type, out);
             table.check(&batch, &output)?;
             table.count(&batch);
@@ -348,6 +357,7 @@ impl Store {
         let _entered = span.entered();
         let began = Instant::now();
         let table = self.table(batch.layer())?;
+        self.pools.owner.check()?;
         let mut destination = SubmitBuffer(destination);
         table.check(&batch, &destination.output(table)?)?;
         table.count(&batch);
@@ -399,6 +409,7 @@ impl Store {
         if asked.len() <= INLINE_ROWS {
             return self.ask(asked, priority, destination);
         }
+        self.pools.owner.check()?;
         let began = Instant::now();
         let table = self.table(asked.layer())?;
         let mut destination = SubmitBuffer(destination);
@@ -436,6 +447,7 @@ impl Store {
     /// As [`Self::lookup`].
     pub fn warm(&self, batch: Batch<'_>) -> Result<(), LookupError> {
         let table = self.table(batch.layer())?;
+        self.pools.owner.check()?;
         table.check_rows(&batch)?;
         let row_bytes = table.codec.row_bytes();
         for row_ids in batch.row_ids().chunks(WARM_ROWS) {

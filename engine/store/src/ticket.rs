@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    mem,
     os::fd::OwnedFd,
     pin::Pin,
     sync::Arc,
@@ -46,13 +47,15 @@ impl Ticket {
 
     /// Whether [`Self::wait`] would return at once.
     pub fn is_done(&self) -> bool {
-        self.fetch.as_ref().is_none_or(|fetch| fetch.is_done())
+        let fetch = self.fetch.as_ref();
+        fetch.is_none_or(|fetch| fetch.is_done()) || self.check().is_err()
     }
 
     /// Waits until all rows are there.
     ///
     /// # Errors
-    /// Rows that could not be read, or a damaged record. The buffer has returned to its pool then.
+    /// Rows that could not be read, or a damaged record; the buffer has returned to its pool then. A process that was
+    /// forked from the one that opened the store, if that fetches rows or has not gathered all of them.
     pub fn wait(mut self) -> Result<Buffer, LookupError> {
         let _span = tracing::trace_span!("wait").entered();
         self.finish()
@@ -75,7 +78,7 @@ impl Ticket {
     /// block. It takes the place of one given before, of an event file, and of a task that awaits the ticket.
     /// A ticket that is dropped calls it too, when its last read has ended.
     pub fn on_done(&self, callback: impl FnOnce() + Send + 'static) {
-        self.fetch().listen(Listener::Callback(Box::new(callback)));
+        self.listen(Listener::Callback(Box::new(callback)));
     }
 
     /// An event file (`eventfd`) that becomes readable once all rows are there, or the batch has failed, for
@@ -93,7 +96,24 @@ impl Ticket {
     /// Lets go of the batch, as dropping it does: for speculative tokens that were rejected.
     pub fn cancel(self) {}
 
+    /// Checks that it is done, or being done, in the process that calls.
+    fn check(&self) -> Result<(), LookupError> {
+        match &self.fetch {
+            Some(fetch) if !fetch.is_done() => self.pools.owner.check_work(),
+            _ => self.pools.owner.check(),
+        }
+    }
+
+    fn listen(&self, listener: Listener) {
+        if self.check().is_err() {
+            listener.tell();
+        } else {
+            self.fetch().listen(listener);
+        }
+    }
+
     fn finish(&mut self) -> Result<Buffer, LookupError> {
+        self.check()?;
         let mut fetch = self.fetch.take().expect("held until waited for");
         let filled = Fetch::wait_counted(&mut fetch);
         let result = filled.result();
@@ -117,7 +137,7 @@ impl Future for Ticket {
     /// If it has been ready before.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         if !self.is_done() {
-            self.fetch().listen(Listener::Task(context.waker().clone()));
+            self.listen(Listener::Task(context.waker().clone()));
             // It may have ended meanwhile, and told the waker already.
             if !self.is_done() {
                 return Poll::Pending;
@@ -129,8 +149,15 @@ impl Future for Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(fetch) = self.fetch.take() {
+        let is_ours = self.check().is_ok();
+        let Some(fetch) = self.fetch.take() else {
+            return;
+        };
+        if is_ours {
             fetch.cancel();
+        } else {
+            // Threads of another process work on it: here nobody ever lets go of it.
+            mem::forget(fetch);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use memmap2::MmapMut;
+use memmap2::{Advice, MmapMut};
 
 use super::{BlockRead, EngineKind, OnRead, ReadEngine, check};
 use crate::{
@@ -29,6 +29,8 @@ impl ThreadsEngine {
     pub fn new(files: Arc<[DirectFile]>, slot_bytes: usize) -> Result<Self, IoError> {
         let slot = MmapMut::map_anon(slot_bytes);
         let slot = slot.map_err(IoError::no_memory(slot_bytes, "a read in flight"))?;
+        // The system may be writing to it while another thread forks. Only advice: a forked process does not use it.
+        let _ = slot.advise(Advice::DontFork);
         Ok(Self {
             files,
             slot,
@@ -41,7 +43,14 @@ impl ThreadsEngine {
         let file = &self.files[read.file as usize];
         let slot = &mut self.slot[..read.len as usize];
         let progress = Progress::new(read.offset, read.needed as usize, file.unit() as usize);
-        let bytes = progress::read(file.file(), file.path(), progress, slot, &self.answers)?;
+        let (path, answers) = (file.path(), &self.answers);
+        let bytes = loop {
+            let (from, direct) = file.now();
+            match progress::read(from, path, progress, slot, answers, direct) {
+                Err(error) if file.reads_again(&error, direct) => {}
+                read => break read?,
+            }
+        };
         Ok(&slot[..bytes])
     }
 }

@@ -9,10 +9,10 @@ use std::{
 };
 
 use io_uring::{
-    IoUring, opcode,
+    IoUring, Probe, opcode,
     types::{Fd, Fixed},
 };
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 
 use super::{BlockRead, EngineKind, OnRead, ReadEngine, Waker, check};
 use crate::{
@@ -57,9 +57,10 @@ pub struct UringEngine {
 /// A read in flight.
 #[derive(Debug, Clone, Copy)]
 struct InFlight {
-    file: u32,
-    len: u32,
+    read: BlockRead,
     progress: Progress,
+    /// Whether the last request for it went past the page cache.
+    direct: bool,
 }
 
 impl UringEngine {
@@ -92,7 +93,7 @@ impl UringEngine {
     ) -> Result<Self, IoError> {
         let waker = Waker::new()?;
         let (ring, deferred) = build(depth).map_err(IoError::system("set up io_uring"))?;
-        let handles: Vec<_> = files.iter().map(|file| file.file().as_raw_fd()).collect();
+        let handles: Vec<_> = files.iter().map(|file| file.first().as_raw_fd()).collect();
         ring.submitter()
             .register_files(&handles)
             .map_err(IoError::system("register files with io_uring"))?;
@@ -100,6 +101,8 @@ impl UringEngine {
         let buffers = MmapOptions::new().len(bytes).map_anon();
         let buffers = buffers.map_err(IoError::no_memory(bytes, "reads in flight"))?;
         let buffers = MmapRaw::from(buffers);
+        // The kernel may write to them while another thread forks. Only advice: a forked process does not use them.
+        let _ = buffers.advise(Advice::DontFork);
         let whole = libc::iovec {
             iov_base: buffers.as_mut_ptr().cast(),
             iov_len: bytes,
@@ -121,8 +124,36 @@ impl UringEngine {
             answers: Answers::default(),
             stays_with_its_thread: PhantomData,
         };
+        engine
+            .try_request()
+            .map_err(IoError::system("use io_uring"))?;
         engine.poll_waker();
         Ok(engine)
+    }
+
+    /// Takes an empty request through the ring: some containers let a process set one up and not use it. And reads
+    /// came to the kernel some versions after the ring.
+    fn try_request(&mut self) -> io::Result<()> {
+        let mut known = Probe::new();
+        self.ring.submitter().register_probe(&mut known)?;
+        let reads = [opcode::Read::CODE, opcode::ReadFixed::CODE];
+        if !reads.into_iter().all(|read| known.is_supported(read)) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        // SAFETY: the entry names no memory.
+        let pushed = unsafe { self.ring.submission().push(&opcode::Nop::new().build()) };
+        pushed.expect("nothing is on the ring");
+        while let Err(error) = self.ring.submit_and_wait(1) {
+            if error.kind() != io::ErrorKind::Interrupted {
+                return Err(error);
+            }
+        }
+        let ended = self.ring.completion().next();
+        match ended.map(|ended| ended.result()) {
+            Some(0) => Ok(()),
+            Some(code) => Err(io::Error::from_raw_os_error(-code)),
+            None => Err(io::Error::other("an empty request does not come back")),
+        }
     }
 
     /// Asks the ring to end a wait once the waker is used.
@@ -145,18 +176,30 @@ impl UringEngine {
 
     /// Puts the rest of the slot's read on the ring.
     fn push(&mut self, slot: u32) {
-        let read = self.reads[slot as usize].expect("a read in this slot");
-        let done = read.progress.done();
+        let in_flight = self.reads[slot as usize].as_mut();
+        let in_flight = in_flight.expect("a read in this slot");
+        let (read, done) = (in_flight.read, in_flight.progress.done());
+        let offset = in_flight.progress.next_offset();
+        let file = &self.files[read.file as usize];
+        in_flight.direct = file.is_direct();
         // SAFETY: `begin` checked that the read fits its buffer, and `done` is below its length.
         let at = unsafe { self.buffer(slot).add(done) };
         let len = read.len - u32::try_from(done).expect("at most the length of the read");
-        let (file, offset) = (Fixed(read.file), read.progress.next_offset());
-        let entry = if self.registered_buffers {
-            opcode::ReadFixed::new(file, at, len, 0)
-                .offset(offset)
-                .build()
-        } else {
-            opcode::Read::new(file, at, len).offset(offset).build()
+        // A file that is registered and one that is not are of different types.
+        macro_rules! request {
+            ($from:expr) => {
+                if self.registered_buffers {
+                    opcode::ReadFixed::new($from, at, len, 0)
+                        .offset(offset)
+                        .build()
+                } else {
+                    opcode::Read::new($from, at, len).offset(offset).build()
+                }
+            };
+        }
+        let entry = match file.buffered() {
+            Some(buffered) => request!(Fd(buffered.as_raw_fd())),
+            None => request!(Fixed(read.file)),
         };
         // SAFETY: the buffer is memory of ours that nothing else touches while its read is in flight: its slot is on
         // `free` only before `begin` and after `finish`, and it outlives the ring.
@@ -167,14 +210,15 @@ impl UringEngine {
     /// Asks for the rest of the slot's read by `pread`. A file system whose reads all block is read by threads of the
     /// kernel's, which cancels a read where it may start none, such as at a limit of processes.
     fn read_here(&self, slot: u32) -> io::Result<usize> {
-        let read = self.reads[slot as usize].expect("a completion is of a read in flight");
-        let done = read.progress.done();
+        let InFlight { read, progress, .. } =
+            self.reads[slot as usize].expect("a completion is of a read in flight");
+        let done = progress.done();
         // SAFETY: the kernel has ended the read, so the buffer is ours alone; `begin` checked that the read fits it.
         let rest = unsafe {
             std::slice::from_raw_parts_mut(self.buffer(slot).add(done), read.len as usize - done)
         };
-        let file = self.files[read.file as usize].file();
-        file.read_at(rest, read.progress.next_offset())
+        let (file, _) = self.files[read.file as usize].now();
+        file.read_at(rest, progress.next_offset())
     }
 
     /// Hands the requests to the kernel and waits until one of them, or of those before, has ended.
@@ -230,9 +274,9 @@ impl ReadEngine for UringEngine {
         let unit = self.files[read.file as usize].unit();
         let slot = self.free.pop().expect("a free slot");
         self.reads[slot as usize] = Some(InFlight {
-            file: read.file,
-            len: read.len,
+            read,
             progress: Progress::new(read.offset, read.needed as usize, unit as usize),
+            direct: false,
         });
         self.push(slot);
         slot
@@ -263,15 +307,21 @@ impl ReadEngine for UringEngine {
                     usize::try_from(answer).map_err(|_| io::Error::from_raw_os_error(-answer))
                 }
             };
-            let read = self.reads[slot as usize].as_mut();
-            let read = read.expect("a completion is of a read in flight");
-            let path = self.files[read.file as usize].path();
-            let offset = read.progress.next_offset();
-            let end = offset + u64::from(read.len) - read.progress.done() as u64;
-            let answer = self.answers.to_read(answer, path, offset..end);
-            let step = read.progress.advance(answer, path);
-            let bytes = read.progress.done();
-            if matches!(step, Step::Again) {
+            let in_flight = self.reads[slot as usize].as_mut();
+            let in_flight = in_flight.expect("a completion is of a read in flight");
+            let (read, direct) = (in_flight.read, in_flight.direct);
+            let progress = &mut in_flight.progress;
+            let file = &self.files[read.file as usize];
+            let offsets = progress.next_offset()..read.offset + u64::from(read.len);
+            let answer = self.answers.to_read(answer, file.path(), offsets, direct);
+            let step = progress.advance(answer, file.path());
+            let bytes = progress.done();
+            let again = match &step {
+                Step::Again => true,
+                Step::Failed(error) => file.reads_again(error, direct),
+                Step::Ended => false,
+            };
+            if again {
                 self.push(slot);
                 continue;
             }

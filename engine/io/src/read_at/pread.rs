@@ -76,7 +76,7 @@ impl ReadAt for PreadReader {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<(), IoError> {
         self.check(offset, out.len())?;
         let progress = Progress::new(offset, out.len(), 1);
-        progress::read(&self.file, &self.path, progress, out, &self.answers).map(drop)
+        progress::read(&self.file, &self.path, progress, out, &self.answers, false).map(drop)
     }
 
     #[cfg(feature = "fault")]
@@ -102,7 +102,7 @@ impl ReadAt for PreadReader {
             let offsets = offset..offset + len as u64;
             let read = self
                 .answers
-                .to_read(read.map_err(Into::into), &self.path, offsets);
+                .to_read(read.map_err(Into::into), &self.path, offsets, false);
             if read.is_ok_and(|bytes| bytes == len) {
                 return Ok(());
             }

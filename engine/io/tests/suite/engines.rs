@@ -2,16 +2,19 @@
 
 use std::{fs, io::Write, panic};
 
-use engram_io::{BlockRead, Fault, FaultPlan, FaultRule, IoError, ReadEngine, UringEngine};
+use engram_io::{
+    BlockRead, DirectFile, Fault, FaultPlan, FaultRule, IoError, ReadEngine, UringEngine,
+};
 
 use crate::{BLOCK, ENGINES, Files, Folder, SIZE, SLOT_BYTES, say, truth};
 
 /// Faults of which an engine's caller sees nothing but their time.
-const INVISIBLE: [Fault; 6] = [
+const INVISIBLE: [Fault; 7] = [
     Fault::Eintr,
     Fault::Eagain,
     Fault::Short,
     Fault::Ebusy,
+    Fault::NotDirect,
     Fault::Late,
     Fault::Reordered,
 ];
@@ -173,6 +176,67 @@ fn faults_that_do_not_end_fail_the_read_and_not_the_engine() {
 }
 
 #[test]
+fn an_engine_that_the_kernel_no_longer_serves_says_so() {
+    let folder = Folder::new();
+    for engine in ENGINES.into_iter().filter(|engine| engine.is_uring) {
+        let plan = FaultPlan::new(1, [FaultRule::every(1, Fault::RingRefused)]);
+        let Some(mut made) = engine.with_faults(&folder.files(), &plan) else {
+            continue;
+        };
+        made.begin(block(0, 3));
+        let finished = made.finish(&mut |_, _| ());
+        let kind = finished.unwrap_err().os_error().map(std::io::Error::kind);
+        assert_eq!(kind, Some(std::io::ErrorKind::PermissionDenied));
+        plan.set_active(false);
+        assert!(finish_all(&mut *made).pop().unwrap().1.is_ok());
+    }
+}
+
+#[test]
+fn a_file_whose_direct_reads_are_refused_goes_through_the_page_cache() {
+    for engine in ENGINES {
+        let (folder, truth) = (Folder::new(), truth());
+        let files = folder.files();
+        if !files.iter().all(DirectFile::is_direct) {
+            return say("skipped: the file system of temporary files has no direct reads");
+        }
+        let rule = FaultRule::every(1, Fault::NotDirect).in_file("two");
+        let plan = FaultPlan::new(1, [rule]);
+        let Some(mut made) = engine.with_faults(&files, &plan) else {
+            continue;
+        };
+        for _ in 0..2 {
+            let begun = u32::try_from(made.depth()).unwrap().min(4);
+            for index in 0..begun {
+                made.begin(block(1 - index % 2, 1));
+            }
+            for (_, bytes) in finish_all(&mut *made) {
+                let bytes = bytes.unwrap();
+                assert_eq!(
+                    bytes,
+                    truth[BLOCK as usize..][..bytes.len()],
+                    "{}",
+                    engine.name
+                );
+            }
+        }
+        let direct: Vec<bool> = files.iter().map(DirectFile::is_direct).collect();
+        assert_eq!(direct, [true, false], "{}", engine.name);
+        // Those that were in flight together, and no more.
+        assert!((1..=2).contains(&plan.injected(Fault::NotDirect)));
+
+        // A file that has taken the name meanwhile is another one.
+        std::fs::remove_file(&folder.paths()[0]).unwrap();
+        std::fs::write(&folder.paths()[0], vec![7; SIZE]).unwrap();
+        let all = FaultPlan::new(1, [FaultRule::every(1, Fault::NotDirect)]);
+        let mut made = engine.with_faults(&files, &all).unwrap();
+        made.begin(block(0, 1));
+        assert!(finish_all(&mut *made).pop().unwrap().1.is_err());
+        assert!(files[0].is_direct());
+    }
+}
+
+#[test]
 fn an_engine_dropped_with_reads_in_flight_waits_for_the_kernel() {
     let folder = Folder::new();
     for (_, mut engine) in engines(&folder.files()) {
@@ -224,7 +288,7 @@ fn a_waker_ends_the_wait() {
         .write(true)
         .open(&path)
         .unwrap();
-    let files: Files = [engram_io::DirectFile::open(&path).unwrap()].into();
+    let files: Files = [DirectFile::open(&path).unwrap()].into();
     let (send, wakers) = std::sync::mpsc::channel();
     let reader = std::thread::spawn(move || {
         let mut engine = match UringEngine::new(files, 1, SLOT_BYTES) {

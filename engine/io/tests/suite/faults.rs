@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
-use engram_io::{Access, BlockRead, Fault, FaultIo, FaultPlan, FaultRule, Io, IoError, SystemIo};
+use engram_io::{
+    Access, BlockRead, DirectFile, Fault, FaultIo, FaultPlan, FaultRule, Io, IoError, SystemIo,
+};
 
 use crate::{BLOCK, ENGINES, Engine, Folder, READERS, Reader, SIZE, say, truth};
 
@@ -82,7 +84,7 @@ fn judge(name: &str, fault: Fault, plan: &FaultPlan, outcomes: &[Outcome]) -> &'
 fn reader_with(reader: Reader, fault: Fault, folder: &Folder, truth: &[u8]) -> &'static str {
     let applies = match fault {
         Fault::Eintr | Fault::Eagain | Fault::Short => reader.makes_calls,
-        Fault::Ebusy | Fault::Reordered => false,
+        Fault::Ebusy | Fault::NotDirect | Fault::RingRefused | Fault::Reordered => false,
         _ => true,
     };
     let path = &folder.paths()[0];
@@ -112,6 +114,9 @@ fn reader_with(reader: Reader, fault: Fault, folder: &Folder, truth: &[u8]) -> &
 fn engine_with(engine: Engine, fault: Fault, folder: &Folder, truth: &[u8]) -> &'static str {
     let applies = match fault {
         Fault::Ebusy | Fault::Reordered => engine.is_uring,
+        Fault::NotDirect => folder.files().iter().all(DirectFile::is_direct),
+        // The engine ends by it: see `an_engine_that_the_kernel_no_longer_serves_says_so`.
+        Fault::RingRefused => return "the end",
         _ => true,
     };
     let plan = FaultPlan::new(3, [FaultRule::every(3, fault)]);
@@ -185,7 +190,14 @@ fn load_with(fault: Fault, folder: &Folder, truth: &[u8]) -> &'static str {
     let path = &folder.paths()[0];
     let outcomes: Vec<Outcome> = (0..4).map(|_| outcome(truth, 0, load(path))).collect();
     // A file that is read whole has no other place.
-    if matches!(fault, Fault::Ebusy | Fault::Reordered | Fault::Misdirected) {
+    let elsewhere = [
+        Fault::Ebusy,
+        Fault::NotDirect,
+        Fault::RingRefused,
+        Fault::Reordered,
+        Fault::Misdirected,
+    ];
+    if elsewhere.contains(&fault) {
         assert_eq!(plan.injected(fault), 0, "{fault:?} cannot be");
         return "-";
     }

@@ -7,11 +7,12 @@ use engram_io::{Fault, FaultPlan, FaultRule, IoError, ReadAt};
 use crate::{Folder, READERS, SIZE, truth};
 
 /// Faults of which a reader's caller sees nothing.
-const INVISIBLE: [Fault; 6] = [
+const INVISIBLE: [Fault; 7] = [
     Fault::Eintr,
     Fault::Eagain,
     Fault::Short,
     Fault::Ebusy,
+    Fault::NotDirect,
     Fault::Late,
     Fault::Reordered,
 ];

@@ -36,7 +36,7 @@ pub(crate) enum Listener {
 
 impl Listener {
     /// A panic of the caller's code ends here: other tickets are read by this thread too.
-    fn tell(self) {
+    pub(crate) fn tell(self) {
         let told = panic::catch_unwind(AssertUnwindSafe(|| match self {
             Self::Callback(callback) => callback(),
             Self::Task(waker) => waker.wake(),

@@ -11,7 +11,7 @@ use std::{
 };
 
 use engram_io::{
-    DirectFile, EngineKind, EngineRequest, Io, IoError, ReadEngine, ThreadsEngine, Waker, lock,
+    DirectFile, EngineKind, EngineRequest, Io, IoError, Process, ReadEngine, Waker, lock,
 };
 
 use super::{
@@ -30,6 +30,8 @@ pub(crate) struct DiskOptions {
     pub(crate) request: EngineRequest,
     /// Threads, each with an engine of its own.
     pub(crate) threads: usize,
+    /// Threads with one read in flight each that go on where engines of many fail.
+    pub(crate) blocking_threads: usize,
     /// Most bytes of one read.
     pub(crate) max_bytes: usize,
 }
@@ -37,18 +39,32 @@ pub(crate) struct DiskOptions {
 /// Threads that read until this is dropped; then they finish what was asked for.
 #[derive(Debug)]
 pub(crate) struct DiskBacking {
-    queue: Arc<Queue>,
-    threads: Vec<JoinHandle<()>>,
-    /// Threads whose engine the system has granted; the others have ended.
-    readers: usize,
+    crew: Arc<Crew>,
     /// Of the threads that wait for several reads at a time.
     wakers: Vec<Waker>,
     kind: EngineKind,
     geometry: ReadGeometry,
-    past_page_cache: bool,
     /// Reads that all threads have in flight at most.
     depth: usize,
+    /// Where the threads are.
+    process: Process,
 }
+
+/// The reading threads, and what they share.
+#[derive(Debug)]
+struct Crew {
+    queue: Queue,
+    options: DiskOptions,
+    files: Arc<[DirectFile]>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// Threads whose engine the system has granted; the others have ended.
+    readers: AtomicUsize,
+    /// Engines of many reads that have failed.
+    failed: AtomicUsize,
+}
+
+/// What a thread says of its engine when it starts to read.
+type Report = Result<(EngineKind, usize, Option<Waker>), IoError>;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -72,40 +88,30 @@ impl DiskBacking {
     ///
     /// # Errors
     /// A system that refuses every thread, or the engine to each of them.
-    pub(crate) fn start(options: &DiskOptions, files: &Arc<[DirectFile]>) -> Result<Self, IoError> {
-        let max_bytes = options.max_bytes;
+    pub(crate) fn start(options: DiskOptions, files: &Arc<[DirectFile]>) -> Result<Self, IoError> {
+        let (threads, request) = (options.threads, options.request);
         let mut backing = Self {
-            queue: Arc::default(),
-            threads: Vec::with_capacity(options.threads),
-            readers: 0,
             wakers: Vec::new(),
             kind: EngineKind::Threads,
             geometry: ReadGeometry {
                 units: files.iter().map(DirectFile::unit).collect(),
-                max_bytes,
+                max_bytes: options.max_bytes,
             },
-            past_page_cache: files.iter().all(DirectFile::is_direct),
             depth: 0,
+            process: Process::current(),
+            crew: Arc::new(Crew {
+                queue: Queue::default(),
+                options,
+                files: files.clone(),
+                threads: Mutex::default(),
+                readers: AtomicUsize::new(0),
+                failed: AtomicUsize::new(0),
+            }),
         };
         let (report, reports) = mpsc::channel();
-        for index in 0..options.threads {
-            let (queue, files, io) = (backing.queue.clone(), files.clone(), options.io.clone());
-            let (request, report) = (options.request, report.clone());
-            let run = move || {
-                let _guard = StopOnPanic(&queue);
-                // An engine belongs to the thread that made it.
-                match io.engine(request, &files, max_bytes) {
-                    Ok(engine) => {
-                        let _ = report.send(Ok((engine.kind(), engine.depth(), engine.waker())));
-                        drop(report);
-                        Reader::new(engine, &files, max_bytes).run(&queue);
-                    }
-                    Err(error) => drop(report.send(Err(error))),
-                }
-            };
-            let builder = thread::Builder::new().name(format!("engram-io-{index}"));
-            match builder.spawn(run) {
-                Ok(thread) => backing.threads.push(thread),
+        for index in 0..threads {
+            match backing.crew.spawn(index, request, report.clone()) {
+                Ok(()) => {}
                 // As many threads as are granted: one is enough.
                 Err(error) if index > 0 => {
                     tracing::warn!(%error, granted = index, "reading by fewer threads than asked for");
@@ -115,25 +121,24 @@ impl DiskBacking {
             }
         }
         drop(report);
-        let mut refused = None;
+        let (mut granted, mut refused) = (0, None);
         for report in reports {
             match report {
                 Ok((kind, depth, waker)) => {
                     backing.kind = kind;
-                    backing.readers += 1;
                     backing.depth += depth;
                     backing.wakers.extend(waker);
+                    granted += 1;
                 }
                 Err(error) => refused = Some(error),
             }
         }
         match refused {
-            Some(error) if backing.readers == 0 => return Err(error),
+            Some(error) if granted == 0 => return Err(error),
             Some(error) => {
-                let granted = backing.readers;
                 tracing::warn!(%error, granted, "reading by fewer threads than asked for");
             }
-            None if backing.readers == 0 => {
+            None if granted == 0 => {
                 let cause = std::io::Error::other("it ended before it could read");
                 return Err(IoError::no_thread("reads")(cause));
             }
@@ -142,19 +147,84 @@ impl DiskBacking {
         Ok(backing)
     }
 
-    /// How reads get to the drive.
+    /// How reads get to the drive now.
     pub(crate) fn kind(&self) -> EngineKind {
-        self.kind
+        if self.crew.failed.load(Ordering::Relaxed) > 0 {
+            EngineKind::Threads
+        } else {
+            self.kind
+        }
     }
 
-    /// Threads that read.
+    /// Threads that read now; 0 in a process that was forked from the one that has them.
     pub(crate) fn threads(&self) -> usize {
-        self.readers
+        if self.process.is_current() {
+            self.crew.readers.load(Ordering::Relaxed)
+        } else {
+            0
+        }
     }
 
-    /// Whether all files are read past the page cache.
+    /// Whether all files are read past the page cache now.
     pub(crate) fn past_page_cache(&self) -> bool {
-        self.past_page_cache
+        self.crew.files.iter().all(DirectFile::is_direct)
+    }
+}
+
+impl Crew {
+    /// Starts a thread that reads by the engine of `request`, and reports that or why it cannot.
+    ///
+    /// # Errors
+    /// A system that grants no more threads.
+    fn spawn(
+        self: &Arc<Self>,
+        index: usize,
+        request: EngineRequest,
+        report: mpsc::Sender<Report>,
+    ) -> std::io::Result<()> {
+        let crew = self.clone();
+        let run = move || {
+            let _guard = StopOnPanic(&crew.queue);
+            // An engine belongs to the thread that made it.
+            match crew.engine(request) {
+                Ok(engine) => {
+                    crew.readers.fetch_add(1, Ordering::Relaxed);
+                    let _ = report.send(Ok((engine.kind(), engine.depth(), engine.waker())));
+                    drop(report);
+                    Reader::new(engine, &crew).run(&crew.queue);
+                }
+                Err(error) => drop(report.send(Err(error))),
+            }
+        };
+        let builder = thread::Builder::new().name(format!("engram-io-{index}"));
+        // With the lock held, so that `drop` waits for every thread that is started before it takes them.
+        let mut threads = lock(&self.threads);
+        threads.push(builder.spawn(run)?);
+        Ok(())
+    }
+
+    fn engine(&self, request: EngineRequest) -> Result<Box<dyn ReadEngine>, IoError> {
+        let options = &self.options;
+        options.io.engine(request, &self.files, options.max_bytes)
+    }
+
+    /// Starts as many threads with one read in flight each as there would have been without the engine that has
+    /// failed, or as the system grants. The threads of failed engines are of them.
+    fn replace_engines(self: &Arc<Self>) {
+        if self.failed.fetch_add(1, Ordering::Relaxed) > 0 {
+            return;
+        }
+        let (report, _) = mpsc::channel();
+        for index in self.options.threads..self.options.blocking_threads {
+            let stopped = lock(&self.queue.state).stopped;
+            if stopped
+                || self
+                    .spawn(index, EngineRequest::Threads, report.clone())
+                    .is_err()
+            {
+                return;
+            }
+        }
     }
 }
 
@@ -164,7 +234,8 @@ impl Backing for DiskBacking {
     }
 
     fn fetch(&self, reads: PendingReads) {
-        let mut state = lock(&self.queue.state);
+        let queue = &self.crew.queue;
+        let mut state = lock(&queue.state);
         if state.stopped {
             drop(state);
             reads.abort();
@@ -174,9 +245,9 @@ impl Backing for DiskBacking {
         state.waiting.push(reads.priority(), reads, Instant::now());
         drop(state);
         if several {
-            self.queue.changed.notify_all();
+            queue.changed.notify_all();
         } else {
-            self.queue.changed.notify_one();
+            queue.changed.notify_one();
         }
         self.wakers.iter().for_each(Waker::wake);
     }
@@ -186,15 +257,21 @@ impl Backing for DiskBacking {
     }
 
     fn in_flight(&self) -> u64 {
-        self.queue.in_flight().iter().sum::<usize>() as u64
+        self.crew.queue.in_flight().iter().sum::<usize>() as u64
     }
 }
 
 impl Drop for DiskBacking {
     fn drop(&mut self) {
-        lock(&self.queue.state).stopped = true;
-        self.queue.changed.notify_all();
-        for thread in self.threads.drain(..) {
+        if !self.process.is_current() {
+            // Forked from the process that has the threads: they neither end here nor let go of a lock.
+            std::mem::forget(self.crew.clone());
+            return;
+        }
+        lock(&self.crew.queue.state).stopped = true;
+        self.crew.queue.changed.notify_all();
+        let threads = std::mem::take(&mut *lock(&self.crew.threads));
+        for thread in threads {
             // A ticket's callback may be what lets go of the store, on a reading thread: that one ends by
             // itself. One that panicked has said so; its fetches have failed.
             if thread.thread().id() != thread::current().id() {
@@ -290,20 +367,18 @@ impl Queue {
 struct Reader<'a> {
     engine: Box<dyn ReadEngine>,
     waker: Option<Waker>,
-    files: &'a Arc<[DirectFile]>,
-    max_bytes: usize,
+    crew: &'a Arc<Crew>,
     /// What is read in each slot of the engine.
     slots: Vec<Option<PendingRead>>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(engine: Box<dyn ReadEngine>, files: &'a Arc<[DirectFile]>, max_bytes: usize) -> Self {
+    fn new(engine: Box<dyn ReadEngine>, crew: &'a Arc<Crew>) -> Self {
         Self {
             slots: (0..engine.depth()).map(|_| None).collect(),
             waker: engine.waker(),
             engine,
-            files,
-            max_bytes,
+            crew,
         }
     }
 
@@ -339,17 +414,24 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Fails what is in flight on an engine that the system no longer serves, and goes on by `pread`.
+    /// Goes on by `pread`, with other threads, where the system no longer serves the engine. What was in flight is read
+    /// again.
     fn replace_engine(&mut self, error: &IoError, queue: &Queue) {
-        tracing::warn!(%error, "the engine has failed; this thread goes on by pread");
-        for read in self.slots.drain(..).flatten() {
-            let cause = std::io::Error::other(error.to_string());
-            let lost = IoError::system("read through an engine that has failed")(cause);
-            queue.end(read, Err(lost));
-        }
-        let engine = ThreadsEngine::new(self.files.clone(), self.max_bytes);
-        self.engine = Box::new(engine.expect("memory for one read"));
+        tracing::warn!(%error, "the engine has failed; reading by threads");
+        self.crew.replace_engines();
+        let engine = self.crew.engine(EngineRequest::Threads);
+        self.engine = engine.expect("memory for one read");
         self.waker = None;
+        for read in self.slots.drain(..).flatten() {
+            self.engine.begin(read.block());
+            let mut unread = Some(read);
+            while self.engine.in_flight() > 0 {
+                let finished = self.engine.finish(&mut |_, bytes| {
+                    queue.end(unread.take().expect("it was in flight"), bytes);
+                });
+                finished.expect("an engine of single reads does not fail");
+            }
+        }
         self.slots.push(None);
     }
 }

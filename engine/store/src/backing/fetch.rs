@@ -283,7 +283,7 @@ impl Fetch {
         self.completion.listen(listener);
     }
 
-    /// Checks the rows of a read, offers them to the cache, and copies each to its places.
+    /// Checks the file and the rows of a read, offers them to the cache, and copies each to its places.
     fn arrive(&self, read: &Read, bytes: Result<&[u8], IoError>) {
         let work = self.work();
         let receiver = work.receiver.as_ref().expect("there are reads");
@@ -299,6 +299,10 @@ impl Fetch {
             }
         };
         add(&receiver.counters.bytes_read, bytes.len() as u64);
+        if let Err(error) = receiver.source.check_file(read.block.file) {
+            self.fail(error, &[]);
+            return;
+        }
         let mut used = 0;
         let mut place = rows.start;
         for equal in work.plan.rows[rows].chunk_by(|a, b| a.row_id == b.row_id) {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use engram_io::lock;
 
 use super::Fetch;
+use crate::owner::Owner;
 
 /// Fetches kept at most.
 const MAX_FETCHES: usize = 64;
@@ -12,13 +13,26 @@ const MAX_FETCHES: usize = 64;
 const MAX_ROWS: usize = 1 << 16;
 
 /// Fetches that are not in use.
-#[derive(Debug, Default)]
-pub(crate) struct FetchPool(Mutex<Vec<Arc<Fetch>>>);
+#[derive(Debug)]
+pub(crate) struct FetchPool {
+    fetches: Mutex<Vec<Arc<Fetch>>>,
+    owner: Owner,
+}
 
 impl FetchPool {
+    pub(crate) fn new(owner: Owner) -> Self {
+        Self {
+            fetches: Mutex::default(),
+            owner,
+        }
+    }
+
     /// A fetch that nobody else has, without rows.
     pub(crate) fn take(&self) -> Arc<Fetch> {
-        lock(&self.0).pop().unwrap_or_default()
+        if !self.owner.is_current() {
+            return Arc::default();
+        }
+        lock(&self.fetches).pop().unwrap_or_default()
     }
 
     /// Takes a fetch back, if nobody else has it and it is not too large.
@@ -26,7 +40,10 @@ impl FetchPool {
         let unused = Arc::get_mut(&mut fetch).filter(|fetch| fetch.kept_rows() <= MAX_ROWS);
         if let Some(unused) = unused {
             unused.clear();
-            let mut fetches = lock(&self.0);
+            if !self.owner.is_current() {
+                return;
+            }
+            let mut fetches = lock(&self.fetches);
             if fetches.len() < MAX_FETCHES {
                 fetches.push(fetch);
             }

@@ -1,17 +1,22 @@
 //! The checkpoint's own files behind an attached pack.
 
-use std::path::Path;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-use engram_format::{Digest, Manifest, RowId, SourceFile, Table, seal};
-use engram_io::{Access, ReadAt};
+use engram_format::{Digest, Extent, Manifest, RowId, Sample, SourceFile, Storage, Table, seal};
+use engram_io::{Access, ReadAt, WatchedFile};
 
 use super::{
-    files::{PackFiles, check_digest, check_size},
+    files::{PackFiles, check_digest, check_size, open_each},
     opened::Opened,
 };
 use crate::{
     config::{Config, Reader, Resident},
     error::OpenError,
+    resolve::RowRef,
+    source::Source,
     tier::TierFile,
 };
 
@@ -28,21 +33,32 @@ pub(super) fn loaded_bytes(manifest: &Manifest, config: &Config) -> u64 {
     manifest.sources.iter().map(|file| file.bytes).sum()
 }
 
+/// The checkpoint's files, to be watched from before anything of them is checked. None in a packed pack.
+pub(super) fn watch(
+    manifest: &Manifest,
+    files: &PackFiles,
+) -> Result<Arc<[WatchedFile]>, OpenError> {
+    let paths = match manifest.storage {
+        Storage::Packed => &[],
+        Storage::Attached { .. } => &*files.paths,
+    };
+    Ok(open_each(paths, |path| WatchedFile::open(path))?.into())
+}
+
 pub(super) fn open(
     manifest: &Manifest,
     files: &PackFiles,
+    sources: &[Arc<Source>],
     config: &Config,
 ) -> Result<Opened, OpenError> {
     if config.resident != Resident::None {
         return Err(OpenError::NoColumns);
     }
-    let readers = files.paths.iter().zip(&manifest.sources);
-    let readers: Vec<Box<dyn ReadAt>> = readers
-        .map(|(path, file)| open_source(path, file, config))
-        .collect::<Result<_, _>>()?;
+    let paths: Vec<(&PathBuf, &SourceFile)> = files.paths.iter().zip(&manifest.sources).collect();
+    let readers = open_each(&paths, |(path, file)| open_source(path, file, config))?;
     if config.check_seals {
-        for table in &manifest.tables {
-            check_samples(table, files, &readers)?;
+        for (table, source) in manifest.tables.iter().zip(sources) {
+            check_samples(table, source, &readers)?;
         }
     }
     let file = |reader| TierFile { reader, copy: None };
@@ -57,32 +73,29 @@ pub(super) fn open(
 /// contents and the same header. All of them would take a slow drive too long; `verify` does that.
 fn check_samples(
     table: &Table,
-    files: &PackFiles,
+    source: &Source,
     readers: &[Box<dyn ReadAt>],
 ) -> Result<(), OpenError> {
-    let mut bytes = vec![0; table.codec.row_bytes()];
     let step = table.samples.len().div_ceil(SAMPLES_AT_OPEN);
-    for sample in table.samples.iter().step_by(step) {
-        let row = RowId(sample.row);
-        let mut rest = &mut bytes[..];
-        for plane in &table.planes {
-            let extent = plane.extent(row);
-            let (part, after) = rest.split_at_mut(extent.len);
-            readers[extent.file as usize].read_at(extent.offset, part)?;
-            rest = after;
+    let samples: Vec<&Sample> = table.samples.iter().step_by(step).collect();
+    open_each(&samples, |sample| {
+        // Only packed packs ask for the column of a row.
+        let row = RowRef::alone(RowId(sample.row), 0);
+        let mut bytes = vec![0; table.codec.row_bytes()];
+        let reader = |extent: &Extent| &*readers[extent.file as usize];
+        source.read_parts(&row, reader, &mut bytes)?;
+        let found = seal(table.layer, row.row_id, &bytes);
+        if found == sample.seal {
+            return Ok(());
         }
-        let found = seal(table.layer, row, &bytes);
-        if found != sample.seal {
-            let file = table.planes[0].extent(row).file;
-            return Err(OpenError::Changed {
-                path: files.paths[file as usize].clone(),
-                layer: table.layer,
-                row,
-                found,
-                expected: sample.seal,
-            });
-        }
-    }
+        Err(OpenError::Changed {
+            path: source.paths[source.extent(&row, 0).file as usize].clone(),
+            layer: table.layer,
+            row: row.row_id,
+            found,
+            expected: sample.seal,
+        })
+    })?;
     Ok(())
 }
 

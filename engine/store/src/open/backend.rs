@@ -1,8 +1,10 @@
 //! What was chosen to read files, and what the system allowed.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use engram_io::EngineKind;
+
+use crate::backing::DiskBacking;
 
 /// How an open pack's files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,13 +20,36 @@ pub enum Backend {
     Direct {
         /// How they get to the drive.
         engine: EngineKind,
-        /// Threads that read.
+        /// Threads that read; 0 in a process that was forked from the one that has them.
         threads: usize,
         /// Whether the file system reads past the page cache.
         past_page_cache: bool,
     },
     /// Rows are fetched by [`Config::backing`](crate::Config::backing).
     Custom,
+}
+
+/// What reads the files of an open pack.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// Always in this way.
+    As(Backend),
+    /// Threads, which take another way where the system no longer serves theirs.
+    Disk(Arc<DiskBacking>),
+}
+
+impl Reading {
+    /// How files are read now.
+    pub(crate) fn backend(&self) -> Backend {
+        match self {
+            Self::As(backend) => *backend,
+            Self::Disk(disk) => Backend::Direct {
+                engine: disk.kind(),
+                threads: disk.threads(),
+                past_page_cache: disk.past_page_cache(),
+            },
+        }
+    }
 }
 
 impl fmt::Display for Backend {

@@ -1,10 +1,13 @@
 //! The backing: the caller's, or threads that read the pack's files past the page cache.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use engram_io::{DirectFile, EngineRequest, IoError};
 
-use super::{backend::Backend, files::PackFiles};
+use super::{
+    backend::{Backend, Reading},
+    files::{PackFiles, open_each},
+};
 use crate::{
     backing::{Backing, DiskBacking, DiskOptions, ReadGeometry},
     config::{Config, Reader},
@@ -25,36 +28,28 @@ pub(super) fn open(
     sources: &[Arc<Source>],
     files: &PackFiles,
     config: &Config,
-) -> Result<(Option<Arc<dyn Backing>>, Backend), OpenError> {
+) -> Result<(Option<Arc<dyn Backing>>, Reading), OpenError> {
     let longest = sources.iter().map(|source| source.longest_part()).max();
     let longest = longest.unwrap_or(0);
     if let Some(backing) = &config.backing {
         let backing = backing.open(&files.paths, longest)?;
         check_geometry(backing.geometry(), files.paths.len(), longest)?;
-        return Ok((Some(backing), Backend::Custom));
+        return Ok((Some(backing), Reading::As(Backend::Custom)));
     }
+    let none = |backend| Ok((None, Reading::As(backend)));
     let reader = match config.reader {
-        Reader::Mmap => return Ok((None, Backend::Mmap)),
-        Reader::Pread => return Ok((None, Backend::Pread)),
-        Reader::Memory => return Ok((None, Backend::Memory)),
+        Reader::Mmap => return none(Backend::Mmap),
+        Reader::Pread => return none(Backend::Pread),
+        Reader::Memory => return none(Backend::Memory),
         reader @ (Reader::Direct | Reader::DirectThreads) => reader,
     };
-    let open_file = |path| config.file_access.open_direct(path);
-    let files: Arc<[DirectFile]> = files
-        .paths
-        .iter()
-        .map(|path| open_file(path))
-        .collect::<Result<_, _>>()?;
+    let open_file = |path: &PathBuf| config.file_access.open_direct(path);
+    let files: Arc<[DirectFile]> = open_each(&files.paths, open_file)?.into();
     // Room for the longest row wherever it begins in a unit.
     let unit = files.iter().map(DirectFile::unit).max().unwrap_or(1) as usize;
     let max_bytes = (longest.next_multiple_of(unit) + unit).max(READ_BYTES);
-    let disk = start(reader, &files, max_bytes, config)?;
-    let backend = Backend::Direct {
-        engine: disk.kind(),
-        threads: disk.threads(),
-        past_page_cache: disk.past_page_cache(),
-    };
-    Ok((Some(Arc::new(disk)), backend))
+    let disk = Arc::new(start(reader, &files, max_bytes, config)?);
+    Ok((Some(disk.clone()), Reading::Disk(disk)))
 }
 
 /// Checks that reads of rows can be planned by what a backing of the caller's says.
@@ -98,13 +93,14 @@ fn start(
         io: config.file_access.clone(),
         request,
         threads,
+        blocking_threads: BLOCKING_THREADS,
         max_bytes,
     };
-    if reader == Reader::Direct {
+    if reader == Reader::Direct && !files.iter().any(DirectFile::waits) {
         let most = u16::try_from(RING_BYTES / max_bytes).unwrap_or(u16::MAX);
         let depth = config.io_depth.clamp(1, most.max(1));
         let request = EngineRequest::Uring { depth };
-        match DiskBacking::start(&options(request, config.io_threads.max(1)), files) {
+        match DiskBacking::start(options(request, config.io_threads.max(1)), files) {
             Ok(disk) => return Ok(disk),
             // More threads would be refused too.
             Err(error @ IoError::NoThread { .. }) => return Err(error),
@@ -116,5 +112,5 @@ fn start(
         (Reader::DirectThreads, 1..) => config.io_threads,
         _ => BLOCKING_THREADS,
     };
-    DiskBacking::start(&options(EngineRequest::Threads, threads), files)
+    DiskBacking::start(options(EngineRequest::Threads, threads), files)
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use engram_format::{Column, LayerId, Manifest};
-use engram_io::{IoError, SharedWords, create_folder};
+use engram_io::{IoError, Process, SharedWords, create_folder};
 
 use super::{
     made_files::MadeFiles,
@@ -176,6 +176,7 @@ fn is_refused(error: &IoError) -> bool {
 pub(crate) struct Populating {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    process: Process,
 }
 
 impl Populating {
@@ -204,6 +205,7 @@ impl Populating {
         Some(Self {
             stop,
             thread: Some(thread.spawn(run).ok()?),
+            process: Process::current(),
         })
     }
 }
@@ -211,9 +213,15 @@ impl Populating {
 impl Drop for Populating {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
+        if self.process.is_current() {
             // One that panicked has said so.
             let _ = thread.join();
+        } else {
+            // Forked from the process that has the thread: nothing here would ever end.
+            std::mem::forget(thread);
         }
     }
 }

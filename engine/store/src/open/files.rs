@@ -4,10 +4,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use engram_format::{Digest, FormatError, Manifest, Storage, shard_path};
-use engram_io::IoError;
+use engram_io::{IoError, parallel};
 
 use crate::error::OpenError;
 
@@ -50,6 +51,26 @@ impl PackFiles {
             first_files,
         }
     }
+}
+
+/// An open that takes longer than this takes longer than it would to start a thread.
+const SLOW: Duration = Duration::from_millis(1);
+/// Threads that open files where that is slow, because another machine or a process serves them.
+const OPENERS: usize = 32;
+
+/// Does `open` with each of `items`, several at a time where the first has been slow.
+pub(super) fn open_each<T: Sync, R: Send, E: Send>(
+    items: &[T],
+    open: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let Some((first, others)) = items.split_first() else {
+        return Ok(Vec::new());
+    };
+    let began = Instant::now();
+    let mut opened = vec![open(first)?];
+    let threads = if began.elapsed() > SLOW { OPENERS } else { 1 };
+    opened.extend(parallel::map(threads, others, open)?);
+    Ok(opened)
 }
 
 /// The bytes of a file of at most `most`, which is `what`.

@@ -4,7 +4,7 @@ use engram_format::{Manifest, Profile};
 use engram_io::parallel;
 
 use super::{
-    files::PackFiles,
+    files::{PackFiles, open_each},
     made_files::MadeFiles,
     opened::Opened,
     resident,
@@ -52,9 +52,10 @@ pub(super) fn open(
     made_files: &MadeFiles,
 ) -> Result<Opened, OpenError> {
     let loaded = shards.iter().filter(|shard| shard.resident).count();
-    // Without anything to load, opening takes less time than starting a thread.
-    let threads = loaded.clamp(1, LOADERS);
-    let opened = parallel::map(threads, shards, |shard| shard.open(config, made_files))?;
+    let opened = match loaded.min(LOADERS) {
+        0 => open_each(shards, |shard| shard.open(config, made_files)),
+        threads => parallel::map(threads, shards, |shard| shard.open(config, made_files)),
+    }?;
     let mut files = Vec::with_capacity(opened.len());
     let mut resident = Vec::with_capacity(opened.len());
     for shard in opened {

@@ -49,7 +49,8 @@ impl ReaderTier {
         Some(&*file.reader)
     }
 
-    /// Copies the bytes of `row`, whose first part `reader` has at `first`, to `out`.
+    /// Copies the bytes of `row`, whose first part `reader` has at `first`, to `out`. Of an attached pack, marks the
+    /// files that were read in `read_files`.
     fn copy(
         &self,
         row: &RowRef,
@@ -57,21 +58,17 @@ impl ReaderTier {
         first: Extent,
         check: bool,
         out: &mut [u8],
+        read_files: &mut [[u32; 2]],
     ) -> Result<(), LookupError> {
         let source = &self.source;
-        if let SourceRows::Attached { planes } = &source.rows {
-            let mut rest = out;
-            for plane in planes {
-                let extent = plane.extent(row.row_id);
-                let (part, after) = rest.split_at_mut(extent.len);
-                let reader = self
-                    .reader(&extent)
-                    .expect("all files of a checkpoint are open");
-                let read = reader.read_at(extent.offset, part);
-                read.map_err(|cause| source.unread(vec![row.row_id], cause))?;
-                rest = after;
-            }
-            return Ok(());
+        if let SourceRows::Attached { .. } = &source.rows {
+            let reader = |extent: &Extent| {
+                read_files[extent.file as usize] = [1; 2];
+                self.reader(extent)
+                    .expect("all files of a checkpoint are open")
+            };
+            let read = source.read_parts(row, reader, out);
+            return read.map_err(|cause| source.unread(vec![row.row_id], cause));
         }
         if !check {
             let read = reader.read_at(first.offset, out);
@@ -133,15 +130,25 @@ impl ReaderTier {
         out: &mut RowsMut<'_>,
         check: bool,
     ) -> Result<(), LookupError> {
+        let (rows, read_files) = wanted.list_and_counts();
+        read_files.clear();
+        if let SourceRows::Attached { .. } = self.source.rows {
+            read_files.resize(self.files.len(), [0; 2]);
+        }
         serve_located(
-            wanted.list(),
+            rows,
             |row| {
                 let extent = self.source.extent(row, 0);
                 self.reader(&extent).map(|reader| (reader, extent))
             },
             |(reader, extent)| reader.prefetch(extent.offset, extent.len),
-            |row, (reader, extent)| self.copy(row, reader, extent, check, out.row(row)),
-        )
+            |row, (reader, extent)| self.copy(row, reader, extent, check, out.row(row), read_files),
+        )?;
+        // Once they have been read: what was right then is right.
+        let read_files = (0..).zip(&*read_files).filter(|(_, read)| **read != [0; 2]);
+        read_files
+            .map(|(file, _)| file)
+            .try_for_each(|file| self.source.check_file(file))
     }
 }
 
