@@ -87,7 +87,7 @@ pub enum OpenError {
         /// The shard.
         shard: PathBuf,
         /// Why not.
-        cause: IoError,
+        cause: Box<IoError>,
     },
     /// A copy of a resident column that is not what its shard is, and cannot be replaced.
     #[error(

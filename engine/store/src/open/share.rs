@@ -110,7 +110,7 @@ fn unusable(path: PathBuf, original: &Original<'_>, cause: IoError) -> OpenError
     OpenError::UnusableCopy {
         path,
         shard: original.path.into(),
-        cause,
+        cause: Box::new(cause),
     }
 }
 
