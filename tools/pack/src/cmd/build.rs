@@ -10,7 +10,10 @@ use engram_pack::{BuildOptions, build, source_bytes};
 
 /// Build a pack from a checkpoint
 #[derive(clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct Args {
     /// Folder with config.json and safetensors files
     checkpoint: PathBuf,
