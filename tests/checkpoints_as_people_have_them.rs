@@ -906,6 +906,22 @@ fn padding_at_the_end_of_a_table_is_left_out() {
 }
 
 #[test]
+fn more_zero_rows_than_any_padding_are_another_models() {
+    let changed = Changed::new("demo");
+    let tensor = "layers.1.engram.multi_head_embedding.embedding.weight";
+    let file = changed.file_of(tensor);
+    let mut all = read_tensors(&file);
+    let (_, fields, bytes) = all.iter_mut().find(|(name, _, _)| name == tensor).unwrap();
+    let rows = fields["shape"][0].as_u64().unwrap();
+    let row_bytes = bytes.len() / usize::try_from(rows).unwrap();
+    fields["shape"][0] = json!(rows + 65_537);
+    bytes.resize(bytes.len() + 65_537 * row_bytes, 0);
+    write_tensors(&file, &all);
+    let error = changed.error();
+    assert!(matches!(error, CheckpointError::RowCount { .. }), "{error}");
+}
+
+#[test]
 fn the_configuration_may_count_the_padding_but_no_other_rows() {
     let changed = Changed::new("deepseek");
     changed.edit_fields(|fields| {

@@ -10,6 +10,8 @@ use crate::{
     tensors::{Tensor, TensorFiles},
 };
 
+/// The most rows of a table that are taken for padding. Models pad to multiples far below it.
+const MAX_PADDING_ROWS: u64 = 1 << 16;
 /// Bytes of padding that are read at a time.
 const PART_BYTES: usize = 1 << 20;
 
@@ -136,7 +138,7 @@ impl<'a> Values<'a> {
     ) -> Result<UsedRows<'a>, CheckpointError> {
         let rows = self.tensors.iter().map(|tensor| tensor.shape[0]);
         let (found, expected) = (rows.clone().sum(), self.expected.iter().sum());
-        if found < expected {
+        if found < expected || found - expected > MAX_PADDING_ROWS {
             return Err(CheckpointError::RowCount {
                 layer,
                 found,

@@ -21,9 +21,9 @@ const FAMILY_PARTS: [&str; 3] = ["n_gram", "over_embedding", "over_encoding"];
 
 /// The fields of a configuration.
 ///
-/// Those of the tables stand at one level, in `text_config` or at the root. A field is read
-/// from both, and refused if they contradict each other. [`Self::check_all_known`] refuses fields of tables that
-/// nothing has asked for: rows may depend on them.
+/// Those of the tables stand at one level, in `text_config` or at the root. A field is read from both, and refused if
+/// they contradict each other. [`Self::check_all_known`] refuses fields of tables that nothing has asked for: rows may
+/// depend on them.
 pub(super) struct Fields<'a> {
     path: &'a Path,
     root: &'a Value,

@@ -91,3 +91,27 @@ fn is_stricter(stored: &str, mark: &str) -> bool {
 pub(super) fn is_finished(pack: &Path) -> bool {
     pack.join(MANIFEST_FILE).exists() && !pack.join(PACKING.mark).exists()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stricter_build_of_the_same_plan_is_taken_up() {
+        let mark = |plan, allow_nan, allow_zeros| {
+            let options = BuildOptions {
+                allow_nan,
+                allow_zeros,
+                ..BuildOptions::default()
+            };
+            mark(Digest(plan), &options)
+        };
+        let lenient = mark(1, true, true);
+        for (nan, zeros) in [(false, false), (true, false), (false, true)] {
+            assert!(is_stricter(&mark(1, nan, zeros), &lenient));
+            assert!(!is_stricter(&mark(2, nan, zeros), &lenient));
+            assert!(!is_stricter(&lenient, &mark(1, nan, zeros)));
+        }
+        assert!(!is_stricter(&mark(1, true, false), &mark(1, false, true)));
+    }
+}
