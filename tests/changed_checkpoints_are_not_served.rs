@@ -101,7 +101,7 @@ impl Attached {
             assert!(files.contains(&change.path), "{case}: {error}");
             assert!(change.field.starts_with("time of the last"), "{case}");
             let said = error.to_string();
-            for part in [&change.expected, &change.found, "open the pack again"] {
+            for part in [&*change.expected, &*change.found, "open the pack again"] {
                 assert!(said.contains(part), "{case}: {said}");
             }
         }

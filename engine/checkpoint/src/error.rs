@@ -189,11 +189,11 @@ pub enum CheckpointError {
         /// The tensor.
         tensor: String,
         /// Layers with its prefix.
-        layers: Vec<u64>,
+        layers: Box<[u64]>,
         /// The prefix of more layers.
         other: String,
         /// Those layers.
-        others: Vec<u64>,
+        others: Box<[u64]>,
     },
     /// A tensor of another kind than the configuration says.
     #[error("{}: tensor `{name}`: {field} is {found}, expected {expected}", path.display())]

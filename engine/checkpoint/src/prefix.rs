@@ -72,8 +72,8 @@ pub(crate) fn model_prefix(
         return Err(CheckpointError::PartialPrefix {
             folder: files.folder().into(),
             tensor: full_name(&candidates[0]),
-            layers: layers.of_prefix(prefix),
-            others: layers.of_prefix(other),
+            layers: layers.of_prefix(prefix).into(),
+            others: layers.of_prefix(other).into(),
             other: other.into(),
         });
     }

@@ -37,9 +37,9 @@ pub struct FileChange {
     /// another file has its name now, the device or inode.
     pub field: &'static str,
     /// Its value when the file was opened.
-    pub expected: String,
+    pub expected: Box<str>,
     /// Its value now.
-    pub found: String,
+    pub found: Box<str>,
 }
 
 impl WatchedFile {
@@ -85,8 +85,8 @@ impl WatchedFile {
         Err(IoError::Changed(FileChange {
             path: self.path.clone(),
             field,
-            expected,
-            found,
+            expected: expected.into(),
+            found: found.into(),
         }))
     }
 }
@@ -230,7 +230,7 @@ mod tests {
                     assert_eq!((change.field, &change.path), (field, &path), "{case}");
                     let said = change.to_string();
                     assert!(said.contains(&format!("its {field} is {}", change.found)));
-                    assert!(said.ends_with(&change.expected), "{said}");
+                    assert!(said.ends_with(&*change.expected), "{said}");
                 }
                 (found, _) => panic!("{case}: {found:?}"),
             }
