@@ -121,7 +121,7 @@ impl NewFile {
 
 /// Opens the file at `path` empty and locked, where the file system has locks.
 fn open_alone(path: &Path) -> Result<File, IoError> {
-    for _ in 0..OPENINGS {
+    for turn in 1..=OPENINGS {
         let opened = OpenOptions::new()
             .write(true)
             .create(true)
@@ -130,8 +130,9 @@ fn open_alone(path: &Path) -> Result<File, IoError> {
         let file = opened.map_err(IoError::os("create", path))?;
         match FileLock::try_exclusive(&file) {
             FileLock::HeldByOther => break,
-            // Whoever held the lock until now may have published the file, which then must not be emptied.
-            FileLock::Held if !is_named(&file, path) => continue,
+            // Whoever held the lock until now may have published the file, which then must not be emptied. A file
+            // system that numbers a file anew at each look says so of every file, which must not go on for ever.
+            FileLock::Held if turn < OPENINGS && !is_named(&file, path) => continue,
             FileLock::Held | FileLock::Unsupported(_) => {}
         }
         file.set_len(0).map_err(IoError::os("empty", path))?;

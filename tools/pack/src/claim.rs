@@ -55,7 +55,7 @@ impl Claim {
         let made_folder = !folder.exists();
         create_folder(folder)?;
         let mark = folder.join(work.mark);
-        for _ in 0..OPENINGS {
+        for turn in 1..=OPENINGS {
             check()?;
             let Some(file) = open_mark(&mark)? else {
                 continue;
@@ -70,14 +70,18 @@ impl Claim {
                         folder.display()
                     );
                 }
-                // Whoever held the lock until now has finished and removed the mark.
-                FileLock::Held if !is_named(&file, &mark) => continue,
+                // Whoever held the lock until now has finished and removed the mark. A file system that numbers a file
+                // anew at each look says so of every mark, which must not go on for ever.
+                FileLock::Held if turn < OPENINGS && !is_named(&file, &mark) => continue,
                 FileLock::Held => {}
-                FileLock::Unsupported(error) => tracing::warn!(
-                    "{} cannot be locked ({error}); see to it that no other {} of this folder runs meanwhile",
-                    mark.display(),
-                    work.name
-                ),
+                FileLock::Unsupported(error) => {
+                    check_process(work, folder, &mark, &file)?;
+                    tracing::warn!(
+                        "{} cannot be locked ({error}); see to it that no other {} of this folder runs meanwhile",
+                        mark.display(),
+                        work.name
+                    );
+                }
             }
             let claim = Self {
                 work,
@@ -103,7 +107,7 @@ impl Claim {
         Ok(mark.task)
     }
 
-    /// The first file of the folder that is no leaving of a killed process, and so was there before or is finished work.
+    /// The first file of the folder that is no leaving of a killed process: it was there before, or is finished work.
     pub(crate) fn finished_work(&self) -> Result<Option<PathBuf>> {
         let mut leavings = Vec::new();
         self.leavings(&self.folder, &mut leavings)
@@ -177,6 +181,26 @@ impl Claim {
     }
 }
 
+/// Checks that the process that the mark names does not run any more, which is all that can be told without locks.
+fn check_process(work: &Work, folder: &Path, mark: &Path, file: &File) -> Result<()> {
+    let found = Mark::read(file).map_err(IoError::os("read", mark))?;
+    match found.process {
+        Some(id) if id != process::id() && runs(id) => bail!(
+            "another {} of {} seems to be running (process {id}); if that process is something else, remove {}",
+            work.name,
+            folder.display(),
+            mark.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a process of this program has the number `id` on this machine.
+fn runs(id: u32) -> bool {
+    let name = |process: &str| fs::read(format!("/proc/{process}/comm")).ok();
+    name(&id.to_string()).is_some_and(|other| Some(other) == name("self"))
+}
+
 /// Opens the mark at `path`, or makes it in a folder that is empty. None if it went or came meanwhile.
 fn open_mark(path: &Path) -> Result<Option<File>> {
     let mut options = OpenOptions::new();
@@ -221,5 +245,21 @@ impl Mark {
             task,
             process: process.and_then(|id| id.parse().ok()),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_process_of_this_program_counts() {
+        assert!(runs(process::id()));
+        assert!(!runs(u32::MAX));
+        let mut other = process::Command::new("sleep").arg("60").spawn().unwrap();
+        let counted = runs(other.id());
+        other.kill().unwrap();
+        other.wait().unwrap();
+        assert!(!counted);
     }
 }
