@@ -14,6 +14,7 @@ use std::{
 
 use engram::{Batch, Config, LayerId, LookupError, Reader, RowId, Store, Ticket, ValueType};
 use engram_checkpoint::Checkpoint;
+use engram_cuda::{Device, Ring, RingConfig};
 use engram_pack::attach;
 use engram_tests::{
     Fixture, READERS, ReaderBackings, When, all_rows, alone, end, fork, look_up, whole_tables,
@@ -251,5 +252,20 @@ fn a_backing_of_the_callers_is_not_asked() {
         None => end(|| truth.look_up(&store).into_iter().for_each(assert_forked)),
         Some(child) => child.join("own backing"),
     }
+    truth.is_served(&store);
+}
+
+#[test]
+fn a_ring_on_the_stand_in_is_dropped_at_once() {
+    let _alone = alone();
+    let fixture = Fixture::new("deepseek");
+    let truth = Truth::of(&fixture.pack());
+    let store = Arc::new(Store::open(fixture.pack(), Config::new()).unwrap());
+    let ring = Ring::new(&Device::host(), store.clone(), &RingConfig::new(64)).unwrap();
+    match fork() {
+        None => end(|| drop((ring, store))),
+        Some(child) => child.join("ring"),
+    }
+    drop(ring);
     truth.is_served(&store);
 }

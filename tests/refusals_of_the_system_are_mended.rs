@@ -1,8 +1,6 @@
 //! Systems that grant something and then refuse it: rings that cannot be entered, direct reads that are not served.
 //! Rows come all the same, and the store says how.
 
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
-
 use std::{
     path::Path,
     sync::Arc,
@@ -15,11 +13,9 @@ use engram_io::{Fault, FaultIo, FaultPlan, FaultRule, SystemIo};
 use engram_pack::attach;
 use engram_tests::{Fixture, Fuse, alone, end, fork, open, refuse, whole_tables};
 
-/// Direct readers, and what they are without a ring.
-const DIRECT: [(Reader, &str); 2] = [
-    (Reader::Direct, "pread, 32 threads"),
-    (Reader::DirectThreads, "pread, 32 threads"),
-];
+const DIRECT: [Reader; 2] = [Reader::Direct, Reader::DirectThreads];
+/// What both are without a ring.
+const BY_THREADS: &str = "pread, 32 threads";
 
 /// The pack, and the rows that all ways must give.
 fn fixture() -> (Fixture, Vec<Vec<u8>>) {
@@ -48,7 +44,7 @@ fn a_ring_that_cannot_be_entered_is_not_used() {
                 refuse(libc::SYS_io_uring_enter, code);
                 let store = open(&fixture.pack(), Reader::Direct);
                 let backend = store.backend().to_string();
-                assert!(backend.starts_with("pread, 32 threads"), "{backend}");
+                assert!(backend.starts_with(BY_THREADS), "{backend}");
                 assert!(whole_tables(&store) == rows);
             }),
             Some(child) => child.join(&format!("error {code}")),
@@ -84,7 +80,7 @@ fn a_ring_that_is_refused_later_is_replaced_by_threads() {
         for _ in 0..3 {
             assert!(whole_tables(&store) == rows);
         }
-        assert_eq!(store.backend().to_string(), "pread, 32 threads");
+        assert_eq!(store.backend().to_string(), BY_THREADS);
         assert_eq!(store.metrics().in_flight, 0);
     }
 }
@@ -96,7 +92,7 @@ fn direct_reads_that_are_refused_later_go_through_the_page_cache() {
     if !has_ring_and_direct_reads(&fixture.pack()) {
         return;
     }
-    for (reader, _) in DIRECT {
+    for reader in DIRECT {
         let rule = FaultRule::every(1, Fault::NotDirect).in_file("head-1");
         let plan = FaultPlan::new(1, [rule]);
         plan.set_active(false);
@@ -130,12 +126,12 @@ fn file_systems_that_processes_serve_are_read_by_threads() {
             return;
         };
         let path = |path: &Path| fuse.path(path.to_str().unwrap());
-        for (reader, by) in DIRECT {
+        for reader in DIRECT {
             let store = open(&path(pack), reader);
             assert!(whole_tables(&store) == rows, "{mode}");
             let expected = match mode {
-                "plain" => by.to_owned(),
-                _ => format!("{by}, through the page cache"),
+                "plain" => BY_THREADS.to_owned(),
+                _ => format!("{BY_THREADS}, through the page cache"),
             };
             assert_eq!(store.backend().to_string(), expected, "{mode}");
             let config = Config::new().reader(reader).checkpoint(path(checkpoint));

@@ -30,7 +30,7 @@ mod progress;
 mod sources;
 mod staged;
 
-use std::sync::Arc;
+use std::{mem, process, sync::Arc};
 
 use engram::{LayerId, LookupError, RowId, Store, ValueType};
 
@@ -44,8 +44,13 @@ pub use staged::Staged;
 use crate::{device::Device, error::DeviceError, owner::Owner};
 
 /// Brings rows of all layers of a store to a device. Threads may share it.
+///
+/// It belongs to the process that made it, as the store and all that a device has do. A process that is forked from
+/// that one may drop it, which frees nothing there.
 #[derive(Debug)]
 pub struct Ring {
+    /// The process that has its threads.
+    process: u32,
     device: Device,
     store: Arc<Store>,
     max_rows: usize,
@@ -89,6 +94,7 @@ impl Ring {
             .map(|(rank, layer)| LayerRing::new(device, &store, layer.id, rank, config))
             .collect::<Result<_, _>>()?;
         Ok(Self {
+            process: process::id(),
             device: device.clone(),
             store,
             max_rows: config.max_rows,
@@ -150,5 +156,14 @@ impl Ring {
             let layers = self.layers.iter().map(LayerRing::layer).collect();
             LookupError::UnknownLayer { layer, layers }.into()
         })
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        if process::id() != self.process {
+            // Their threads are in the process that this one was forked from: nothing here would ever end.
+            mem::forget(mem::take(&mut self.layers));
+        }
     }
 }

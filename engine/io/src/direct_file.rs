@@ -86,8 +86,8 @@ impl DirectFile {
         self.direct && self.buffered.get().is_none()
     }
 
-    /// Whether each read holds up a thread of the kernel, so that a ring has few of them in flight: threads of one's
-    /// own have more. So it is where a process or another machine serves the file system.
+    /// Whether each read holds up a thread of the kernel, so that a ring has few of them in flight and threads of one's
+    /// own have more. So it is where a process serves the file system (FUSE), or another machine by Plan 9's protocol.
     pub fn waits(&self) -> bool {
         self.waits
     }
@@ -156,8 +156,8 @@ fn alignment(file: &File) -> Option<u32> {
     units.into_iter().find(|unit| serves_direct(file, *unit))
 }
 
-/// Whether a direct read of one unit is served. So it seems where none can be tried: a pipe would lose what is read, and
-/// a read that fails for another reason says nothing of others.
+/// Whether a direct read of one unit is served. So it seems where none can be tried, since a pipe would lose what is
+/// read, and where one fails for another reason, which says nothing of other reads.
 fn serves_direct(file: &File, unit: u32) -> bool {
     let size = file.metadata().ok().filter(Metadata::is_file);
     let memory = MmapMut::map_anon(2 * PAGE_BYTES as usize).ok();
@@ -193,3 +193,39 @@ const STATX_DIOALIGN: u32 = 0x2000;
 const TMPFS: i64 = 0x0102_1994;
 const FUSE: i64 = 0x6573_5546;
 const PLAN9: i64 = 0x0102_1997;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alignment_that_is_refused_is_not_taken() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), [7; 10_000]).unwrap();
+        let opened = DirectFile::open(file.path()).unwrap();
+        if opened.is_direct() {
+            // No drive reads single bytes.
+            assert!(!serves_direct(opened.first(), 1));
+            assert!(serves_direct(opened.first(), opened.unit()));
+        }
+        // Through the page cache, any are served.
+        let buffered = File::open(file.path()).unwrap();
+        assert!(
+            [1, 512, 4_096]
+                .iter()
+                .all(|unit| serves_direct(&buffered, *unit))
+        );
+    }
+
+    #[test]
+    fn what_has_no_direct_reads_is_opened_without() {
+        // A file of the kernel's, which refuses the flag.
+        let opened = DirectFile::open(Path::new("/proc/self/status")).unwrap();
+        assert!(!opened.is_direct());
+        let missing = DirectFile::open(Path::new("no/such/file")).unwrap_err();
+        assert!(
+            missing.to_string().contains("cannot open no/such/file"),
+            "{missing}"
+        );
+    }
+}

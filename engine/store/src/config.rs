@@ -22,8 +22,10 @@ pub enum Reader {
     Mmap,
     /// One system call a row through the page cache, and no mapping.
     Pread,
-    /// Past the page cache, many rows at a time: by `io_uring`, or by threads where the system refuses
-    /// that.
+    /// Past the page cache, many rows at a time: by `io_uring`, or by threads where the system refuses that or the
+    /// file system is served by a process (FUSE) or over Plan 9's protocol, where a ring would wait for each read.
+    /// Files that take no direct reads are read through the page cache. [`Store::backend`](crate::Store::backend)
+    /// says which it is.
     #[default]
     Direct,
     /// As [`Self::Direct`], always by threads.
@@ -61,6 +63,16 @@ pub struct Config {
     /// whether some known rows are when it is opened.
     pub check_seals: bool,
     /// Folder of the checkpoint behind an attached pack, where it has moved since.
+    ///
+    /// Its rows have no seals, so its files are watched: after rows have been read, size and times of their file must
+    /// be what they were when the pack was opened. Else that lookup and all later ones of the table are
+    /// [`LookupError::SourceChanged`](crate::LookupError::SourceChanged). Rows that a cache has were read before the
+    /// change, and are served until a read finds it; those of [`Reader::Memory`] were all read when the pack was
+    /// opened, and a [backing](Self::backing) of the caller's is the caller's to watch. What the system dates too
+    /// coarsely or too late is not seen: a write in the same tick of its clock (some milliseconds) as the one before,
+    /// if the pack was opened between them; one through a mapping that had touched the page before; one by another
+    /// machine that this one has not heard of. A file that another takes the name of is still open, and is served as
+    /// it was.
     pub checkpoint: Option<PathBuf>,
     /// Columns that are loaded into memory, whatever the reader. Only packed packs have columns.
     pub resident: Resident,

@@ -29,7 +29,7 @@ impl ThreadsEngine {
     pub fn new(files: Arc<[DirectFile]>, slot_bytes: usize) -> Result<Self, IoError> {
         let slot = MmapMut::map_anon(slot_bytes);
         let slot = slot.map_err(IoError::no_memory(slot_bytes, "a read in flight"))?;
-        // The system may write to it while another thread forks; only advice, since the copy would not be used.
+        // The system may be writing to it while another thread forks. Only advice: a forked process does not use it.
         let _ = slot.advise(Advice::DontFork);
         Ok(Self {
             files,

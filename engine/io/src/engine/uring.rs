@@ -91,7 +91,7 @@ impl UringEngine {
         let buffers = MmapOptions::new().len(bytes).map_anon();
         let buffers = buffers.map_err(IoError::no_memory(bytes, "reads in flight"))?;
         let buffers = MmapRaw::from(buffers);
-        // The kernel writes to them while another thread forks; only advice, since the copy would not be used.
+        // The kernel may write to them while another thread forks. Only advice: a forked process does not use them.
         let _ = buffers.advise(Advice::DontFork);
         let whole = libc::iovec {
             iov_base: buffers.as_mut_ptr().cast(),

@@ -69,7 +69,7 @@ fn check_samples(
     let step = table.samples.len().div_ceil(SAMPLES_AT_OPEN);
     let samples: Vec<&Sample> = table.samples.iter().step_by(step).collect();
     open_each(&samples, |sample| {
-        // Such a row is in no column's shard, and none is asked for.
+        // Only packed packs ask for the column of a row.
         let row = RowRef::alone(RowId(sample.row), 0);
         let mut bytes = vec![0; table.codec.row_bytes()];
         let reader = |extent: &Extent| &*readers[extent.file as usize];

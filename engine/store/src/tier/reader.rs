@@ -81,7 +81,9 @@ impl ReaderTier {
     ) -> Result<(), LookupError> {
         let (rows, read_files) = wanted.list_and_counts();
         read_files.clear();
-        read_files.resize(self.readers.len(), [0; 2]);
+        if let SourceRows::Attached { .. } = self.source.rows {
+            read_files.resize(self.readers.len(), [0; 2]);
+        }
         serve_located(
             rows,
             |row| {
