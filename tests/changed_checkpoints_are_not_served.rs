@@ -114,6 +114,11 @@ fn write_in_place(path: &Path, from: u64, bytes: &[u8]) {
     file.write_all_at(bytes, from).unwrap();
 }
 
+/// Bytes before the tensors of a safetensors file, whose header is short here.
+fn header_bytes(contents: &[u8]) -> usize {
+    usize::from(contents[0]) + 256 * usize::from(contents[1]) + 8
+}
+
 #[test]
 fn rows_of_a_file_that_was_written_in_place_are_refused() {
     // Rows in one part, which are cached, and in two.
@@ -134,7 +139,7 @@ fn rows_of_a_file_that_was_written_in_place_are_refused() {
                 for file in &files {
                     let before = fs::metadata(file).unwrap().modified().unwrap();
                     let contents = fs::read(file).unwrap();
-                    let header = usize::from(contents[0]) + 256 * usize::from(contents[1]) + 8;
+                    let header = header_bytes(&contents);
                     let changed: Vec<u8> = contents[header..].iter().map(|byte| !byte).collect();
                     write_in_place(file, header as u64, &changed);
                     if puts_time_back {
@@ -222,24 +227,22 @@ fn a_ticket_never_has_rows_of_both() {
                 store.submit(attached.batch(), buffer)
             };
             thread::scope(|scope| {
-                scope.spawn(|| {
+                let writer = scope.spawn(|| {
                     for file in attached.sources() {
-                        let len = fs::metadata(&file).unwrap().len();
-                        for byte in (len / 2..len).step_by(97) {
-                            write_in_place(&file, byte, &[0x5A]);
+                        let contents = fs::read(&file).unwrap();
+                        for byte in (header_bytes(&contents)..contents.len()).step_by(37) {
+                            write_in_place(&file, byte as u64, &[!contents[byte]]);
                         }
                     }
                 });
-                let refused = std::iter::repeat_with(submit).find_map(|ticket| {
-                    match ticket.and_then(engram::Ticket::wait) {
-                        Ok(found) => {
-                            assert!(*found == *attached.bytes, "{reader:?}");
-                            None
-                        }
-                        Err(error) => Some(error),
+                let error = loop {
+                    let is_written = writer.is_finished();
+                    match submit().and_then(engram::Ticket::wait) {
+                        Ok(found) => assert!(*found == *attached.bytes, "{reader:?}"),
+                        Err(error) => break error,
                     }
-                });
-                let error = refused.unwrap();
+                    assert!(!is_written, "{reader:?}: nobody noticed");
+                };
                 let changed = matches!(error, LookupError::SourceChanged { .. });
                 assert!(changed, "{error}");
             });
