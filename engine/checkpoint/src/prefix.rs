@@ -68,7 +68,9 @@ pub(crate) fn model_prefix(
         });
     };
     let full_name = |candidates: &Candidates| candidates.full_names[prefix].clone();
-    if let Some(other) = layers.with_more(prefix) {
+    // A draft head lies in a module of the model, so its tensors have a prefix.
+    let other = layers.with_more(prefix).filter(|_| !prefix.is_empty());
+    if let Some(other) = other {
         return Err(CheckpointError::PartialPrefix {
             folder: files.folder().into(),
             tensor: full_name(&candidates[0]),
