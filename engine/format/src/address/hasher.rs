@@ -316,6 +316,74 @@ impl Hasher {
         Ok(())
     }
 
+    /// Writes the row ids of positions whose windows the caller has: `windows` is `[position][N]` of raw token ids,
+    /// newest first, with N the scheme's `max_order`.
+    ///
+    /// No n-gram reaches a place for which `is_blocked` is true (it is given the index in `windows`), nor anything
+    /// older, just as with [`DEAD`] and with the scheme's boundary tokens. Whatever stands in a blocked place is not
+    /// looked at. So places before the start of a history have to be blocked or dead.
+    ///
+    /// ```
+    /// use engram_format::{DEAD, Hasher, RowIds, SchemeName, Sequence};
+    ///
+    /// let hasher = Hasher::new(SchemeName::LongCatFlashLite.scheme(), None)?;
+    /// let (mut by_sequence, mut by_windows) = (RowIds::new(), RowIds::new());
+    /// hasher.extend(&mut Sequence::new(), &[5, 6], &mut by_sequence)?;
+    /// hasher.hash_windows(&[5, DEAD, DEAD, DEAD, 6, 5, DEAD, DEAD], |_| false, &mut by_windows)?;
+    /// assert_eq!(by_windows, by_sequence);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Windows that are not whole, or a token outside the vocabulary in a place that is not blocked; then `out` has not
+    /// changed.
+    pub fn hash_windows(
+        &self,
+        windows: &[u32],
+        is_blocked: impl Fn(usize) -> bool,
+        out: &mut RowIds,
+    ) -> Result<(), AddressError> {
+        let reach = self.scheme.max_order as usize;
+        if !windows.len().is_multiple_of(reach) {
+            return Err(AddressError::WindowShape {
+                ids: windows.len(),
+                max_order: reach,
+            });
+        }
+        let token_at = |index: usize| {
+            if is_blocked(index) {
+                DEAD
+            } else {
+                windows[index]
+            }
+        };
+        let vocab_size = self.vocab_size();
+        for index in 0..windows.len() {
+            let token = token_at(index);
+            if token as usize >= vocab_size && token != DEAD {
+                return Err(AddressError::WindowTokenOutOfRange {
+                    window: index / reach,
+                    place: index % reach,
+                    token,
+                    vocab_size,
+                });
+            }
+        }
+        self.reshape(out, windows.len() / reach);
+        for position in 0..out.positions {
+            let mut window = Window::new(&self.scheme);
+            for place in (1..reach).rev() {
+                window.push(
+                    self.hashed_id(token_at(position * reach + place)),
+                    &self.scheme,
+                );
+            }
+            let newest = self.hashed_id(token_at(position * reach));
+            self.hash(&mut window, newest, position, out);
+        }
+        Ok(())
+    }
+
     /// The row that `ngram`, hashed ids of the vocabulary, newest first, has in one column of the layer at
     /// `layer_index`.
     ///
