@@ -142,6 +142,11 @@ impl RowIds {
         self.positions
     }
 
+    /// Row ids of each position of a layer; 0 if nothing has been hashed yet.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
     /// Row ids `[position][column]` of the layer at `layer_index`: what a lookup of that layer takes.
     ///
     /// # Panics
