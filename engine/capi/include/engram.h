@@ -37,7 +37,7 @@
 // might no longer work; new functions and status codes leave it as it is. Compare it with `engram_abi()`.
 #define ENGRAM_ABI 1
 
-// Outcome of a call. Numbers are never given away anew; later releases may add some.
+// Outcome of a call. A number keeps its meaning; later releases may add some.
 enum engram_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
@@ -152,9 +152,9 @@ typedef int32_t engram_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// The rows that one call asks for: a layer, and row ids in the order in which the rows are wanted. It keeps its memory,
-// so a batch that is set again and again stops allocating. Any number of threads may ask for the rows of one batch
-// while none of them changes it.
+// The rows that one call asks for: a layer, and row ids in the order in which the rows are wanted. It keeps its
+// memory, so a batch that is set again and again stops allocating. Any number of threads may ask for the rows of one
+// batch while none of them changes it.
 typedef struct engram_batch engram_batch;
 
 // What went wrong in a call: a status and a message. It belongs to whoever called, and knows nothing of other calls.
@@ -168,8 +168,8 @@ typedef struct engram_row_ids engram_row_ids;
 // other row ids for it.
 typedef struct engram_sequence engram_sequence;
 
-// An open pack: the tables of a model, and the scheme by which tokens address their rows. Any number of threads may use
-// it at the same time.
+// An open pack: the tables of a model, and the scheme by which tokens address their rows. Any number of threads may
+// use it at the same time.
 typedef struct engram_store engram_store;
 
 // A batch whose rows are on their way. One thread at a time may use it, any thread. It may outlive the batch and the
@@ -242,8 +242,8 @@ engram_status engram_batch_set_u64(struct engram_batch *batch,
 // `first_column` on. All columns of a layer are 0 and `engram_column_count`; a rank of a tensor-parallel model takes
 // its own. Ids are copied.
 //
-// Errors: `ENGRAM_UNKNOWN_LAYER` (also if nothing has been hashed yet); `ENGRAM_BAD_ARGUMENT` for columns that there
-// are not; `ENGRAM_BATCH_TOO_LARGE`. Then the batch has not changed.
+// Errors: `ENGRAM_UNKNOWN_LAYER`; `ENGRAM_BAD_ARGUMENT` for columns that there are not, or if nothing has been hashed
+// yet; `ENGRAM_BATCH_TOO_LARGE`. Then the batch has not changed.
 engram_status engram_batch_set_hashed(struct engram_batch *batch,
                                       const struct engram_row_ids *row_ids,
                                       uint32_t layer,
@@ -280,16 +280,17 @@ void engram_error_free(struct engram_error *error);
 
 // Copies the rows of `batch` to `out`, in its order, and waits for those that have to be read.
 //
-// `value_type` says whether rows are handed out as stored or decoded. `out` has `out_bytes` bytes, at least those of
-// the rows; `row_stride` is the distance in bytes from the start of a row to that of the next, or 0 for rows that touch
-// one another. Then rows in memory are copied or decoded right to their places, without a copy between; with a
-// larger stride there is one. What lies between rows is not touched. Rows whose id is negative are zeros.
+// `value_type` says whether rows are handed out as stored or decoded; decoded ones need memory that is aligned for
+// their values. `out` has `out_bytes` bytes, at least those of the rows. `row_stride` is the distance in bytes from
+// the start of a row to that of the next, or 0 for rows that touch one another: then rows in memory are copied or
+// decoded right to their places, without a copy between; with a larger stride there is one. What lies between rows is
+// not touched. Rows whose id is negative are zeros.
 //
 // Any number of threads may look rows up at the same time.
 //
-// Errors: `ENGRAM_UNKNOWN_LAYER`, `ENGRAM_ROW_OUT_OF_RANGE`, `ENGRAM_OUTPUT_SIZE`, `ENGRAM_MISALIGNED`,
-// `ENGRAM_BAD_ARGUMENT`, `ENGRAM_DAMAGED`, `ENGRAM_UNREAD`, and what the system refuses. Where the memory itself was
-// right, all rows are zeros then.
+// Errors: `ENGRAM_UNKNOWN_LAYER`, `ENGRAM_OUTPUT_SIZE`, `ENGRAM_MISALIGNED`, `ENGRAM_BAD_ARGUMENT`,
+// `ENGRAM_NULL_ARGUMENT`; then `out` is not written to. `ENGRAM_ROW_OUT_OF_RANGE`, `ENGRAM_DAMAGED`, `ENGRAM_UNREAD`,
+// and what the system refuses; then all rows are zeros.
 engram_status engram_lookup(const struct engram_store *store,
                             const struct engram_batch *batch,
                             engram_value_type value_type,
@@ -387,8 +388,8 @@ size_t engram_layer_value_bytes(const struct engram_store *store, uint32_t layer
 // Bytes of the scales of a stored row of `layer`. 0 if it has none, or no table.
 size_t engram_layer_scale_bytes(const struct engram_store *store, uint32_t layer);
 
-// How rows of `layer` are stored: "f32", "f16", "bf16", "fp8_e4m3_ue8m0" (a power of two scales each group of values)
-// or "fp8_e4m3_scaled" (one scale for the table). It lives as long as the store; NULL if the layer has no table.
+// How rows of `layer` are stored: `f32`, `f16`, `bf16`, `fp8_e4m3_ue8m0` (a power of two scales each group of values)
+// or `fp8_e4m3_scaled` (one scale for the table). It lives as long as the store; NULL if the layer has no table.
 const char *engram_layer_codec(const struct engram_store *store,
                                uint32_t layer);
 
@@ -502,7 +503,7 @@ engram_status engram_store_open(const char *path,
 // valid. NULL is allowed.
 void engram_store_close(struct engram_store *store);
 
-// How files are read, as far as the system allowed, for people: such as "io_uring, 1 thread". Copied to the `capacity`
+// How files are read, as far as the system allowed, for people: such as `io_uring, 1 thread`. Copied to the `capacity`
 // bytes at `buffer` as `snprintf` does; returns the length without the NUL, whatever the capacity.
 size_t engram_store_backend(const struct engram_store *store,
                             char *buffer,
@@ -511,8 +512,8 @@ size_t engram_store_backend(const struct engram_store *store,
 // Waits until the rows of the option "profile" are in the cache, as many as it had room for. `rows` may be NULL; it is
 // set to how many were read, 0 without a profile or a cache. Lookups need not wait for it.
 //
-// Errors: `ENGRAM_DAMAGED`, `ENGRAM_UNREAD` and others of `engram_lookup`, of the first rows that could not be read. The
-// others have been taken in all the same.
+// Errors: `ENGRAM_DAMAGED`, `ENGRAM_UNREAD` and others of `engram_lookup`, of the first rows that could not be read.
+// The others have been taken in all the same.
 engram_status engram_store_wait_seeded(const struct engram_store *store,
                                        uint64_t *rows,
                                        struct engram_error **error);
@@ -552,8 +553,8 @@ engram_status engram_submit_parts(const struct engram_store *store,
 // Waits until all rows are at their places, and says whether they are. The memory belongs to the caller again. Waiting
 // once more says the same.
 //
-// Errors: `ENGRAM_DAMAGED`, `ENGRAM_UNREAD` and others of `engram_lookup`; all rows are zeros then. `ENGRAM_CANCELLED`;
-// the rows may be anything then.
+// Errors: `ENGRAM_DAMAGED`, `ENGRAM_UNREAD` and others of `engram_lookup`; then all rows are zeros.
+// `ENGRAM_CANCELLED`; then they may be anything.
 engram_status engram_ticket_wait(struct engram_ticket *ticket,
                                  struct engram_error **error);
 
@@ -562,12 +563,14 @@ bool engram_ticket_is_done(const struct engram_ticket *ticket);
 
 // Lets go of the rows, for example of speculative tokens that were rejected: what has not been read is not read. It
 // does not wait for reads in flight, which may still write to the memory: that is the caller's again when
-// `engram_ticket_wait` or `engram_ticket_free` has returned, some milliseconds later. Does nothing to a ticket that has
-// been waited for, or to NULL.
+// `engram_ticket_wait` or `engram_ticket_free` has returned, some milliseconds later. Does nothing to a ticket that
+// has been waited for, or to NULL.
 void engram_ticket_cancel(struct engram_ticket *ticket);
 
 // Makes an event file (`eventfd`) that becomes readable once the ticket is done, for `poll`, `epoll` and the like. It
-// belongs to the caller, who closes it. It takes the place of an event file or callback that was asked for before.
+// belongs to the caller, who closes it, and takes it out of an `epoll` set before: the library may hold a copy for a
+// moment longer, and `epoll` forgets a file only with its last copy. It takes the place of an event file or callback
+// that was asked for before.
 //
 // Errors: `ENGRAM_TICKET_ENDED`, and a system that grants no more files.
 engram_status engram_ticket_eventfd(const struct engram_ticket *ticket,
@@ -585,8 +588,8 @@ engram_status engram_ticket_on_done(const struct engram_ticket *ticket,
                                     void *context,
                                     struct engram_error **error);
 
-// Frees a ticket, and cancels it if it is not done; then it waits for the reads in flight, some milliseconds. The memory
-// belongs to the caller again. NULL is allowed.
+// Frees a ticket, and cancels it if it has not been waited for; then it waits for the reads in flight, some
+// milliseconds. The memory belongs to the caller again. NULL is allowed.
 void engram_ticket_free(struct engram_ticket *ticket);
 
 // Number of the binary interface of the library that is loaded. A program whose `ENGRAM_ABI` is another one must not

@@ -22,9 +22,9 @@ pub const ENGRAM_PREFILL: engram_priority = 2;
 /// Rows that nobody waits for.
 pub const ENGRAM_WARM: engram_priority = 3;
 
-/// The rows that one call asks for: a layer, and row ids in the order in which the rows are wanted. It keeps its memory,
-/// so a batch that is set again and again stops allocating. Any number of threads may ask for the rows of one batch
-/// while none of them changes it.
+/// The rows that one call asks for: a layer, and row ids in the order in which the rows are wanted. It keeps its
+/// memory, so a batch that is set again and again stops allocating. Any number of threads may ask for the rows of one
+/// batch while none of them changes it.
 #[derive(Debug, Default)]
 pub struct engram_batch {
     layer: LayerId,
@@ -174,8 +174,8 @@ pub unsafe extern "C" fn engram_batch_set_u64(
 /// `first_column` on. All columns of a layer are 0 and `engram_column_count`; a rank of a tensor-parallel model takes
 /// its own. Ids are copied.
 ///
-/// Errors: `ENGRAM_UNKNOWN_LAYER` (also if nothing has been hashed yet); `ENGRAM_BAD_ARGUMENT` for columns that there
-/// are not; `ENGRAM_BATCH_TOO_LARGE`. Then the batch has not changed.
+/// Errors: `ENGRAM_UNKNOWN_LAYER`; `ENGRAM_BAD_ARGUMENT` for columns that there are not, or if nothing has been hashed
+/// yet; `ENGRAM_BATCH_TOO_LARGE`. Then the batch has not changed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_batch_set_hashed(
     batch: *mut engram_batch,

@@ -98,14 +98,19 @@ pub(crate) unsafe fn values<'a, T>(
     if pointer.is_null() {
         return Err(null(name));
     }
+    if !pointer.is_aligned() {
+        let (address, alignment) = (pointer.addr(), align_of::<T>());
+        return Err(Failure::new(
+            ENGRAM_BAD_ARGUMENT,
+            format!("`{name}` is at address {address:#x}, expected a multiple of {alignment}"),
+        ));
+    }
     let bytes = len.checked_mul(size_of::<T>());
-    if !pointer.is_aligned() || bytes.is_none_or(|bytes| bytes > isize::MAX.cast_unsigned()) {
-        let problem = format!(
-            "`{name}` has {len} values at address {:#x}, expected a multiple of {} and fewer bytes than an address has",
-            pointer.addr(),
-            align_of::<T>()
-        );
-        return Err(Failure::new(ENGRAM_BAD_ARGUMENT, problem));
+    if bytes.is_none_or(|bytes| bytes > isize::MAX.cast_unsigned()) {
+        return Err(Failure::new(
+            ENGRAM_BAD_ARGUMENT,
+            format!("`{name}` has {len} values, more than any memory holds"),
+        ));
     }
     // SAFETY: the caller's promise, and the checks above.
     Ok(unsafe { slice::from_raw_parts(pointer, len) })

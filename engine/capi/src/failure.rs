@@ -1,10 +1,8 @@
 //! From errors of the Rust library to status codes.
 
-#![expect(clippy::enum_glob_use, reason = "nearly every status is named here")]
-
 use engram::{AddressError, ConfigError, FormatError, IoError, LookupError, OpenError};
 
-use crate::status::engram_status::{self, *};
+use crate::status::engram_status;
 
 /// Why a call failed.
 #[derive(Debug, Clone)]
@@ -25,10 +23,10 @@ impl Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let status = match &error {
-            ConfigError::NotJson { .. } => ENGRAM_OPTIONS_NOT_JSON,
-            ConfigError::UnknownField { .. } => ENGRAM_OPTIONS_UNKNOWN_FIELD,
-            ConfigError::Field { .. } => ENGRAM_OPTIONS_FIELD,
-            _ => ENGRAM_OTHER,
+            ConfigError::NotJson { .. } => engram_status::ENGRAM_OPTIONS_NOT_JSON,
+            ConfigError::UnknownField { .. } => engram_status::ENGRAM_OPTIONS_UNKNOWN_FIELD,
+            ConfigError::Field { .. } => engram_status::ENGRAM_OPTIONS_FIELD,
+            _ => engram_status::ENGRAM_OTHER,
         };
         Self::new(status, error.to_string())
     }
@@ -37,14 +35,14 @@ impl From<ConfigError> for Failure {
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let status = match &error {
-            OpenError::NotAPack { .. } => ENGRAM_NOT_A_PACK,
+            OpenError::NotAPack { .. } => engram_status::ENGRAM_NOT_A_PACK,
             OpenError::Format { cause, .. } => of_format(cause),
-            OpenError::Scheme { .. } => ENGRAM_BAD_SCHEME,
-            OpenError::Changed { .. } => ENGRAM_CHANGED,
-            OpenError::Geometry { .. } => ENGRAM_BAD_GEOMETRY,
-            OpenError::NoColumns => ENGRAM_NO_COLUMNS,
+            OpenError::Scheme { .. } => engram_status::ENGRAM_BAD_SCHEME,
+            OpenError::Changed { .. } => engram_status::ENGRAM_CHANGED,
+            OpenError::Geometry { .. } => engram_status::ENGRAM_BAD_GEOMETRY,
+            OpenError::NoColumns => engram_status::ENGRAM_NO_COLUMNS,
             OpenError::Io(cause) => of_io(cause),
-            _ => ENGRAM_OTHER,
+            _ => engram_status::ENGRAM_OTHER,
         };
         Self::new(status, error.to_string())
     }
@@ -59,19 +57,19 @@ impl From<LookupError> for Failure {
 impl From<&LookupError> for Failure {
     fn from(error: &LookupError) -> Self {
         let status = match error {
-            LookupError::UnknownLayer { .. } => ENGRAM_UNKNOWN_LAYER,
-            LookupError::RowOutOfRange { .. } => ENGRAM_ROW_OUT_OF_RANGE,
-            LookupError::BatchTooLarge { .. } => ENGRAM_BATCH_TOO_LARGE,
-            LookupError::Misaligned { .. } => ENGRAM_MISALIGNED,
-            LookupError::OutputSize { .. } => ENGRAM_OUTPUT_SIZE,
-            LookupError::Damaged { .. } => ENGRAM_DAMAGED,
-            LookupError::Unread { .. } => ENGRAM_UNREAD,
-            LookupError::NGramShape { .. } => ENGRAM_NGRAM_SHAPE,
-            LookupError::Tier(_) => ENGRAM_TIER_FAILED,
-            LookupError::ReadDropped => ENGRAM_READ_DROPPED,
-            LookupError::Aborted => ENGRAM_ABORTED,
+            LookupError::UnknownLayer { .. } => engram_status::ENGRAM_UNKNOWN_LAYER,
+            LookupError::RowOutOfRange { .. } => engram_status::ENGRAM_ROW_OUT_OF_RANGE,
+            LookupError::BatchTooLarge { .. } => engram_status::ENGRAM_BATCH_TOO_LARGE,
+            LookupError::Misaligned { .. } => engram_status::ENGRAM_MISALIGNED,
+            LookupError::OutputSize { .. } => engram_status::ENGRAM_OUTPUT_SIZE,
+            LookupError::Damaged { .. } => engram_status::ENGRAM_DAMAGED,
+            LookupError::Unread { .. } => engram_status::ENGRAM_UNREAD,
+            LookupError::NGramShape { .. } => engram_status::ENGRAM_NGRAM_SHAPE,
+            LookupError::Tier(_) => engram_status::ENGRAM_TIER_FAILED,
+            LookupError::ReadDropped => engram_status::ENGRAM_READ_DROPPED,
+            LookupError::Aborted => engram_status::ENGRAM_ABORTED,
             LookupError::Io(cause) => of_io(cause),
-            _ => ENGRAM_OTHER,
+            _ => engram_status::ENGRAM_OTHER,
         };
         Self::new(status, error.to_string())
     }
@@ -80,10 +78,12 @@ impl From<&LookupError> for Failure {
 impl From<AddressError> for Failure {
     fn from(error: AddressError) -> Self {
         let status = match &error {
-            AddressError::TokenOutOfRange { .. } => ENGRAM_TOKEN_OUT_OF_RANGE,
-            AddressError::WindowTokenOutOfRange { .. } => ENGRAM_WINDOW_TOKEN_OUT_OF_RANGE,
-            AddressError::WindowShape { .. } => ENGRAM_WINDOW_SHAPE,
-            _ => ENGRAM_OTHER,
+            AddressError::TokenOutOfRange { .. } => engram_status::ENGRAM_TOKEN_OUT_OF_RANGE,
+            AddressError::WindowTokenOutOfRange { .. } => {
+                engram_status::ENGRAM_WINDOW_TOKEN_OUT_OF_RANGE
+            }
+            AddressError::WindowShape { .. } => engram_status::ENGRAM_WINDOW_SHAPE,
+            _ => engram_status::ENGRAM_OTHER,
         };
         Self::new(status, error.to_string())
     }
@@ -97,33 +97,33 @@ impl From<IoError> for Failure {
 
 fn of_format(error: &FormatError) -> engram_status {
     match error {
-        FormatError::Magic { .. } => ENGRAM_BAD_MAGIC,
-        FormatError::Version { .. } => ENGRAM_NEWER_VERSION,
-        FormatError::Checksum { .. } => ENGRAM_BAD_CHECKSUM,
-        FormatError::HeaderField { .. } => ENGRAM_BAD_HEADER_FIELD,
-        FormatError::Size { .. } => ENGRAM_BAD_SIZE,
-        FormatError::TooLong { .. } => ENGRAM_TOO_LONG,
-        FormatError::Manifest { .. } => ENGRAM_BAD_MANIFEST,
-        FormatError::ManifestField { .. } => ENGRAM_BAD_MANIFEST_FIELD,
-        FormatError::ProfileField { .. } => ENGRAM_BAD_PROFILE_FIELD,
-        FormatError::OtherProfile { .. } => ENGRAM_OTHER_PROFILE,
-        FormatError::Scheme(_) => ENGRAM_BAD_SCHEME,
-        FormatError::TokenMap(_) => ENGRAM_BAD_TOKEN_MAP,
-        FormatError::Codec { .. } => ENGRAM_BAD_CODEC,
-        _ => ENGRAM_OTHER,
+        FormatError::Magic { .. } => engram_status::ENGRAM_BAD_MAGIC,
+        FormatError::Version { .. } => engram_status::ENGRAM_NEWER_VERSION,
+        FormatError::Checksum { .. } => engram_status::ENGRAM_BAD_CHECKSUM,
+        FormatError::HeaderField { .. } => engram_status::ENGRAM_BAD_HEADER_FIELD,
+        FormatError::Size { .. } => engram_status::ENGRAM_BAD_SIZE,
+        FormatError::TooLong { .. } => engram_status::ENGRAM_TOO_LONG,
+        FormatError::Manifest { .. } => engram_status::ENGRAM_BAD_MANIFEST,
+        FormatError::ManifestField { .. } => engram_status::ENGRAM_BAD_MANIFEST_FIELD,
+        FormatError::ProfileField { .. } => engram_status::ENGRAM_BAD_PROFILE_FIELD,
+        FormatError::OtherProfile { .. } => engram_status::ENGRAM_OTHER_PROFILE,
+        FormatError::Scheme(_) => engram_status::ENGRAM_BAD_SCHEME,
+        FormatError::TokenMap(_) => engram_status::ENGRAM_BAD_TOKEN_MAP,
+        FormatError::Codec { .. } => engram_status::ENGRAM_BAD_CODEC,
+        _ => engram_status::ENGRAM_OTHER,
     }
 }
 
 fn of_io(error: &IoError) -> engram_status {
     match error {
-        IoError::Os { .. } => ENGRAM_FILE,
-        IoError::TooManyFiles { .. } => ENGRAM_TOO_MANY_FILES,
-        IoError::TooManyFilesInSystem { .. } => ENGRAM_TOO_MANY_FILES_IN_SYSTEM,
-        IoError::PastEnd { .. } => ENGRAM_PAST_END,
-        IoError::Ended { .. } => ENGRAM_FILE_ENDED,
-        IoError::WrongSize { .. } => ENGRAM_WRONG_SIZE,
-        IoError::NoMemory { .. } => ENGRAM_NO_MEMORY,
-        IoError::System { .. } => ENGRAM_SYSTEM,
-        _ => ENGRAM_OTHER,
+        IoError::Os { .. } => engram_status::ENGRAM_FILE,
+        IoError::TooManyFiles { .. } => engram_status::ENGRAM_TOO_MANY_FILES,
+        IoError::TooManyFilesInSystem { .. } => engram_status::ENGRAM_TOO_MANY_FILES_IN_SYSTEM,
+        IoError::PastEnd { .. } => engram_status::ENGRAM_PAST_END,
+        IoError::Ended { .. } => engram_status::ENGRAM_FILE_ENDED,
+        IoError::WrongSize { .. } => engram_status::ENGRAM_WRONG_SIZE,
+        IoError::NoMemory { .. } => engram_status::ENGRAM_NO_MEMORY,
+        IoError::System { .. } => engram_status::ENGRAM_SYSTEM,
+        _ => engram_status::ENGRAM_OTHER,
     }
 }

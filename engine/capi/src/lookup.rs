@@ -18,16 +18,17 @@ use crate::{
 
 /// Copies the rows of `batch` to `out`, in its order, and waits for those that have to be read.
 ///
-/// `value_type` says whether rows are handed out as stored or decoded. `out` has `out_bytes` bytes, at least those of
-/// the rows; `row_stride` is the distance in bytes from the start of a row to that of the next, or 0 for rows that touch
-/// one another. Then rows in memory are copied or decoded right to their places, without a copy between; with a
-/// larger stride there is one. What lies between rows is not touched. Rows whose id is negative are zeros.
+/// `value_type` says whether rows are handed out as stored or decoded; decoded ones need memory that is aligned for
+/// their values. `out` has `out_bytes` bytes, at least those of the rows. `row_stride` is the distance in bytes from
+/// the start of a row to that of the next, or 0 for rows that touch one another: then rows in memory are copied or
+/// decoded right to their places, without a copy between; with a larger stride there is one. What lies between rows is
+/// not touched. Rows whose id is negative are zeros.
 ///
 /// Any number of threads may look rows up at the same time.
 ///
-/// Errors: `ENGRAM_UNKNOWN_LAYER`, `ENGRAM_ROW_OUT_OF_RANGE`, `ENGRAM_OUTPUT_SIZE`, `ENGRAM_MISALIGNED`,
-/// `ENGRAM_BAD_ARGUMENT`, `ENGRAM_DAMAGED`, `ENGRAM_UNREAD`, and what the system refuses. Where the memory itself was
-/// right, all rows are zeros then.
+/// Errors: `ENGRAM_UNKNOWN_LAYER`, `ENGRAM_OUTPUT_SIZE`, `ENGRAM_MISALIGNED`, `ENGRAM_BAD_ARGUMENT`,
+/// `ENGRAM_NULL_ARGUMENT`; then `out` is not written to. `ENGRAM_ROW_OUT_OF_RANGE`, `ENGRAM_DAMAGED`, `ENGRAM_UNREAD`,
+/// and what the system refuses; then all rows are zeros.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_lookup(
     store: *const engram_store,

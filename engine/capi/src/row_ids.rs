@@ -7,7 +7,8 @@ use engram::{LayerId, LookupError, RowId, RowIds};
 use crate::{
     border::{ask, call, give, take_back},
     error::engram_error,
-    status::engram_status,
+    failure::Failure,
+    status::engram_status::{self, ENGRAM_BAD_ARGUMENT},
 };
 
 /// Row ids that were hashed: for each layer, `[position][column]`. It keeps its memory from call to call.
@@ -26,11 +27,16 @@ impl engram_row_ids {
     ///
     /// # Errors
     /// A layer without a table, or nothing hashed yet.
-    pub(crate) fn of_layer(&self, layer: LayerId) -> Result<(&[RowId], usize), LookupError> {
+    pub(crate) fn of_layer(&self, layer: LayerId) -> Result<(&[RowId], usize), Failure> {
+        let layers = || self.ids.batches().map(|batch| batch.layer());
+        if layers().next().is_none() {
+            let problem = "`row_ids` is empty: nothing has been hashed to it";
+            return Err(Failure::new(ENGRAM_BAD_ARGUMENT, problem));
+        }
         let batch = self.ids.batch(layer);
         let batch = batch.ok_or_else(|| LookupError::UnknownLayer {
             layer,
-            layers: self.ids.batches().map(|batch| batch.layer()).collect(),
+            layers: layers().collect(),
         })?;
         Ok((batch.row_ids(), self.ids.columns()))
     }

@@ -15,8 +15,8 @@ use crate::{
     status::engram_status::{self, ENGRAM_NOT_UTF8, ENGRAM_OTHER},
 };
 
-/// An open pack: the tables of a model, and the scheme by which tokens address their rows. Any number of threads may use
-/// it at the same time.
+/// An open pack: the tables of a model, and the scheme by which tokens address their rows. Any number of threads may
+/// use it at the same time.
 #[derive(Debug)]
 pub struct engram_store {
     store: Store,
@@ -175,8 +175,8 @@ pub unsafe extern "C" fn engram_store_backend(
 /// Waits until the rows of the option "profile" are in the cache, as many as it had room for. `rows` may be NULL; it is
 /// set to how many were read, 0 without a profile or a cache. Lookups need not wait for it.
 ///
-/// Errors: `ENGRAM_DAMAGED`, `ENGRAM_UNREAD` and others of `engram_lookup`, of the first rows that could not be read. The
-/// others have been taken in all the same.
+/// Errors: `ENGRAM_DAMAGED`, `ENGRAM_UNREAD` and others of `engram_lookup`, of the first rows that could not be read.
+/// The others have been taken in all the same.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_store_wait_seeded(
     store: *const engram_store,

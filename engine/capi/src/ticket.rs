@@ -14,7 +14,7 @@ use crate::{
     caller_rows::Memory,
     error::engram_error,
     failure::Failure,
-    status::engram_status::{self, ENGRAM_CANCELLED, ENGRAM_TICKET_ENDED},
+    status::engram_status::{self, ENGRAM_CANCELLED, ENGRAM_PANIC, ENGRAM_TICKET_ENDED},
     store::engram_store,
     target::Target,
     value_type::{engram_value_type, value_type},
@@ -201,7 +201,9 @@ impl engram_ticket {
             self.outcome = Some(self.destination.finish(filled));
         }
         self.destination.wait_until_over();
-        self.outcome.clone().unwrap_or(Ok(()))
+        let ended_by_bug =
+            || Failure::new(ENGRAM_PANIC, "waiting for the ticket was ended by a bug");
+        self.outcome.clone().ok_or_else(ended_by_bug)?
     }
 
     fn is_done(&self) -> bool {
@@ -320,8 +322,8 @@ pub unsafe extern "C" fn engram_submit_parts(
 /// Waits until all rows are at their places, and says whether they are. The memory belongs to the caller again. Waiting
 /// once more says the same.
 ///
-/// Errors: `ENGRAM_DAMAGED`, `ENGRAM_UNREAD` and others of `engram_lookup`; all rows are zeros then. `ENGRAM_CANCELLED`;
-/// the rows may be anything then.
+/// Errors: `ENGRAM_DAMAGED`, `ENGRAM_UNREAD` and others of `engram_lookup`; then all rows are zeros.
+/// `ENGRAM_CANCELLED`; then they may be anything.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_ticket_wait(
     ticket: *mut engram_ticket,
@@ -346,8 +348,8 @@ pub unsafe extern "C" fn engram_ticket_is_done(ticket: *const engram_ticket) -> 
 
 /// Lets go of the rows, for example of speculative tokens that were rejected: what has not been read is not read. It
 /// does not wait for reads in flight, which may still write to the memory: that is the caller's again when
-/// `engram_ticket_wait` or `engram_ticket_free` has returned, some milliseconds later. Does nothing to a ticket that has
-/// been waited for, or to NULL.
+/// `engram_ticket_wait` or `engram_ticket_free` has returned, some milliseconds later. Does nothing to a ticket that
+/// has been waited for, or to NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_ticket_cancel(ticket: *mut engram_ticket) {
     ask((), || {
@@ -359,7 +361,9 @@ pub unsafe extern "C" fn engram_ticket_cancel(ticket: *mut engram_ticket) {
 }
 
 /// Makes an event file (`eventfd`) that becomes readable once the ticket is done, for `poll`, `epoll` and the like. It
-/// belongs to the caller, who closes it. It takes the place of an event file or callback that was asked for before.
+/// belongs to the caller, who closes it, and takes it out of an `epoll` set before: the library may hold a copy for a
+/// moment longer, and `epoll` forgets a file only with its last copy. It takes the place of an event file or callback
+/// that was asked for before.
 ///
 /// Errors: `ENGRAM_TICKET_ENDED`, and a system that grants no more files.
 #[unsafe(no_mangle)]
@@ -417,8 +421,8 @@ pub unsafe extern "C" fn engram_ticket_on_done(
     unsafe { call(error, run) }
 }
 
-/// Frees a ticket, and cancels it if it is not done; then it waits for the reads in flight, some milliseconds. The memory
-/// belongs to the caller again. NULL is allowed.
+/// Frees a ticket, and cancels it if it has not been waited for; then it waits for the reads in flight, some
+/// milliseconds. The memory belongs to the caller again. NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_ticket_free(ticket: *mut engram_ticket) {
     // SAFETY: it is NULL, or was given by `engram_submit` or its like and is used no more.

@@ -79,7 +79,7 @@ impl Workshop {
         let name = Path::new(source).file_stem().unwrap().to_str().unwrap();
         let program = self.path().join(format!("{name}-{compiler}"));
         let output = Command::new(compiler)
-            .args(["-x", language, standard, "-g", "-D_GNU_SOURCE"])
+            .args(["-x", language, standard, "-g"])
             .args(STRICT)
             .arg("-I")
             .arg(crate_folder().join("include"))
@@ -127,4 +127,17 @@ pub(crate) fn said(output: &Output) -> String {
 
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Copies a pack, to be spoiled.
+pub(crate) fn copy_pack(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let copy = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_pack(&entry.path(), &copy);
+        } else {
+            fs::copy(entry.path(), copy).unwrap();
+        }
+    }
 }

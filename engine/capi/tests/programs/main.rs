@@ -2,5 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod attached;
+mod checkers;
+mod examples;
 mod harness;
+mod installed;
 mod same_rows;
+mod statuses;
+mod symbols;

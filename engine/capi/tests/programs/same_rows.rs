@@ -44,29 +44,52 @@ fn expected(
     out
 }
 
+const READERS: [&str; 5] = ["memory", "mmap", "pread", "direct", "direct_threads"];
+
 #[test]
 fn rows_are_the_same_by_every_way_to_ask() {
     let workshop = Workshop::new();
-    for (index, language) in LANGUAGES.into_iter().enumerate() {
+    let [c, cpp] = LANGUAGES;
+    for (language, packs) in [(c, PACKS.len()), (cpp, 1)] {
         if !has(language.1) {
             continue;
         }
         let program = workshop.compile("tests/c/rows.c", language, &[]);
-        for (name, reader) in
-            PACKS
-                .into_iter()
-                .zip(["memory", "mmap", "pread", "direct", "direct_threads"])
-        {
+        for (name, reader) in PACKS.into_iter().zip(READERS).take(packs) {
             let store = Store::open(pack(name), Config::new()).unwrap();
-            // The second language need not try everything again.
-            for layer in store
-                .scheme()
-                .layers
-                .iter()
-                .map(|layer| layer.id)
-                .skip(index)
-            {
+            for layer in store.scheme().layers.iter().map(|layer| layer.id) {
                 every_way(&workshop, program.as_ref(), &store, name, reader, layer);
+            }
+        }
+    }
+}
+
+/// Rows that several threads gather, and that threads of the store plan.
+#[test]
+fn rows_of_large_batches_are_the_same() {
+    let [c, _] = LANGUAGES;
+    if !has(c.1) {
+        return;
+    }
+    let workshop = Workshop::new();
+    let program = workshop.compile("tests/c/rows.c", c, &[]);
+    let (name, layer) = ("deepseek", LayerId(1));
+    let store = Store::open(pack(name), Config::new()).unwrap();
+    let row_bytes = store.codec(layer).unwrap().row_bytes();
+    let ids: Vec<i64> = (0..10_000)
+        .map(|i| if i % 7 == 3 { -i } else { i * 31 % 100 })
+        .collect();
+    for reader in ["memory", "direct_threads"] {
+        for way in ["lookup", "submit"] {
+            for stride in [0, row_bytes + 1] {
+                let options = format!(r#"{{"reader": "{reader}", "gather_threads": 3}}"#);
+                let mut command = workshop.command(&program);
+                command
+                    .arg(pack(name))
+                    .args([&options, way, "1", "i32", "0", &stride.to_string()]);
+                let found = run(command.args(ids.iter().map(i64::to_string)));
+                let expected = expected(&store, layer, &ids, None, &[row_bytes], stride);
+                assert!(found == expected, "{reader} {way} {stride}");
             }
         }
     }
@@ -161,7 +184,7 @@ fn row_ids_are_the_same_by_every_way_to_hash() {
                 .unwrap();
             let mut expected = facts(&store, name);
             for batch in row_ids.batches() {
-                expected.extend(batch.row_ids().iter().map(|row| row.to_string()));
+                expected.extend(batch.row_ids().iter().map(ToString::to_string));
             }
             let mut command = workshop.command(&program);
             command
