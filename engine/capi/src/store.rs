@@ -3,6 +3,7 @@
 use std::{
     ffi::{CStr, CString, OsStr, c_char},
     os::unix::ffi::OsStrExt,
+    path::Path,
 };
 
 use engram::{Buffer, Config, LayerId, LookupError, RowCodec, Store, Ticket, ValueType};
@@ -36,7 +37,11 @@ impl engram_store {
                 )
             })?)?,
         };
-        let store = Store::open(OsStr::from_bytes(path.to_bytes()), config)?;
+        Self::with_config(Path::new(OsStr::from_bytes(path.to_bytes())), config)
+    }
+
+    pub(crate) fn with_config(path: &Path, config: Config) -> Result<Self, Failure> {
+        let store = Store::open(path, config)?;
         let layers = store.scheme().layers.iter().map(|layer| layer.id);
         let codec_names = layers.map(|layer| Ok((layer, codec_name(store.codec(layer)?)?)));
         Ok(Self {

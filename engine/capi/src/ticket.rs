@@ -1,5 +1,8 @@
 //! Rows that come while the caller does something else.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     ffi::{c_int, c_void},
     os::fd::IntoRawFd,

@@ -196,9 +196,19 @@ static void tickets(void) {
     memset(out, 7, bytes);
     EXPECT(ENGRAM_ROW_OUT_OF_RANGE, engram_submit(store, batch, ENGRAM_STORED, out, bytes, 0, &ticket, &error));
     CHECK(is_filled_with(0));
-    enum { MANY = 1000 };
+    enum { MANY = 20000 };
     int64_t *many = (int64_t *)calloc(MANY, sizeof *many);
     unsigned char *large = (unsigned char *)malloc(MANY * row_bytes);
+    /* Large batches are gathered, and let go of, by threads of the store. */
+    for (int i = 0; i < 20; i++) {
+        EXPECT(ENGRAM_OK, engram_batch_set_i64(batch, layer, many, MANY, &error));
+        EXPECT(ENGRAM_OK, engram_submit(store, batch, ENGRAM_STORED, large, MANY * row_bytes, 0, &other, &error));
+        engram_ticket_cancel(other);
+        EXPECT(ENGRAM_CANCELLED, engram_ticket_wait(other, &error));
+        memset(large, 7, MANY * row_bytes);
+        engram_ticket_free(other);
+        CHECK(large[0] == 7 && memcmp(large, large + 1, MANY * row_bytes - 1) == 0);
+    }
     many[MANY - 1] = (int64_t)1 << 40;
     EXPECT(ENGRAM_OK, engram_batch_set_i64(batch, layer, many, MANY, &error));
     EXPECT(ENGRAM_OK, engram_submit(store, batch, ENGRAM_STORED, large, MANY * row_bytes, 0, &other, &error));
