@@ -19,7 +19,7 @@
 // while another thread uses it. There is no global state.
 //
 // fork. A store and its tickets belong to the process that opened it. A child must not use or free them: it opens the
-// pack again (option "cache_folder" shares one cache among processes), or calls exec. spawn and exec are always safe.
+// pack again (option "cache_folder" shares one cache among processes), or calls exec. posix_spawn is always safe.
 
 
 #ifndef ENGRAM_H
@@ -499,8 +499,8 @@ engram_status engram_store_open(const char *path,
                                 struct engram_store **store,
                                 struct engram_error **error);
 
-// Closes a store when its reads in flight have ended. Tickets, batches, sequences and row ids that came of it stay
-// valid. NULL is allowed.
+// Closes a store. Tickets that were asked of it are still served, and batches, sequences and row ids do not need it.
+// NULL is allowed.
 void engram_store_close(struct engram_store *store);
 
 // How files are read, as far as the system allowed, for people: such as `io_uring, 1 thread`. Copied to the `capacity`

@@ -3,7 +3,8 @@
 use engram::{Batch, LayerId, LookupError, OwnedBatch, Priority, RowId};
 
 use crate::{
-    border::{call, exclusive, give, shared, take_back, values},
+    border::{exclusive, give, shared, take_back, values},
+    call::call,
     error::engram_error,
     failure::Failure,
     row_ids::engram_row_ids,

@@ -8,38 +8,21 @@ use std::{
 };
 
 use crate::{
-    error::engram_error,
     failure::Failure,
-    status::engram_status::{
-        self, ENGRAM_BAD_ARGUMENT, ENGRAM_NULL_ARGUMENT, ENGRAM_OK, ENGRAM_PANIC,
-    },
+    status::engram_status::{ENGRAM_BAD_ARGUMENT, ENGRAM_NULL_ARGUMENT, ENGRAM_PANIC},
 };
-
-/// Runs a call that may fail. An error, or a panic, goes to `error`, which is set to NULL otherwise.
-///
-/// # Safety
-/// `error` is NULL, or a pointer may be written there.
-pub(crate) unsafe fn call(
-    error: *mut *mut engram_error,
-    run: impl FnOnce() -> Result<(), Failure>,
-) -> engram_status {
-    let ran = catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(of_panic(&*panic)));
-    let (status, made) = match ran {
-        Ok(()) => (ENGRAM_OK, ptr::null_mut()),
-        // An error that nobody takes is not made.
-        Err(failure) if error.is_null() => (failure.status, ptr::null_mut()),
-        Err(failure) => (failure.status, engram_error::new(failure)),
-    };
-    if !error.is_null() {
-        // SAFETY: the caller's promise.
-        unsafe { error.write(made) };
-    }
-    status
-}
 
 /// Runs a call that cannot fail; a panic gives `otherwise`.
 pub(crate) fn ask<T>(otherwise: T, run: impl FnOnce() -> T) -> T {
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or(otherwise)
+    caught(run).unwrap_or(otherwise)
+}
+
+/// Runs what may have a bug.
+///
+/// # Errors
+/// A panic.
+pub(crate) fn caught<T>(run: impl FnOnce() -> T) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|panic| of_panic(&*panic))
 }
 
 fn of_panic(panic: &(dyn Any + Send)) -> Failure {
@@ -182,30 +165,4 @@ pub(crate) unsafe fn copy_text(text: &[u8], buffer: *mut c_char, capacity: usize
         }
     }
     text.len()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn panics_do_not_cross() {
-        let mut error = ptr::null_mut();
-        // SAFETY: `error` is a variable of ours.
-        let status = unsafe { call(&raw mut error, || panic!("at row {}", 7)) };
-        assert_eq!(status, ENGRAM_PANIC);
-        // SAFETY: it was just made, and is used no more after it is taken back.
-        let message = unsafe { CStr::from_ptr(crate::engram_error_message(error)) };
-        assert!(
-            message
-                .to_string_lossy()
-                .ends_with("where it showed: at row 7")
-        );
-        // SAFETY: as above.
-        unsafe { crate::engram_error_free(error) };
-        // SAFETY: nobody wants the error.
-        let status = unsafe { call(ptr::null_mut(), || panic!("plain")) };
-        assert_eq!(status, ENGRAM_PANIC);
-        assert_eq!(ask(3, || panic!("an answer")), 3);
-    }
 }

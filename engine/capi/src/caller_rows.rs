@@ -27,6 +27,9 @@ pub(crate) struct Memory {
     pub(crate) stride: usize,
 }
 
+// SAFETY: whoever calls `new` promises that nobody else uses the memory, so it is as good as owned.
+unsafe impl Send for CallerRows {}
+
 impl CallerRows {
     /// Memory for `rows` rows of `row_bytes` bytes, in values of `value_bytes` bytes.
     ///

@@ -1,8 +1,8 @@
 //! The C interface of `engram`: `libengram` and `include/engram.h`.
 //!
 //! C programs read the header, which is made of the comments and signatures here and says what holds for all of them
-//! (threads, `fork`, memory, errors). One file for each type of the interface; `border.rs` is what they share: pointers
-//! become references there, and panics end there.
+//! (threads, `fork`, memory, errors). One file for each type of the interface. In `border.rs` pointers become
+//! references and panics end; `call.rs` hands errors out.
 
 #![expect(
     non_camel_case_types,
@@ -15,7 +15,9 @@
 
 mod batch;
 mod border;
+mod call;
 mod caller_rows;
+mod destination;
 mod error;
 mod failure;
 mod lookup;
@@ -44,3 +46,22 @@ pub use ticket::*;
 pub use value_type::*;
 pub use version::*;
 pub use window::*;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_shared<T: Send + Sync>() {}
+
+    fn may_move<T: Send>() {}
+
+    #[test]
+    fn threads_may_do_what_the_header_says() {
+        is_shared::<engram_store>();
+        is_shared::<engram_batch>();
+        is_shared::<engram_row_ids>();
+        is_shared::<engram_error>();
+        may_move::<engram_sequence>();
+        may_move::<engram_ticket>();
+    }
+}

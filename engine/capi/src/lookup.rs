@@ -6,7 +6,8 @@ use engram::{Batch, Priority, Store, ValueType, ValuesMut, bf16, f16};
 
 use crate::{
     batch::engram_batch,
-    border::{call, shared},
+    border::shared,
+    call::call,
     caller_rows::Memory,
     error::engram_error,
     failure::Failure,

@@ -93,3 +93,46 @@ fn to_json(metrics: &Metrics) -> Value {
         "seed_failures": metrics.seed_failures,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, ptr};
+
+    use engram::{Batch, Config, LayerId, Reader, RowId};
+
+    use super::*;
+
+    #[test]
+    fn metrics_are_json() {
+        let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../format-spec/vectors/deepseek");
+        let config = Config::new().reader(Reader::DirectThreads);
+        let store = engram_store::with_config(&pack, config).unwrap();
+        let rows = [RowId(0), RowId(30), RowId(0)];
+        let mut out = [0; 3 * 66];
+        store
+            .store()
+            .lookup(Batch::new(LayerId(3), &rows), &mut out)
+            .unwrap();
+        // SAFETY: the store is open, and the buffer as long as the first call says and a NUL.
+        let text = unsafe {
+            let length = engram_metrics_json(&raw const store, ptr::null_mut(), 0);
+            let mut text = vec![0_u8; length + 1];
+            assert_eq!(
+                engram_metrics_json(&raw const store, text.as_mut_ptr().cast(), text.len()),
+                length
+            );
+            assert_eq!(text.pop(), Some(0));
+            text
+        };
+        let metrics: Value = serde_json::from_slice(&text).unwrap();
+        let table = &metrics["tables"][1];
+        assert_eq!(table["layer"], 3);
+        assert_eq!((&table["batches"], &table["rows"]), (&json!(1), &json!(3)));
+        let columns = table["columns"].as_array().unwrap();
+        let rows: u64 = columns
+            .iter()
+            .map(|column| column["rows"].as_u64().unwrap())
+            .sum();
+        assert_eq!((rows, &metrics["in_flight"]), (3, &json!(0)));
+    }
+}

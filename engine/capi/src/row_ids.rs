@@ -5,7 +5,8 @@ use std::ptr;
 use engram::{LayerId, LookupError, RowId, RowIds};
 
 use crate::{
-    border::{ask, call, give, take_back},
+    border::{ask, give, take_back},
+    call::call,
     error::engram_error,
     failure::Failure,
     status::engram_status::{self, ENGRAM_BAD_ARGUMENT},

@@ -3,7 +3,8 @@
 use engram::{Request, Sequence};
 
 use crate::{
-    border::{ask, call, exclusive, give, shared, take_back, values},
+    border::{ask, exclusive, give, shared, take_back, values},
+    call::call,
     error::engram_error,
     failure::Failure,
     row_ids::engram_row_ids,

@@ -10,7 +10,8 @@ use engram::{Buffer, Config, LayerId, LookupError, RowCodec, Store, Ticket, Valu
 
 use crate::{
     batch::engram_batch,
-    border::{ask, call, check_place, copy_text, give, shared, take_back, text},
+    border::{ask, check_place, copy_text, give, shared, take_back, text},
+    call::call,
     error::engram_error,
     failure::Failure,
     status::engram_status::{self, ENGRAM_NOT_UTF8, ENGRAM_OTHER},
@@ -152,8 +153,8 @@ pub unsafe extern "C" fn engram_store_open(
     unsafe { call(error, run) }
 }
 
-/// Closes a store when its reads in flight have ended. Tickets, batches, sequences and row ids that came of it stay
-/// valid. NULL is allowed.
+/// Closes a store. Tickets that were asked of it are still served, and batches, sequences and row ids do not need it.
+/// NULL is allowed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_store_close(store: *mut engram_store) {
     // SAFETY: it is NULL, or was given by `engram_store_open` and is used no more.

@@ -6,15 +6,16 @@ mod tests;
 use std::{
     ffi::{c_int, c_void},
     os::fd::IntoRawFd,
-    sync::{Arc, Condvar, Mutex, PoisonError},
 };
 
-use engram::{Buffer, BufferMemory, BufferPool, RowBuffer, Ticket, ValueType};
+use engram::{Ticket, ValueType};
 
 use crate::{
     batch::engram_batch,
-    border::{ask, call, check_place, exclusive, give, shared, take_back},
+    border::{ask, check_place, exclusive, give, shared, take_back},
+    call::call,
     caller_rows::Memory,
+    destination::Destination,
     error::engram_error,
     failure::Failure,
     status::engram_status::{self, ENGRAM_CANCELLED, ENGRAM_PANIC, ENGRAM_TICKET_ENDED},
@@ -34,149 +35,6 @@ pub struct engram_ticket {
     destination: Destination,
 }
 
-#[derive(Debug)]
-struct Destination {
-    target: Target,
-    places: Option<Box<[u32]>>,
-    /// Where rows are read right into the caller's memory: tells when nobody writes there any more.
-    lent: Option<Arc<Lent>>,
-}
-
-/// Whether memory of the caller's is still written to.
-#[derive(Debug, Default)]
-struct Lent {
-    is_over: Mutex<bool>,
-    changed: Condvar,
-}
-
-impl Lent {
-    fn is_over(&self) -> bool {
-        *self.is_over.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn end(&self) {
-        *self.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_all();
-    }
-
-    fn wait(&self) {
-        let is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.changed.wait_while(is_over, |is_over| !*is_over);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
-    }
-}
-
-/// Memory that C has lent until the loan is over, which is when this is dropped.
-struct LentMemory {
-    start: *mut u8,
-    bytes: usize,
-    loan: Arc<Lent>,
-}
-
-// SAFETY: whoever calls `engram_submit` promises that nobody else uses the memory until the ticket is done or freed,
-// which waits for the end of the loan, and that any thread may write there. It came from C, so whatever is in it are
-// bytes.
-unsafe impl BufferMemory for LentMemory {
-    fn address(&self) -> *mut u8 {
-        self.start
-    }
-
-    fn len(&self) -> usize {
-        self.bytes
-    }
-}
-
-// SAFETY: as above: any thread may write there.
-unsafe impl Send for LentMemory {}
-// SAFETY: it gives out nothing but the address.
-unsafe impl Sync for LentMemory {}
-
-impl Drop for LentMemory {
-    fn drop(&mut self) {
-        self.loan.end();
-    }
-}
-
-/// Where memory of the caller's returns to: nowhere, the loan is over.
-#[derive(Debug)]
-struct EndOfLoan;
-
-impl BufferPool for EndOfLoan {
-    fn recycle(&self, rows: RowBuffer) {
-        drop(rows);
-    }
-}
-
-impl Destination {
-    fn new(target: Target, batch: &engram_batch) -> Self {
-        Self {
-            target,
-            places: batch.places().map(Box::from),
-            lent: None,
-        }
-    }
-
-    /// A buffer for the rows of `batch`: the caller's memory, or if they cannot be read right there, one of the
-    /// store's.
-    fn buffer(
-        &mut self,
-        store: &engram_store,
-        batch: &engram_batch,
-        value_type: Option<ValueType>,
-    ) -> Result<Buffer, Failure> {
-        let Some(direct) = self.target.direct() else {
-            return store.buffer(batch, value_type);
-        };
-        let (rows, row_bytes) = (batch.rows().len(), direct.row_bytes());
-        let loan = Arc::<Lent>::default();
-        self.lent = Some(loan.clone());
-        let mut memory = RowBuffer::of(Box::new(LentMemory {
-            start: direct.start(),
-            bytes: rows * row_bytes,
-            loan,
-        }));
-        memory.reshape(rows, [row_bytes, 0]);
-        let buffer = Buffer::new(memory, Arc::new(EndOfLoan));
-        Ok(match value_type {
-            None => buffer,
-            Some(value_type) => buffer.of_values(value_type),
-        })
-    }
-
-    /// Puts the rows that have come to their places; zeros where they have not.
-    fn finish(&mut self, filled: Result<Buffer, Failure>) -> Result<(), Failure> {
-        let places = self.places.as_deref();
-        let result = match filled {
-            Ok(rows) if self.lent.is_none() => {
-                self.target.put(&rows, places);
-                return Ok(());
-            }
-            filled => filled.map(drop),
-        };
-        self.wait_until_over();
-        match (&result, places) {
-            (Ok(()), None) => {}
-            (Ok(()), Some(places)) => {
-                if let Some(rows) = self.target.direct() {
-                    rows.spread(places);
-                }
-            }
-            (Err(_), _) => self.target.zero(),
-        }
-        result
-    }
-
-    fn is_over(&self) -> bool {
-        self.lent.as_ref().is_none_or(|lent| lent.is_over())
-    }
-
-    fn wait_until_over(&self) {
-        if let Some(lent) = &self.lent {
-            lent.wait();
-        }
-    }
-}
-
 impl engram_ticket {
     fn submit(
         store: &engram_store,
@@ -188,8 +46,7 @@ impl engram_ticket {
         let buffer = destination.buffer(store, batch, value_type)?;
         let ticket = store.submit(batch, buffer);
         if ticket.is_err() {
-            destination.wait_until_over();
-            destination.target.zero();
+            destination.zero();
         }
         Ok(Self {
             ticket: Some(ticket?),

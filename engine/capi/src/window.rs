@@ -1,7 +1,8 @@
 //! Hashing without a history of ours.
 
 use crate::{
-    border::{call, exclusive, shared, values},
+    border::{exclusive, shared, values},
+    call::call,
     error::engram_error,
     row_ids::engram_row_ids,
     status::engram_status,

@@ -5,7 +5,7 @@ use std::process::Command;
 use crate::harness::{LANGUAGES, Workshop, copy_pack, has, pack, run};
 
 /// Arguments of each program for a pack whose copy may be spoiled, by the name of its source.
-fn runs(workshop: &Workshop) -> [(&'static str, Vec<String>); 7] {
+fn runs(workshop: &Workshop) -> [(&'static str, Vec<String>); 8] {
     let path = |name: &str| pack(name).display().to_string();
     let words = |words: &str| words.split(' ').map(String::from).collect::<Vec<_>>();
     let rows = |way: &str, rest: &str| {
@@ -42,6 +42,7 @@ fn runs(workshop: &Workshop) -> [(&'static str, Vec<String>); 7] {
             "tests/c/rows.c",
             rows("submit-parts", "3 u64 0 0 5 -1 7 5 110"),
         ),
+        ("tests/c/threads.c", vec![path("deepseek"), "{}".into()]),
         (
             "tests/c/statuses.c",
             [vec![path("deepseek")], spoiled.to_vec()].concat(),

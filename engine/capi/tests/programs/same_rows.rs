@@ -64,6 +64,54 @@ fn rows_are_the_same_by_every_way_to_ask() {
     }
 }
 
+#[test]
+fn threads_share_a_store_and_a_batch() {
+    let workshop = Workshop::new();
+    for language in LANGUAGES.into_iter().filter(|language| has(language.1)) {
+        let program = workshop.compile("tests/c/threads.c", language, &["-pthread"]);
+        for (name, reader) in PACKS.into_iter().zip(READERS) {
+            let options = format!(r#"{{"reader": "{reader}", "cache_bytes": 0}}"#);
+            run(workshop.command(&program).arg(pack(name)).arg(options));
+        }
+    }
+}
+
+#[test]
+fn options_change_no_row() {
+    let [c, _] = LANGUAGES;
+    if !has(c.1) {
+        return;
+    }
+    let workshop = Workshop::new();
+    let program = workshop.compile("tests/c/rows.c", c, &[]);
+    let (name, layer) = ("deepseek", LayerId(3));
+    let store = Store::open(pack(name), Config::new()).unwrap();
+    let row_bytes = store.codec(layer).unwrap().row_bytes();
+    let ids = some_ids(&store, layer);
+    let expected = expected(&store, layer, &ids, None, &[row_bytes], 0);
+    let profile = pack("profiles/deepseek.profile");
+    let folder = workshop.path().display();
+    for options in [
+        "{}".to_owned(),
+        format!(
+            r#"{{"profile": "{}", "resident": {{"bytes": "4 KiB"}}}}"#,
+            profile.display()
+        ),
+        format!(r#"{{"resident": {{"orders": 2}}, "resident_folder": "{folder}"}}"#),
+        format!(r#"{{"cache_folder": "{folder}", "cache_bytes": "1 MiB"}}"#),
+        r#"{"check_seals": false, "io_threads": 1, "io_depth": 2, "pool_bytes": 0}"#.to_owned(),
+    ] {
+        let mut command = workshop.command(&program);
+        command
+            .arg(pack(name))
+            .args([&options, "submit", "3", "i64", "0", "0"]);
+        assert!(
+            run(command.args(ids.iter().map(i64::to_string))) == expected,
+            "{options}"
+        );
+    }
+}
+
 /// Rows that several threads gather, and that threads of the store plan.
 #[test]
 fn rows_of_large_batches_are_the_same() {

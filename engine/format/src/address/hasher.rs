@@ -325,8 +325,8 @@ impl Hasher {
     /// newest first, with N the scheme's `max_order`.
     ///
     /// No n-gram reaches a place for which `is_blocked` is true (it is given the index in `windows`), nor anything
-    /// older, just as with [`DEAD`] and with the scheme's boundary tokens. Whatever stands in a blocked place is not
-    /// looked at. So places before the start of a history have to be blocked or dead.
+    /// older: the place is dead, as with [`DEAD`], whatever token stands there. So are those before the start of a
+    /// history, which have to be blocked or [`DEAD`]. Boundary tokens of the scheme do what they do in a sequence.
     ///
     /// ```
     /// use engram_format::{DEAD, Hasher, RowIds, SchemeName, Sequence};
