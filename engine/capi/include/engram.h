@@ -518,8 +518,9 @@ engram_status engram_store_wait_seeded(const struct engram_store *store,
                                        uint64_t *rows,
                                        struct engram_error **error);
 
-// Begins to read the rows of `batch` to `out`, and returns within microseconds however many there are. The parameters
-// are those of `engram_lookup`. The batch may be changed or freed at once.
+// Begins to read the rows of `batch` to `out`, and does not wait for them. The parameters are those of
+// `engram_lookup`. A large batch is left to threads of the store (unless the option `gather_threads` is 0), so its
+// caller is kept only as long as copying its row ids takes. The batch may be changed or freed at once.
 //
 // The caller lends the memory at `out`, pinned memory included: it stays where it is, and nobody else reads or writes
 // it, until `engram_ticket_wait` or `engram_ticket_free` has returned. Rows that touch one another are read or decoded

@@ -120,14 +120,11 @@ fn lookup(
     value_type: Option<ValueType>,
     mut target: Target,
 ) -> Result<(), Failure> {
-    let looked_up = look_up_to(store, batch, value_type, &mut target);
-    if looked_up.is_err() {
-        target.zero();
-    }
-    looked_up
+    let filled = fill(store, batch, value_type, &mut target);
+    filled.inspect_err(|_| target.zero())
 }
 
-fn look_up_to(
+fn fill(
     store: &engram_store,
     batch: &engram_batch,
     value_type: Option<ValueType>,
