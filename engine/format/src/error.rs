@@ -113,6 +113,28 @@ pub enum AddressError {
         /// Tokens in the vocabulary.
         vocab_size: usize,
     },
+    /// A token id outside the vocabulary, in a window.
+    #[error(
+        "token {token} at place {place} of window {window} is outside the vocabulary of {vocab_size}"
+    )]
+    WindowTokenOutOfRange {
+        /// Index of the window.
+        window: usize,
+        /// Place in the window, 0 for its newest token.
+        place: usize,
+        /// The token id.
+        token: u32,
+        /// Tokens in the vocabulary.
+        vocab_size: usize,
+    },
+    /// Windows that are not whole.
+    #[error("{ids} ids are no whole number of windows of {max_order} ids")]
+    WindowShape {
+        /// The ids given.
+        ids: usize,
+        /// Ids of a window.
+        max_order: usize,
+    },
 }
 
 /// Bytes of a pack that are not what the format says.

@@ -292,6 +292,30 @@ fn a_token_outside_the_vocabulary_changes_nothing() {
 }
 
 #[test]
+fn windows_that_cannot_be_hashed_change_nothing() {
+    let hasher = identity(SchemeName::Qwen38FlashNext.scheme());
+    let mut rows = RowIds::new();
+    hasher
+        .hash_windows(&[7, 6, 5], |_| false, &mut rows)
+        .unwrap();
+    let before = rows.clone();
+    for (windows, expected) in [
+        (
+            &[1, 2, 3, 4, 248_320, 5][..],
+            "token 248320 at place 1 of window 1 is outside the vocabulary of 248320",
+        ),
+        (
+            &[1, 2, 3, 4],
+            "4 ids are no whole number of windows of 3 ids",
+        ),
+    ] {
+        let refused = hasher.hash_windows(windows, |_| false, &mut rows);
+        assert_eq!(refused.unwrap_err().to_string(), expected);
+        assert_eq!(rows, before);
+    }
+}
+
+#[test]
 fn schemes_that_cannot_work_are_refused() {
     let scheme = SchemeName::DeepSeekV41Flash.scheme();
     let refused = Hasher::new(scheme.clone(), None).unwrap_err().to_string();
@@ -405,6 +429,31 @@ proptest! {
         prop_assert_eq!(&both[..whole.len()], &whole[..]);
         prop_assert_eq!(&both[whole.len()..], &whole[whole.len() / tokens.len() * head.len()..]);
         prop_assert_eq!(first, second);
+    }
+
+    #[test]
+    fn windows_give_the_rows_of_a_sequence(
+        (name, tokens) in scheme_tokens(),
+        blocked in prop::collection::vec(prop::bool::weighted(0.1), 40),
+    ) {
+        let hasher = identity(name.scheme());
+        let history: Vec<u32> = (tokens.iter().zip(&blocked))
+            .map(|(&token, &blocked)| if blocked { DEAD } else { token })
+            .collect();
+        let (mut by_sequence, mut by_windows) = (RowIds::with_ngrams(), RowIds::with_ngrams());
+        hasher.extend(&mut Sequence::new(), &history, &mut by_sequence).unwrap();
+        let reach = hasher.scheme().max_order as usize;
+        let (mut windows, mut mask) = (vec![], vec![]);
+        for position in 0..tokens.len() {
+            for place in 0..reach {
+                let token = position.checked_sub(place);
+                mask.push(token.is_none_or(|token| blocked[token]));
+                // What stands in a blocked place does not matter, not even if it is no token.
+                windows.push(token.map_or(u32::MAX - 1, |token| tokens[token]));
+            }
+        }
+        hasher.hash_windows(&windows, |index| mask[index], &mut by_windows).unwrap();
+        prop_assert_eq!(by_windows, by_sequence);
     }
 
     #[test]

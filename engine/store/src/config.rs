@@ -1,10 +1,14 @@
 //! How a pack is opened.
 
+mod json;
+
 use std::{path::PathBuf, sync::Arc};
 
 use engram_io::{Io, SystemIo};
 
 use crate::{backing::OpenBacking, tier::Tier};
+
+pub use json::ConfigError;
 
 /// Deep enough for any drive, and for a batch of a few tokens at once.
 const DEFAULT_DEPTH: u16 = 256;

@@ -61,7 +61,7 @@ mod watch;
 
 pub use backing::{Backing, OpenBacking, PendingRead, PendingReads, ReadGeometry};
 pub use buffer_pool::{Buffer, BufferPool};
-pub use config::{Config, Reader, Resident};
+pub use config::{Config, ConfigError, Reader, Resident};
 pub use engram_format::{
     AddressError, Batch, Column, DEAD, FormatError, HEADER_BYTES, Hasher, LayerId, Manifest,
     NGrams, OrderCounts, OwnedBatch, Profile, RecordLayout, Request, RowCodec, RowId, RowIds,

@@ -142,6 +142,11 @@ impl RowIds {
         self.positions
     }
 
+    /// Row ids of each position of a layer; 0 if nothing has been hashed yet.
+    pub fn columns(&self) -> usize {
+        self.columns
+    }
+
     /// Row ids `[position][column]` of the layer at `layer_index`: what a lookup of that layer takes.
     ///
     /// # Panics
@@ -312,6 +317,74 @@ impl Hasher {
             let id = self.hashed_id(token);
             sequence.ids.push(id);
             each(&window.push(id, &self.scheme)[..reach]);
+        }
+        Ok(())
+    }
+
+    /// Writes the row ids of positions whose windows the caller has: `windows` is `[position][N]` of raw token ids,
+    /// newest first, with N the scheme's `max_order`.
+    ///
+    /// No n-gram reaches a place for which `is_blocked` is true (it is given the index in `windows`), nor anything
+    /// older: the place is dead, as with [`DEAD`], whatever token stands there. So are those before the start of a
+    /// history, which have to be blocked or [`DEAD`]. Boundary tokens of the scheme do what they do in a sequence.
+    ///
+    /// ```
+    /// use engram_format::{DEAD, Hasher, RowIds, SchemeName, Sequence};
+    ///
+    /// let hasher = Hasher::new(SchemeName::LongCatFlashLite.scheme(), None)?;
+    /// let (mut by_sequence, mut by_windows) = (RowIds::new(), RowIds::new());
+    /// hasher.extend(&mut Sequence::new(), &[5, 6], &mut by_sequence)?;
+    /// hasher.hash_windows(&[5, DEAD, DEAD, DEAD, 6, 5, DEAD, DEAD], |_| false, &mut by_windows)?;
+    /// assert_eq!(by_windows, by_sequence);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Windows that are not whole, or a token outside the vocabulary in a place that is not blocked; then `out` has not
+    /// changed.
+    pub fn hash_windows(
+        &self,
+        windows: &[u32],
+        is_blocked: impl Fn(usize) -> bool,
+        out: &mut RowIds,
+    ) -> Result<(), AddressError> {
+        let reach = self.scheme.max_order as usize;
+        if !windows.len().is_multiple_of(reach) {
+            return Err(AddressError::WindowShape {
+                ids: windows.len(),
+                max_order: reach,
+            });
+        }
+        let token_at = |index: usize| {
+            if is_blocked(index) {
+                DEAD
+            } else {
+                windows[index]
+            }
+        };
+        let vocab_size = self.vocab_size();
+        for index in 0..windows.len() {
+            let token = token_at(index);
+            if token as usize >= vocab_size && token != DEAD {
+                return Err(AddressError::WindowTokenOutOfRange {
+                    window: index / reach,
+                    place: index % reach,
+                    token,
+                    vocab_size,
+                });
+            }
+        }
+        self.reshape(out, windows.len() / reach);
+        for position in 0..out.positions {
+            let mut window = Window::new(&self.scheme);
+            for place in (1..reach).rev() {
+                window.push(
+                    self.hashed_id(token_at(position * reach + place)),
+                    &self.scheme,
+                );
+            }
+            let newest = self.hashed_id(token_at(position * reach));
+            self.hash(&mut window, newest, position, out);
         }
         Ok(())
     }

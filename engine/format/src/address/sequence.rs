@@ -73,7 +73,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    fn new(scheme: &Scheme) -> Self {
+    pub(super) fn new(scheme: &Scheme) -> Self {
         Self {
             ids: [scheme.fill; MAX_ORDER],
             closed: false,

@@ -1,0 +1,115 @@
+//! Outcomes of calls, as numbers.
+
+/// Outcome of a call. A number keeps its meaning; later releases may add some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i32)]
+pub enum engram_status {
+    /// It worked.
+    ENGRAM_OK = 0,
+
+    /// A pointer that must not be NULL is.
+    ENGRAM_NULL_ARGUMENT = 1,
+    /// An argument that has no meaning, such as an unknown constant or a stride shorter than a row.
+    ENGRAM_BAD_ARGUMENT = 2,
+    /// Text that is not UTF-8.
+    ENGRAM_NOT_UTF8 = 3,
+
+    /// Options that are not a JSON object.
+    ENGRAM_OPTIONS_NOT_JSON = 10,
+    /// Options with a field that there is not.
+    ENGRAM_OPTIONS_UNKNOWN_FIELD = 11,
+    /// Options with a field whose value it cannot have.
+    ENGRAM_OPTIONS_FIELD = 12,
+
+    /// A folder without a manifest.
+    ENGRAM_NOT_A_PACK = 20,
+    /// An addressing scheme that cannot be used, or does not fit its token map.
+    ENGRAM_BAD_SCHEME = 21,
+    /// A checkpoint that has changed since the pack was attached to it.
+    ENGRAM_CHANGED = 22,
+    /// A backing whose reads cannot be planned. The C interface has no backings of its own.
+    ENGRAM_BAD_GEOMETRY = 23,
+    /// Resident columns were asked of an attached pack, which has none.
+    ENGRAM_NO_COLUMNS = 24,
+    /// A file of another kind.
+    ENGRAM_BAD_MAGIC = 25,
+    /// A file that a later release has written.
+    ENGRAM_NEWER_VERSION = 26,
+    /// A file that is damaged, or was edited.
+    ENGRAM_BAD_CHECKSUM = 27,
+    /// A shard that belongs elsewhere.
+    ENGRAM_BAD_HEADER_FIELD = 28,
+    /// A file of another size than the format says.
+    ENGRAM_BAD_SIZE = 29,
+    /// A file or text longer than the format allows.
+    ENGRAM_TOO_LONG = 30,
+    /// Text that is no manifest.
+    ENGRAM_BAD_MANIFEST = 31,
+    /// A manifest with a field that contradicts the rest.
+    ENGRAM_BAD_MANIFEST_FIELD = 32,
+    /// A profile with a field that contradicts the rest.
+    ENGRAM_BAD_PROFILE_FIELD = 33,
+    /// A profile of other ids than the pack's.
+    ENGRAM_OTHER_PROFILE = 34,
+    /// A token map that cannot be used.
+    ENGRAM_BAD_TOKEN_MAP = 35,
+    /// A row codec with impossible parameters.
+    ENGRAM_BAD_CODEC = 36,
+
+    /// A token outside the vocabulary.
+    ENGRAM_TOKEN_OUT_OF_RANGE = 40,
+    /// A token outside the vocabulary, in a place of a window that is not blocked.
+    ENGRAM_WINDOW_TOKEN_OUT_OF_RANGE = 41,
+    /// Windows that are not whole. C callers count windows, so theirs always are.
+    ENGRAM_WINDOW_SHAPE = 42,
+
+    /// A layer without a table.
+    ENGRAM_UNKNOWN_LAYER = 50,
+    /// A row id beyond the last row of the layer.
+    ENGRAM_ROW_OUT_OF_RANGE = 51,
+    /// A batch of more than 4,294,967,295 rows.
+    ENGRAM_BATCH_TOO_LARGE = 52,
+    /// Memory that is not aligned for its values, or a stride that is not a multiple of their size.
+    ENGRAM_MISALIGNED = 53,
+    /// Memory too small for the rows.
+    ENGRAM_OUTPUT_SIZE = 54,
+    /// A record that is damaged, or belongs elsewhere.
+    ENGRAM_DAMAGED = 55,
+    /// Rows that could not be read.
+    ENGRAM_UNREAD = 56,
+    /// N-grams of another shape than the table's. C callers give none.
+    ENGRAM_NGRAM_SHAPE = 57,
+    /// A tier of the caller's has failed. The C interface has none.
+    ENGRAM_TIER_FAILED = 58,
+    /// A backing has dropped a read.
+    ENGRAM_READ_DROPPED = 59,
+    /// A reading thread has ended by a bug; the pack must be opened again.
+    ENGRAM_ABORTED = 60,
+
+    /// A ticket that was cancelled.
+    ENGRAM_CANCELLED = 65,
+    /// A ticket that was waited for or cancelled before, so that nothing can be told about it any more.
+    ENGRAM_TICKET_ENDED = 66,
+
+    /// The system refused to do something with a file or folder.
+    ENGRAM_FILE = 70,
+    /// This process may not open more files.
+    ENGRAM_TOO_MANY_FILES = 71,
+    /// All processes together may not open more files.
+    ENGRAM_TOO_MANY_FILES_IN_SYSTEM = 72,
+    /// A read past the end of a file.
+    ENGRAM_PAST_END = 73,
+    /// A file that was cut shorter while it was open.
+    ENGRAM_FILE_ENDED = 74,
+    /// A file of another size than its use needs.
+    ENGRAM_WRONG_SIZE = 75,
+    /// The system refused memory.
+    ENGRAM_NO_MEMORY = 76,
+    /// The system refused something that concerns no file, such as a thread.
+    ENGRAM_SYSTEM = 77,
+
+    /// An error that has no number yet; its message says what it is.
+    ENGRAM_OTHER = 98,
+    /// A bug of this library. The call had no effect that can be relied on.
+    ENGRAM_PANIC = 99,
+}

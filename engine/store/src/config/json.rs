@@ -1,0 +1,295 @@
+//! Settings as JSON, for callers that are no Rust programs.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::{Config, Reader, Resident};
+
+/// Settings that cannot be read.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// Text that is not a JSON object.
+    #[error("the settings are not a JSON object: {reason}")]
+    NotJson {
+        /// What is wrong, with the place.
+        reason: String,
+    },
+    /// A field that there is not.
+    #[error("the settings have the unknown field `{field}`; known are {}", FIELDS.map(|(name, _)| name).join(", "))]
+    UnknownField {
+        /// The field.
+        field: String,
+    },
+    /// A field with a value that it cannot have.
+    #[error("the settings: `{field}` is {found}, expected {expected}")]
+    Field {
+        /// The field.
+        field: String,
+        /// Its value, as JSON.
+        found: String,
+        /// What is allowed.
+        expected: &'static str,
+    },
+}
+
+/// Reads a field into a configuration. What is expected instead, if its value is none that the field can have.
+type Set = fn(&mut Config, &Value) -> Result<(), &'static str>;
+
+const READERS: [(&str, Reader); 5] = [
+    ("mmap", Reader::Mmap),
+    ("pread", Reader::Pread),
+    ("direct", Reader::Direct),
+    ("direct_threads", Reader::DirectThreads),
+    ("memory", Reader::Memory),
+];
+
+const A_PATH: &str = "a path as text";
+const A_COUNT: &str = "a whole number that is not negative";
+const A_SIZE: &str =
+    "a number of bytes, or text such as \"512 MiB\" (units: B, KiB, MiB, GiB, TiB)";
+
+const FIELDS: [(&str, Set); 12] = [
+    ("reader", |config, value| {
+        let name = value.as_str();
+        let reader = READERS.iter().find(|(known, _)| Some(*known) == name);
+        config.reader = reader
+            .ok_or("\"mmap\", \"pread\", \"direct\", \"direct_threads\" or \"memory\"")?
+            .1;
+        Ok(())
+    }),
+    ("check_seals", |config, value| {
+        config.check_seals = value.as_bool().ok_or("true or false")?;
+        Ok(())
+    }),
+    ("checkpoint", |config, value| {
+        set_path(&mut config.checkpoint, value)
+    }),
+    ("resident", |config, value| {
+        config.resident = resident(value).ok_or(
+            "\"none\", {\"orders\": N} for n-grams of up to N tokens, or {\"bytes\": SIZE} for as many columns as fit",
+        )?;
+        Ok(())
+    }),
+    ("resident_folder", |config, value| {
+        set_path(&mut config.resident_folder, value)
+    }),
+    ("cache_bytes", |config, value| {
+        config.cache_bytes = Some(bytes(value)?);
+        Ok(())
+    }),
+    ("cache_folder", |config, value| {
+        set_path(&mut config.cache_folder, value)
+    }),
+    ("profile", |config, value| {
+        set_path(&mut config.profile, value)
+    }),
+    ("io_threads", |config, value| {
+        config.io_threads = count(value).ok_or(A_COUNT)?;
+        Ok(())
+    }),
+    ("io_depth", |config, value| {
+        let depth = value.as_u64().and_then(|depth| u16::try_from(depth).ok());
+        config.io_depth = depth
+            .filter(|&depth| depth > 0)
+            .ok_or("a whole number from 1 to 65535")?;
+        Ok(())
+    }),
+    ("gather_threads", |config, value| {
+        config.gather_threads = Some(count(value).ok_or(A_COUNT)?);
+        Ok(())
+    }),
+    ("pool_bytes", |config, value| {
+        config.pool_bytes = bytes(value)?;
+        Ok(())
+    }),
+];
+
+impl Config {
+    /// Reads settings from the JSON object `text`. What it does not name is as in [`Config::new`].
+    ///
+    /// | field | value |
+    /// |---|---|
+    /// | `reader` | `"mmap"`, `"pread"`, `"direct"`, `"direct_threads"` or `"memory"`: [`Config::reader`] |
+    /// | `check_seals` | true or false: [`Config::check_seals`] |
+    /// | `checkpoint` | a path: [`Config::checkpoint`] |
+    /// | `resident` | `"none"`, `{"orders": N}` or `{"bytes": SIZE}`: [`Config::resident`] |
+    /// | `resident_folder` | a path: [`Config::resident_folder`] |
+    /// | `cache_bytes` | a size: [`Config::cache_bytes`] |
+    /// | `cache_folder` | a path: [`Config::cache_folder`] |
+    /// | `profile` | a path: [`Config::profile`] |
+    /// | `io_threads` | a number: [`Config::io_threads`] |
+    /// | `io_depth` | a number from 1 to 65,535: [`Config::io_depth`] |
+    /// | `gather_threads` | a number: [`Config::gather_threads`] |
+    /// | `pool_bytes` | a size: [`Config::pool_bytes`] |
+    ///
+    /// A size is a number of bytes, or text: a whole number and one of the units `B`, `KiB`, `MiB`, `GiB` and `TiB`.
+    ///
+    /// ```
+    /// use engram::{Config, Reader, Resident};
+    ///
+    /// let config = Config::from_json(r#"{"reader": "pread", "resident": {"bytes": "512 MiB"}}"#)?;
+    /// assert_eq!((config.reader, config.resident), (Reader::Pread, Resident::Bytes(512 << 20)));
+    /// # Ok::<(), engram::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Text that is not a JSON object, a field that there is not, or one with a value that it cannot have.
+    pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+        let fields: Map<String, Value> =
+            serde_json::from_str(text).map_err(|reason| ConfigError::NotJson {
+                reason: reason.to_string(),
+            })?;
+        let mut config = Self::new();
+        for (field, value) in fields {
+            let Some((_, set)) = FIELDS.iter().find(|(known, _)| *known == field) else {
+                return Err(ConfigError::UnknownField { field });
+            };
+            set(&mut config, &value).map_err(|expected| ConfigError::Field {
+                field,
+                found: value.to_string(),
+                expected,
+            })?;
+        }
+        Ok(config)
+    }
+}
+
+fn count(value: &Value) -> Option<usize> {
+    usize::try_from(value.as_u64()?).ok()
+}
+
+fn size(value: &Value) -> Option<u64> {
+    let Some(text) = value.as_str() else {
+        return value.as_u64();
+    };
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim() {
+        "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+fn bytes(value: &Value) -> Result<usize, &'static str> {
+    let bytes = size(value).and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or(A_SIZE)
+}
+
+fn set_path(field: &mut Option<PathBuf>, value: &Value) -> Result<(), &'static str> {
+    *field = Some(value.as_str().ok_or(A_PATH)?.into());
+    Ok(())
+}
+
+fn resident(value: &Value) -> Option<Resident> {
+    if value == "none" {
+        return Some(Resident::None);
+    }
+    let fields = value.as_object()?;
+    let mut fields = fields.iter();
+    let (Some((name, value)), None) = (fields.next(), fields.next()) else {
+        return None;
+    };
+    match name.as_str() {
+        "orders" => Some(Resident::Orders(u32::try_from(value.as_u64()?).ok()?)),
+        "bytes" => Some(Resident::Bytes(size(value)?)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_field_is_read() {
+        let config = Config::from_json(
+            r#"{
+                "reader": "direct_threads", "check_seals": false, "checkpoint": "a", "resident": {"orders": 2},
+                "resident_folder": "b", "cache_bytes": "3 GiB", "cache_folder": "c", "profile": "d",
+                "io_threads": 2, "io_depth": 64, "gather_threads": 0, "pool_bytes": 4096
+            }"#,
+        )
+        .unwrap();
+        let expected = Config {
+            reader: Reader::DirectThreads,
+            check_seals: false,
+            checkpoint: Some("a".into()),
+            resident: Resident::Orders(2),
+            resident_folder: Some("b".into()),
+            cache_bytes: Some(3 << 30),
+            cache_folder: Some("c".into()),
+            profile: Some("d".into()),
+            io_threads: 2,
+            io_depth: 64,
+            gather_threads: Some(0),
+            pool_bytes: 4_096,
+            ..Config::new()
+        };
+        assert_eq!(format!("{config:?}"), format!("{expected:?}"));
+        let nothing = Config::from_json("{}").unwrap();
+        assert_eq!(format!("{nothing:?}"), format!("{:?}", Config::new()));
+    }
+
+    #[test]
+    fn every_name_and_unit_is_known() {
+        for (name, reader) in READERS {
+            let config = Config::from_json(&format!(r#"{{"reader": "{name}"}}"#));
+            assert_eq!(config.unwrap().reader, reader);
+        }
+        for (text, bytes) in [
+            ("7", Some(7)),
+            ("\"7 B\"", Some(7)),
+            ("\"7KiB\"", Some(7 << 10)),
+            ("\"7 MiB\"", Some(7 << 20)),
+            ("\"7 GiB\"", Some(7 << 30)),
+            ("\"7 TiB\"", Some(7 << 40)),
+            ("\"7\"", None),
+            ("\"MiB\"", None),
+            ("\"-7 MiB\"", None),
+            ("\"7 MB\"", None),
+            ("\"16777216 TiB\"", None),
+            ("-7", None),
+            ("0.5", None),
+            ("null", None),
+        ] {
+            let config = Config::from_json(&format!(r#"{{"resident": {{"bytes": {text}}}}}"#));
+            let resident = config.ok().map(|config| config.resident);
+            assert_eq!(resident, bytes.map(Resident::Bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let refused = |text: &str| Config::from_json(text).unwrap_err().to_string();
+        assert!(refused("[]").starts_with("the settings are not a JSON object: "));
+        assert!(refused("{").contains("line 1 column 1"));
+        let unknown = refused(r#"{"cache": 1}"#);
+        assert!(
+            unknown.contains("unknown field `cache`; known are reader, check_seals,"),
+            "{unknown}"
+        );
+        for (name, _) in FIELDS {
+            let error = refused(&format!(r#"{{"{name}": [1]}}"#));
+            let expected = format!("the settings: `{name}` is [1], expected ");
+            assert!(error.starts_with(&expected), "{error}");
+        }
+        for text in [
+            r#"{"reader": "tape"}"#,
+            r#"{"io_depth": 0}"#,
+            r#"{"io_depth": 65536}"#,
+            r#"{"resident": {}}"#,
+            r#"{"resident": {"orders": 2, "bytes": 1}}"#,
+            r#"{"resident": {"columns": 2}}"#,
+        ] {
+            assert!(refused(text).contains(", expected "), "{text}");
+        }
+    }
+}
