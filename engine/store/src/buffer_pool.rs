@@ -16,7 +16,7 @@ use crate::{output::ValueType, owner::Owner};
 /// whose memory a device can read.
 pub trait BufferPool: fmt::Debug + Send + Sync {
     /// Takes memory back that nothing fills any more. Called once for each [`Buffer`], by whichever thread
-    /// lets go of it last, a reading thread included: it must not block.
+    /// lets go of it last, the store's threads included: it must not block.
     fn recycle(&self, rows: RowBuffer);
 }
 

@@ -114,9 +114,10 @@ pub struct Config {
     pub io_threads: usize,
     /// Reads in flight of each `io_uring` thread, at least 1.
     pub io_depth: u16,
-    /// Threads that work on one large batch: gather its rows that are in memory and plan the reads of the others.
-    /// They are started when they are first needed. With 0 its caller does all, also for
-    /// [`Store::submit_owned`](crate::Store::submit_owned). If not given, one for each core, 4 at most.
+    /// Threads of the store that gather and plan large batches for their callers
+    /// ([`Store::submit_owned`](crate::Store::submit_owned)), started when they are first needed; with 0 callers do it
+    /// themselves. A large [`lookup`](crate::Store::lookup) is gathered by as many, its caller's among them. If not
+    /// given, one for each core, 4 at most.
     pub gather_threads: Option<usize>,
     /// Bytes that buffers of tickets and lookups keep, all together, while nobody uses them.
     pub pool_bytes: usize,

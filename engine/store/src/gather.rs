@@ -4,12 +4,12 @@ use std::{
     collections::VecDeque,
     fmt,
     num::NonZero,
-    sync::{Arc, Mutex, OnceLock},
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError},
     thread,
 };
 
 use engram_io::{Process, lock};
-use rayon_core::{ThreadPool, ThreadPoolBuilder};
 
 use crate::priority::Priority;
 
@@ -19,9 +19,9 @@ const MAX_DEFAULT_THREADS: usize = 4;
 
 /// Threads that are started when they are first needed. Without them, callers do the work themselves.
 pub(crate) struct GatherPool {
-    /// None where the system grants no thread.
-    pool: OnceLock<Option<ThreadPool>>,
     threads: usize,
+    /// How many the system has granted, once they were asked for.
+    granted: OnceLock<usize>,
     queue: Arc<Queue>,
     /// Where the threads are.
     process: Process,
@@ -29,9 +29,18 @@ pub(crate) struct GatherPool {
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// What is to be done, by priority.
 #[derive(Default)]
-struct Queue(Mutex<[VecDeque<Work>; Priority::ALL.len()]>);
+struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    /// What is to be done, by priority.
+    work: [VecDeque<Work>; Priority::ALL.len()],
+    stopped: bool,
+}
 
 impl GatherPool {
     /// A pool of `threads` threads; as many as suit the machine if none are given.
@@ -41,83 +50,95 @@ impl GatherPool {
             cores.min(MAX_DEFAULT_THREADS)
         };
         Self {
-            pool: OnceLock::new(),
             threads: threads.unwrap_or_else(default),
+            granted: OnceLock::new(),
             queue: Arc::default(),
             process: Process::current(),
         }
     }
 
-    /// Threads that work at the same time on what one caller wants.
+    /// Threads that work at the same time on what one caller wants, the caller's own among them.
     pub(crate) fn threads(&self) -> usize {
         self.threads.max(1)
     }
 
     /// Whether the system grants any, and this process was not forked from the one that has them.
     pub(crate) fn has_threads(&self) -> bool {
-        self.pool().is_some()
+        let start = || {
+            let started = (0..self.threads).map_while(|index| self.queue.start(index).ok());
+            started.count()
+        };
+        self.process.is_current() && *self.granted.get_or_init(start) > 0
     }
 
     /// Lets a thread of the pool do `work`, after all of a higher priority and what was asked for before; this thread
     /// at once if there is none.
     pub(crate) fn spawn(&self, priority: Priority, work: impl FnOnce() + Send + 'static) {
-        let Some(pool) = self.pool() else {
+        if !self.has_threads() {
             return work();
-        };
-        lock(&self.queue.0)[priority.index()].push_back(Box::new(work));
-        let queue = self.queue.clone();
-        // Whichever thread comes first does what is most urgent then, not what it was woken for.
-        pool.spawn(move || queue.do_next());
+        }
+        lock(&self.queue.state).work[priority.index()].push_back(Box::new(work));
+        self.queue.changed.notify_one();
     }
 
-    /// Runs `work` on this thread and on `others` of the pool, as far as there are any, and waits for all.
-    pub(crate) fn scope(&self, others: usize, work: &(impl Fn() + Sync)) {
-        match self.pool() {
-            Some(pool) => pool.in_place_scope(|scope| {
-                (0..others).for_each(|_| scope.spawn(|_| work()));
-                work();
-            }),
-            None => work(),
-        }
-    }
-
-    fn pool(&self) -> Option<&ThreadPool> {
-        if !self.process.is_current() {
-            return None;
-        }
-        let pool = self.pool.get_or_init(|| start(self.threads));
-        pool.as_ref()
+    /// Runs `work` on this thread and on others that end with it, [`Self::threads`] in all or as many as the system
+    /// grants.
+    ///
+    /// They are not the pool's, which may be busy for longer than this thread would take alone.
+    pub(crate) fn scope(&self, work: &(impl Fn() + Sync)) {
+        thread::scope(|scope| {
+            for _ in 1..self.threads() {
+                let builder = thread::Builder::new().name("engram-gather".into());
+                if builder.spawn_scoped(scope, work).is_err() {
+                    break;
+                }
+            }
+            work();
+        });
     }
 }
 
 impl Drop for GatherPool {
     fn drop(&mut self) {
-        if !self.process.is_current() {
-            // Forked from the process that has the threads: they neither end here nor let go of a lock.
-            std::mem::forget(self.pool.take());
+        // In a process that was forked from the one that has the threads there is nobody to tell, and the lock may be
+        // held for ever.
+        if self.process.is_current() {
+            lock(&self.queue.state).stopped = true;
+            self.queue.changed.notify_all();
         }
     }
 }
 
 impl Queue {
-    fn do_next(&self) {
-        let next = lock(&self.0).iter_mut().find_map(VecDeque::pop_front);
-        if let Some(work) = next {
-            work();
+    /// Starts a thread that does what is asked for, until it is stopped and there is nothing left.
+    fn start(self: &Arc<Self>, index: usize) -> std::io::Result<()> {
+        let queue = self.clone();
+        let builder = thread::Builder::new().name(format!("engram-gather-{index}"));
+        let run = move || {
+            while let Some(work) = queue.next() {
+                // Whoever waits for the work learns of a panic by what was left undone.
+                if panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
+                    tracing::error!("a gathering thread has panicked");
+                }
+            }
+        };
+        let refused = |error: &std::io::Error| {
+            tracing::warn!(%error, granted = index, "gathering by fewer threads than asked for");
+        };
+        builder.spawn(run).inspect_err(refused).map(drop)
+    }
+
+    fn next(&self) -> Option<Work> {
+        let mut state = lock(&self.state);
+        loop {
+            let next = state.work.iter_mut().find_map(VecDeque::pop_front);
+            if next.is_some() || state.stopped {
+                return next;
+            }
+            let woken = self.changed.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
         }
     }
-}
-
-/// A pool of as many threads as the system grants, up to `threads`.
-fn start(threads: usize) -> Option<ThreadPool> {
-    (1..=threads).rev().find_map(|threads| {
-        let builder = ThreadPoolBuilder::new().num_threads(threads);
-        let builder = builder.thread_name(|index| format!("engram-gather-{index}"));
-        // Whoever waits for the work learns of it by what was left undone.
-        let builder = builder.panic_handler(|_| tracing::error!("a gathering thread has panicked"));
-        let refused = |error| tracing::warn!(%error, threads, "threads that gather are refused");
-        builder.build().map_err(refused).ok()
-    })
 }
 
 impl fmt::Debug for GatherPool {
@@ -139,17 +160,24 @@ mod tests {
         let pool = GatherPool::new(Some(1));
         let (told, done) = mpsc::channel();
         let (open, gate) = mpsc::channel::<()>();
+        let (began, begun) = mpsc::channel();
         let spawn = |priority, name| {
             let told = told.clone();
             pool.spawn(priority, move || told.send(name).unwrap());
         };
-        // Holds the only thread up until all have been asked for.
-        pool.spawn(Priority::Warm, move || gate.recv().unwrap());
+        // Holds the only thread up until all have been asked for, and is no reason for it to end.
+        pool.spawn(Priority::Warm, move || {
+            began.send(()).unwrap();
+            gate.recv().unwrap();
+            panic!("this is meant to happen");
+        });
+        begun.recv().unwrap();
         spawn(Priority::Warm, "warm");
         spawn(Priority::Prefill, "first prompt");
         spawn(Priority::Prefill, "second prompt");
         spawn(Priority::Decode, "token");
         open.send(()).unwrap();
+        // What was asked for is done all the same.
         drop(pool);
         let order: Vec<_> = (0..4).map(|_| done.recv().unwrap()).collect();
         assert_eq!(order, ["token", "first prompt", "second prompt", "warm"]);
@@ -160,11 +188,11 @@ mod tests {
         let pool = GatherPool::new(Some(0));
         let (told, done) = mpsc::channel();
         pool.spawn(Priority::Decode, move || {
-            told.send(thread::current().id()).unwrap()
+            told.send(thread::current().id()).unwrap();
         });
         assert_eq!(done.try_recv(), Ok(thread::current().id()));
         let count = Mutex::new(0);
-        pool.scope(3, &|| *count.lock().unwrap() += 1);
+        pool.scope(&|| *count.lock().unwrap() += 1);
         assert_eq!(count.into_inner().unwrap(), 1);
     }
 }

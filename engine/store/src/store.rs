@@ -33,8 +33,9 @@ use planning::Planning;
 pub use resident::ResidentColumn;
 use submit_buffer::SubmitBuffer;
 
-/// Rows of the largest batch that its caller plans, whoever else could: it takes some 10 microseconds.
-const INLINE_ROWS: usize = 192;
+/// Rows of the largest batch that its caller plans, whoever else could: a decode step should not wait for a thread that
+/// may be planning a prompt.
+const INLINE_ROWS: usize = 1_024;
 /// Rows whose memory a reading thread frees without holding others up: some megabytes.
 const FREED_AT_ONCE_ROWS: usize = 1 << 14;
 /// Rows read at a time to warm the cache.
@@ -187,7 +188,7 @@ impl Store {
 
     /// Copies the rows of `batch` to `out`, one after another: `[token][column][row bytes]`.
     ///
-    /// Blocks while rows are read. Rows in memory are copied where they lie, by several threads from 8,192 rows on
+    /// Blocks while rows are read. Rows in memory are copied where they lie, by several threads from 16,384 rows on
     /// ([`Config::gather_threads`](crate::Config::gather_threads)); a smaller batch whose rows are all in memory neither
     /// allocates nor takes a lock.
     ///
@@ -383,9 +384,11 @@ impl Store {
         })
     }
 
-    /// As [`Self::submit`], and returns within some microseconds however large the batch is: batches of more
-    /// than 192 rows are checked, gathered and planned by threads of the store's
-    /// ([`Config::gather_threads`](crate::Config::gather_threads)).
+    /// As [`Self::submit`], and returns within some microseconds however large the batch is: batches of more than 1,024
+    /// rows are checked, gathered and planned by threads of the store's
+    /// ([`Config::gather_threads`](crate::Config::gather_threads)), which the first of them starts. Smaller ones are
+    /// served by the caller as by [`Self::submit`]; that takes up to 100 microseconds where their rows are in memory, and
+    /// as long as the reads where files are read through.
     ///
     /// # Errors
     /// As [`Self::submit`], but for a row that is not there and what a tier cannot serve, which come with the ticket

@@ -74,7 +74,7 @@ impl Ticket {
     }
 
     /// Calls `callback` once all rows are there, or the batch has failed: at once if that is so already, else
-    /// on the thread that reads the last of them. It holds up that thread's other reads, so it must not
+    /// on the thread that brings the last of them. It holds up that thread's other work, so it must not
     /// block. It takes the place of one given before, of an event file, and of a task that awaits the ticket.
     /// A ticket that is dropped calls it too, when its last read has ended.
     pub fn on_done(&self, callback: impl FnOnce() + Send + 'static) {

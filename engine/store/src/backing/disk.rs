@@ -313,18 +313,14 @@ impl Queue {
         loop {
             let now = Instant::now();
             while taken.len() < room
-                && let Some(read) = state.waiting.next(
-                    self.in_flight(),
-                    now,
-                    PendingReads::take_next,
-                    &mut finished,
-                )
+                && let Some(read) = state.waiting.next(self.in_flight(), now, &mut finished)
             {
                 self.in_flight[read.priority().index()].fetch_add(1, Ordering::Relaxed);
                 taken.push(read);
             }
-            if !taken.is_empty() && state.idle > 0 && !state.waiting.is_empty() {
-                // There may be room for one more, which nobody was told of when it came about.
+            if !taken.is_empty() && state.idle > 0 && state.waiting.has_next(self.in_flight(), now)
+            {
+                // There is room for more, which nobody was told of when it came about.
                 self.changed.notify_one();
             }
             if !taken.is_empty() || !idle {

@@ -389,7 +389,7 @@ impl Drop for Fetch {
         if let Some(mut work) = self.work.take()
             && let Some(pool) = work.freed_by.take()
         {
-            pool.spawn(Priority::Warm, move || drop(work));
+            pool.spawn(Priority::Prefill, move || drop(work));
         }
     }
 }

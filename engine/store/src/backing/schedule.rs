@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::{PendingRead, PendingReads};
 use crate::priority::Priority;
 
 /// Reads that a job may begin before it is the turn of the next one of its priority. Neighbours in a file stay
@@ -24,6 +25,29 @@ const ENOUGH_IN_FLIGHT: usize = 64;
 
 /// Reads in flight, by priority.
 pub(super) type InFlight = [usize; Priority::ALL.len()];
+
+/// Some reads that are asked for together.
+pub(super) trait Job {
+    type Read;
+
+    /// The next of them, if any is left and wanted.
+    fn take_next(&mut self) -> Option<Self::Read>;
+
+    /// Whether none is left.
+    fn is_empty(&self) -> bool;
+}
+
+impl Job for PendingReads {
+    type Read = PendingRead;
+
+    fn take_next(&mut self) -> Option<PendingRead> {
+        Self::take_next(self)
+    }
+
+    fn is_empty(&self) -> bool {
+        Self::is_empty(self)
+    }
+}
 
 /// Jobs, each of many reads, that wait for their turns: strict priorities, but for a share of each that waits, and
 /// round robin within each.
@@ -67,7 +91,7 @@ impl<J> Default for Schedule<J> {
     }
 }
 
-impl<J> Schedule<J> {
+impl<J: Job> Schedule<J> {
     /// Adds a job at `now`.
     pub(super) fn push(&mut self, priority: Priority, job: J, now: Instant) {
         let class = &mut self.classes[priority.index()];
@@ -75,15 +99,14 @@ impl<J> Schedule<J> {
         class.last_pushed = Some(now);
     }
 
-    /// The next read, taken from its job by `take`. Jobs of which it takes none are over, and go to `finished`. None
-    /// if no job has a read, or the reads `in_flight` leave no room for those that have.
-    pub(super) fn next<R>(
+    /// The next read. Jobs that have none left go to `finished`. None if no job has a read, or the reads `in_flight`
+    /// leave no room for those that have.
+    pub(super) fn next(
         &mut self,
         in_flight: InFlight,
         now: Instant,
-        mut take: impl FnMut(&mut J) -> Option<R>,
         finished: &mut Vec<J>,
-    ) -> Option<R> {
+    ) -> Option<J::Read> {
         loop {
             let index = self.choose(in_flight, now)?;
             let class = &mut self.classes[index];
@@ -91,27 +114,29 @@ impl<J> Schedule<J> {
                 class.jobs.rotate_left(1);
                 class.begun = 0;
             }
-            let job = class
-                .jobs
-                .front_mut()
-                .expect("a class that waits was chosen");
-            let Some(read) = take(job) else {
+            let job = class.jobs.front_mut();
+            let job = job.expect("a class that waits was chosen");
+            let read = job.take_next();
+            // At once, not when its turn comes again: whoever waits for it would wait for a turn of each other.
+            if read.is_none() || job.is_empty() {
                 finished.extend(class.jobs.pop_front());
                 class.begun = 0;
-                continue;
-            };
-            class.begun += 1;
-            class.passed_over = 0;
-            for lower in &mut self.classes[index + 1..] {
-                lower.passed_over += usize::from(!lower.jobs.is_empty());
+            } else {
+                class.begun += 1;
             }
-            return Some(read);
+            if read.is_some() {
+                class.passed_over = 0;
+                for lower in &mut self.classes[index + 1..] {
+                    lower.passed_over += usize::from(!lower.jobs.is_empty());
+                }
+                return read;
+            }
         }
     }
 
-    /// Whether no job waits.
-    pub(super) fn is_empty(&self) -> bool {
-        self.classes.iter().all(|class| class.jobs.is_empty())
+    /// Whether a read may begin.
+    pub(super) fn has_next(&self, in_flight: InFlight, now: Instant) -> bool {
+        self.choose(in_flight, now).is_some()
     }
 
     /// All jobs, which are not done.
@@ -137,9 +162,11 @@ impl<J> Schedule<J> {
 
     /// Whether one more read of a class leaves the drive open for those of higher ones that are expected.
     fn has_room(&self, index: usize, in_flight: InFlight, now: Instant) -> bool {
-        let lower: usize = in_flight[index..].iter().sum();
-        let mut higher = self.classes[..index].iter();
-        lower < ENOUGH_IN_FLIGHT || !higher.any(|class| class.is_expected(now))
+        let has_room_below = |higher: usize| {
+            let lower: usize = in_flight[higher + 1..].iter().sum();
+            lower < ENOUGH_IN_FLIGHT || !self.classes[higher].is_expected(now)
+        };
+        (0..index).all(has_room_below)
     }
 }
 

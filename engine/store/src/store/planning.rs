@@ -13,8 +13,10 @@ use crate::{
     resolve::RowRef,
 };
 
-/// Rows that are gathered before it is the turn of another batch: less than a millisecond.
+/// Rows that are gathered before it is the turn of another batch: less than a millisecond where they are in memory.
 const TURN_ROWS: usize = 1 << 14;
+/// The same where files are read meanwhile.
+const READ_TURN_ROWS: usize = 512;
 
 /// A batch whose rows in memory are being gathered, a turn at a time.
 pub(super) struct Planning {
@@ -27,7 +29,7 @@ pub(super) struct Planning {
     pub(super) next: usize,
     /// Rows that no tier had.
     pub(super) missing: Vec<RowRef>,
-    /// The last field: whoever waits for it finds all else let go of.
+    /// The last to be let go of: whoever waits for it finds the row ids free.
     pub(super) part: Part,
 }
 
@@ -68,7 +70,11 @@ impl Planning {
             self.destination.reset(&self.table, batch.len());
         }
         let mut output = self.destination.output(&self.table)?;
-        let turn_rows = TURN_ROWS.next_multiple_of(self.table.columns.len());
+        let turn_rows = match self.table.reader {
+            None => TURN_ROWS,
+            Some(_) => READ_TURN_ROWS,
+        };
+        let turn_rows = turn_rows.next_multiple_of(self.table.columns.len());
         if let Some(mut turn) = output.parts(self.next, turn_rows).next() {
             let (table, gather) = (&self.table, &self.pools.gather);
             Scratch::with(|scratch| {
@@ -85,6 +91,7 @@ impl Planning {
     fn start(self) {
         let Self {
             table,
+            batch,
             mut work,
             destination,
             pools,
@@ -92,8 +99,11 @@ impl Planning {
             part,
             ..
         } = self;
-        let backed = (!missing.is_empty()).then(|| table.plan(&mut work, &mut missing));
-        match destination.into_fetch(&table, work.plan.rows.len(), &pools) {
+        drop(batch);
+        let backed = (!missing.is_empty()).then(|| table.plan(&mut work, &mut missing).clone());
+        let destination = destination.into_fetch(&table, work.plan.rows.len(), &pools);
+        drop((table, missing, pools));
+        match destination {
             Err(error) => part.fetch().fail(error, &[]),
             Ok(destination) => {
                 work.destination = destination;

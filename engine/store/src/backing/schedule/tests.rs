@@ -1,13 +1,26 @@
 use super::*;
 
-/// The name and the number of reads of a job.
-type Job = (&'static str, usize);
+/// A name, and how many reads are left.
+type Named = (&'static str, usize);
+
+impl Job for Named {
+    type Read = &'static str;
+
+    fn take_next(&mut self) -> Option<&'static str> {
+        self.1 = self.1.checked_sub(1)?;
+        Some(self.0)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.1 == 0
+    }
+}
 
 struct Bench {
-    schedule: Schedule<Job>,
+    schedule: Schedule<Named>,
     in_flight: InFlight,
     now: Instant,
-    finished: Vec<Job>,
+    finished: Vec<Named>,
 }
 
 impl Bench {
@@ -26,13 +39,9 @@ impl Bench {
 
     /// Names of the jobs whose reads begin next, at most `count`.
     fn take(&mut self, count: usize) -> Vec<&'static str> {
-        let take = |job: &mut Job| {
-            job.1 = job.1.checked_sub(1)?;
-            Some(job.0)
-        };
         let next = |_| {
             let (in_flight, now) = (self.in_flight, self.now);
-            self.schedule.next(in_flight, now, take, &mut self.finished)
+            self.schedule.next(in_flight, now, &mut self.finished)
         };
         (0..count).map_while(next).collect()
     }
@@ -124,7 +133,7 @@ fn a_job_without_reads_is_finished_and_keeps_nobody_waiting() {
     bench.push(Priority::Warm, "last", 1);
     assert_eq!(bench.take(5), ["next", "last"]);
     assert_eq!(bench.finished, [("cancelled", 0), ("next", 0), ("last", 0)]);
-    assert!(bench.schedule.is_empty());
+    assert!(!bench.schedule.has_next(bench.in_flight, bench.now));
 }
 
 #[test]
@@ -134,5 +143,41 @@ fn what_is_left_at_the_end_is_given_back() {
     bench.push(Priority::Decode, "new", 2);
     bench.take(3);
     assert_eq!(bench.schedule.take_all(), [("begun", 1)]);
-    assert!(bench.schedule.is_empty());
+    assert!(!bench.schedule.has_next(bench.in_flight, bench.now));
+}
+
+#[test]
+fn a_job_is_finished_with_its_last_read_even_at_the_end_of_its_turn() {
+    let mut bench = Bench::new();
+    for _ in 0..32 {
+        bench.push(Priority::Decode, "other", 1_000);
+    }
+    bench.push(Priority::Decode, "two turns", 2 * TURN);
+    bench.take(33 * TURN + 32 * TURN + TURN - 1);
+    assert!(bench.finished.is_empty());
+    assert_eq!(bench.take(1), ["two turns"]);
+    assert_eq!(bench.finished, [("two turns", 0)]);
+}
+
+#[test]
+fn warm_reads_do_not_fill_the_room_that_prompts_wait_for() {
+    let mut bench = Bench::new();
+    bench.push(Priority::Decode, "token", 1);
+    bench.take(1);
+    bench.push(Priority::Prefill, "prompt", 100_000);
+    bench.push(Priority::Warm, "warm", 100_000);
+    let mut begun = [0; 3];
+    // Whenever a read ends, another may begin; the oldest end first.
+    let mut order = std::collections::VecDeque::new();
+    for _ in 0..10_000 {
+        while let [name] = bench.take(1)[..] {
+            let class = if name == "prompt" { 1 } else { 2 };
+            bench.in_flight[class] += 1;
+            begun[class] += 1;
+            order.push_back(class);
+        }
+        assert_eq!(bench.in_flight.iter().sum::<usize>(), ENOUGH_IN_FLIGHT);
+        bench.in_flight[order.pop_front().unwrap()] -= 1;
+    }
+    assert!(begun[2] * 30 < begun[1], "{begun:?}");
 }
