@@ -117,7 +117,8 @@ pub struct Config {
     /// Threads of the store that gather and plan large batches for their callers
     /// ([`Store::submit_owned`](crate::Store::submit_owned)), started when they are first needed; with 0 callers do it
     /// themselves. A large [`lookup`](crate::Store::lookup) is gathered by as many, its caller's among them. If not
-    /// given, one for each core, 4 at most.
+    /// given, there are as many as cores, 4 at most, and of the store's own one less, which leaves a core to decode
+    /// steps.
     pub gather_threads: Option<usize>,
     /// Bytes that buffers of tickets and lookups keep, all together, while nobody uses them.
     pub pool_bytes: usize,

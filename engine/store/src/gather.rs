@@ -13,12 +13,17 @@ use engram_io::{Process, lock};
 
 use crate::priority::Priority;
 
-/// Threads where the configuration does not say: they share the memory's bandwidth, of which one thread takes a
+/// Most threads where the configuration does not say: they share the memory's bandwidth, of which one thread takes a
 /// fourth to a tenth.
 const MAX_DEFAULT_THREADS: usize = 4;
+/// Of the cores, so many are left to callers and reading threads while large batches are planned.
+const CORES_LEFT: usize = 1;
 
 /// Threads that are started when they are first needed. Without them, callers do the work themselves.
 pub(crate) struct GatherPool {
+    /// Threads that gather for one caller who waits, its own among them.
+    scoped: usize,
+    /// Threads of the pool.
     threads: usize,
     /// How many the system has granted, once they were asked for.
     granted: OnceLock<usize>,
@@ -45,21 +50,20 @@ struct QueueState {
 impl GatherPool {
     /// A pool of `threads` threads; as many as suit the machine if none are given.
     pub(crate) fn new(threads: Option<usize>) -> Self {
-        let default = || {
-            let cores = thread::available_parallelism().map_or(1, NonZero::get);
-            cores.min(MAX_DEFAULT_THREADS)
-        };
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        let most = |cores: usize| cores.clamp(1, MAX_DEFAULT_THREADS);
         Self {
-            threads: threads.unwrap_or_else(default),
+            scoped: threads.unwrap_or(most(cores)),
+            threads: threads.unwrap_or(most(cores - CORES_LEFT)),
             granted: OnceLock::new(),
             queue: Arc::default(),
             process: Process::current(),
         }
     }
 
-    /// Threads that work at the same time on what one caller wants, the caller's own among them.
-    pub(crate) fn threads(&self) -> usize {
-        self.threads.max(1)
+    /// Threads that gather for one caller who waits, its own among them.
+    pub(crate) fn scoped(&self) -> usize {
+        self.scoped.max(1)
     }
 
     /// Whether the system grants any, and this process was not forked from the one that has them.
@@ -81,13 +85,13 @@ impl GatherPool {
         self.queue.changed.notify_one();
     }
 
-    /// Runs `work` on this thread and on others that end with it, [`Self::threads`] in all or as many as the system
+    /// Runs `work` on this thread and on others that end with it, [`Self::scoped`] in all or as many as the system
     /// grants.
     ///
     /// They are not the pool's, which may be busy for longer than this thread would take alone.
     pub(crate) fn scope(&self, work: &(impl Fn() + Sync)) {
         thread::scope(|scope| {
-            for _ in 1..self.threads() {
+            for _ in 1..self.scoped() {
                 let builder = thread::Builder::new().name("engram-gather".into());
                 if builder.spawn_scoped(scope, work).is_err() {
                     break;

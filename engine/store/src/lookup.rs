@@ -174,7 +174,7 @@ impl Table {
         output: &mut Output<'_>,
         scratch: &mut Scratch,
     ) -> Result<(), LookupError> {
-        if output.rows() < PARALLEL_ROWS || pool.threads() == 1 {
+        if output.rows() < PARALLEL_ROWS || pool.scoped() == 1 {
             return self.serve(&self.tiers, batch, output, scratch);
         }
         // Whole positions, so that each part begins with the first column.
