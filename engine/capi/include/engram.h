@@ -18,8 +18,13 @@
 // Sequences, tickets and everything that is changed belong to one thread at a time, whichever. Nothing is closed or freed
 // while another thread uses it. There is no global state.
 //
-// fork. A store and its tickets belong to the process that opened it. A child must not use or free them: it opens the
-// pack again (option "cache_folder" shares one cache among processes), or calls exec. posix_spawn is always safe.
+// fork. A store of the readers "direct" and "direct_threads" belongs to the process that opened it, since its reading
+// threads are not copied: in a forked process its lookups and tickets, those from before the fork too, are ENGRAM_FORKED
+// at once, even where rows are cached or resident. Stores of other readers serve there as before; only a ticket whose
+// rows were still being gathered at the fork is ENGRAM_FORKED. Everything may be freed and closed there, none of it
+// touches the parent, and memory that the parent has lent to a ticket is left alone. A forked process that wants rows
+// opens the pack itself; the option "cache_folder" shares one cache among processes. A callback that forks must end the
+// forked process by exec or _exit.
 
 
 #ifndef ENGRAM_H
@@ -91,6 +96,12 @@ enum engram_status
   ENGRAM_BAD_TOKEN_MAP = 35,
   // A row codec with impossible parameters.
   ENGRAM_BAD_CODEC = 36,
+  // A file of the checkpoint behind an attached pack is not where it was; the option "checkpoint" names its folder.
+  ENGRAM_CHECKPOINT_MOVED = 37,
+  // A shared folder without room for the copies and caches that are to be made in it.
+  ENGRAM_NO_SPACE = 38,
+  // A shared copy of a resident column can neither be used nor made.
+  ENGRAM_UNUSABLE_COPY = 39,
   // A token outside the vocabulary.
   ENGRAM_TOKEN_OUT_OF_RANGE = 40,
   // A token outside the vocabulary, in a place of a window that is not blocked.
@@ -119,6 +130,13 @@ enum engram_status
   ENGRAM_READ_DROPPED = 59,
   // A reading thread has ended by a bug; the pack must be opened again.
   ENGRAM_ABORTED = 60,
+  // A store in a process that was forked from the one that opened it, and has none of its threads.
+  ENGRAM_FORKED = 61,
+  // A file of the checkpoint behind an attached pack has changed since the pack was opened; open it again.
+  ENGRAM_SOURCE_CHANGED = 62,
+  // A shared copy of a resident column is damaged. The message says whether it has been removed or is to be; then
+  // open the pack again.
+  ENGRAM_DAMAGED_COPY = 63,
   // A ticket that was cancelled.
   ENGRAM_CANCELLED = 65,
   // A ticket that was waited for or cancelled before, so that nothing can be told about it any more.
@@ -137,8 +155,20 @@ enum engram_status
   ENGRAM_WRONG_SIZE = 75,
   // The system refused memory.
   ENGRAM_NO_MEMORY = 76,
-  // The system refused something that concerns no file, such as a thread.
+  // The system refused something that concerns no file.
   ENGRAM_SYSTEM = 77,
+  // The system refused a thread.
+  ENGRAM_NO_THREAD = 78,
+  // A new file that another process or thread is writing.
+  ENGRAM_BUSY = 79,
+  // A new file larger than any that this process may write.
+  ENGRAM_FILE_SIZE_LIMIT = 80,
+  // A file larger than any of its kind need be.
+  ENGRAM_FILE_TOO_LARGE = 81,
+  // Something else where a file should be, such as a folder.
+  ENGRAM_NOT_A_FILE = 82,
+  // A file that may not change while it is open, and has.
+  ENGRAM_FILE_CHANGED = 83,
   // An error that has no number yet; its message says what it is.
   ENGRAM_OTHER = 98,
   // A bug of this library. The call had no effect that can be relied on.
@@ -289,8 +319,9 @@ void engram_error_free(struct engram_error *error);
 // Any number of threads may look rows up at the same time.
 //
 // Errors: `ENGRAM_UNKNOWN_LAYER`, `ENGRAM_OUTPUT_SIZE`, `ENGRAM_MISALIGNED`, `ENGRAM_BAD_ARGUMENT`,
-// `ENGRAM_NULL_ARGUMENT`; then `out` is not written to. `ENGRAM_ROW_OUT_OF_RANGE`, `ENGRAM_DAMAGED`, `ENGRAM_UNREAD`,
-// and what the system refuses; then all rows are zeros.
+// `ENGRAM_NULL_ARGUMENT`; then `out` is not written to. `ENGRAM_ROW_OUT_OF_RANGE`, `ENGRAM_DAMAGED`,
+// `ENGRAM_DAMAGED_COPY`, `ENGRAM_SOURCE_CHANGED`, `ENGRAM_UNREAD`, `ENGRAM_FORKED`, and what the system refuses; then
+// all rows are zeros.
 engram_status engram_lookup(const struct engram_store *store,
                             const struct engram_batch *batch,
                             engram_value_type value_type,
@@ -492,8 +523,8 @@ void engram_sequence_free(struct engram_sequence *sequence);
 //
 // The store keeps its files, memory and threads until `engram_store_close`.
 //
-// Errors: `ENGRAM_OPTIONS_...`, `ENGRAM_NOT_UTF8`; those from `ENGRAM_NOT_A_PACK` to `ENGRAM_BAD_CODEC`; and what the
-// system refuses, from `ENGRAM_FILE` on. Then `*store` is not written to.
+// Errors: `ENGRAM_OPTIONS_...`, `ENGRAM_NOT_UTF8`; those from `ENGRAM_NOT_A_PACK` to `ENGRAM_UNUSABLE_COPY`, and
+// `ENGRAM_DAMAGED_COPY`; and what the system refuses, from `ENGRAM_FILE` on. Then `*store` is not written to.
 engram_status engram_store_open(const char *path,
                                 const char *options,
                                 struct engram_store **store,
@@ -555,7 +586,7 @@ engram_status engram_submit_parts(const struct engram_store *store,
 // once more says the same.
 //
 // Errors: `ENGRAM_DAMAGED`, `ENGRAM_UNREAD` and others of `engram_lookup`; then all rows are zeros.
-// `ENGRAM_CANCELLED`; then they may be anything.
+// `ENGRAM_CANCELLED`, or `ENGRAM_FORKED` of a ticket from before the fork; then they may be anything.
 engram_status engram_ticket_wait(struct engram_ticket *ticket,
                                  struct engram_error **error);
 

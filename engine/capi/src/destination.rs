@@ -3,6 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use engram::{Buffer, BufferMemory, BufferPool, RowBuffer, ValueType};
+use engram_io::Process;
 
 use crate::{batch::engram_batch, failure::Failure, store::engram_store, target::Target};
 
@@ -13,6 +14,8 @@ pub(crate) struct Destination {
     places: Option<Box<[u32]>>,
     /// Where rows are read right into the caller's memory: tells when nobody writes there any more.
     loan: Option<Arc<Loan>>,
+    /// Where rows are read. A process that was forked from it has no thread that would end a loan.
+    process: Process,
 }
 
 /// Whether memory of the caller's is still written to.
@@ -87,6 +90,7 @@ impl Destination {
             target,
             places: batch.places().map(Box::from),
             loan: None,
+            process: Process::current(),
         }
     }
 
@@ -140,21 +144,30 @@ impl Destination {
         Ok(())
     }
 
-    /// Waits until nobody writes to the caller's memory any more, and fills the places of all rows with zeros.
+    /// Waits until nobody writes to the caller's memory any more, and fills the places of all rows with zeros. A forked
+    /// process may share the memory with its parent, whose rows it must not touch.
     pub(crate) fn zero(&mut self) {
-        self.wait_until_over();
-        self.target.zero();
+        if self.process.is_current() {
+            self.wait_until_over();
+            self.target.zero();
+        }
     }
 
-    /// Whether nobody writes to the caller's memory any more.
+    /// Whether no thread of this process writes to the caller's memory any more.
     pub(crate) fn is_over(&self) -> bool {
-        self.loan.as_ref().is_none_or(|loan| loan.is_over())
+        self.running_loan().is_none_or(Loan::is_over)
     }
 
-    /// Waits until nobody writes to the caller's memory any more.
+    /// Waits until no thread of this process writes to the caller's memory any more.
     pub(crate) fn wait_until_over(&self) {
-        if let Some(loan) = &self.loan {
+        if let Some(loan) = self.running_loan() {
             loan.wait();
         }
+    }
+
+    /// The loan, if there are threads that will end it. Else not even its lock may be taken: one of them may have held
+    /// it while the process was forked.
+    fn running_loan(&self) -> Option<&Loan> {
+        self.loan.as_deref().filter(|_| self.process.is_current())
     }
 }

@@ -41,6 +41,11 @@ impl From<OpenError> for Failure {
             OpenError::Changed { .. } => engram_status::ENGRAM_CHANGED,
             OpenError::Geometry { .. } => engram_status::ENGRAM_BAD_GEOMETRY,
             OpenError::NoColumns => engram_status::ENGRAM_NO_COLUMNS,
+            OpenError::CheckpointMoved { .. } => engram_status::ENGRAM_CHECKPOINT_MOVED,
+            OpenError::NoSpace { .. } => engram_status::ENGRAM_NO_SPACE,
+            OpenError::UnusableCopy { .. } => engram_status::ENGRAM_UNUSABLE_COPY,
+            OpenError::DamagedCopy { .. } => engram_status::ENGRAM_DAMAGED_COPY,
+            OpenError::TooManyFiles { .. } => engram_status::ENGRAM_TOO_MANY_FILES,
             OpenError::Io(cause) => of_io(cause),
             _ => engram_status::ENGRAM_OTHER,
         };
@@ -63,9 +68,12 @@ impl From<&LookupError> for Failure {
             LookupError::Misaligned { .. } => engram_status::ENGRAM_MISALIGNED,
             LookupError::OutputSize { .. } => engram_status::ENGRAM_OUTPUT_SIZE,
             LookupError::Damaged { .. } => engram_status::ENGRAM_DAMAGED,
+            LookupError::DamagedCopy { .. } => engram_status::ENGRAM_DAMAGED_COPY,
+            LookupError::SourceChanged { .. } => engram_status::ENGRAM_SOURCE_CHANGED,
             LookupError::Unread { .. } => engram_status::ENGRAM_UNREAD,
             LookupError::NGramShape { .. } => engram_status::ENGRAM_NGRAM_SHAPE,
             LookupError::Tier(_) => engram_status::ENGRAM_TIER_FAILED,
+            LookupError::Forked { .. } => engram_status::ENGRAM_FORKED,
             LookupError::ReadDropped => engram_status::ENGRAM_READ_DROPPED,
             LookupError::Aborted => engram_status::ENGRAM_ABORTED,
             LookupError::Io(cause) => of_io(cause),
@@ -119,11 +127,60 @@ fn of_io(error: &IoError) -> engram_status {
         IoError::Os { .. } => engram_status::ENGRAM_FILE,
         IoError::TooManyFiles { .. } => engram_status::ENGRAM_TOO_MANY_FILES,
         IoError::TooManyFilesInSystem { .. } => engram_status::ENGRAM_TOO_MANY_FILES_IN_SYSTEM,
+        IoError::Busy { .. } => engram_status::ENGRAM_BUSY,
+        IoError::FileSizeLimit { .. } => engram_status::ENGRAM_FILE_SIZE_LIMIT,
         IoError::PastEnd { .. } => engram_status::ENGRAM_PAST_END,
         IoError::Ended { .. } => engram_status::ENGRAM_FILE_ENDED,
         IoError::WrongSize { .. } => engram_status::ENGRAM_WRONG_SIZE,
+        IoError::TooLarge { .. } => engram_status::ENGRAM_FILE_TOO_LARGE,
+        IoError::NotAFile { .. } => engram_status::ENGRAM_NOT_A_FILE,
+        IoError::Changed(_) => engram_status::ENGRAM_FILE_CHANGED,
         IoError::NoMemory { .. } => engram_status::ENGRAM_NO_MEMORY,
+        IoError::NoThread { .. } => engram_status::ENGRAM_NO_THREAD,
         IoError::System { .. } => engram_status::ENGRAM_SYSTEM,
         _ => engram_status::ENGRAM_OTHER,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// The enums that are matched here, and where they are.
+    const ERRORS: [(&str, &str); 6] = [
+        (
+            "ConfigError",
+            include_str!("../../store/src/config/json.rs"),
+        ),
+        ("OpenError", include_str!("../../store/src/error.rs")),
+        ("LookupError", include_str!("../../store/src/error.rs")),
+        ("AddressError", include_str!("../../format/src/error.rs")),
+        ("FormatError", include_str!("../../format/src/error.rs")),
+        ("IoError", include_str!("../../io/src/error.rs")),
+    ];
+
+    /// The variants of the enum `name` in `source`, as rustfmt indents them.
+    fn variants<'a>(name: &str, source: &'a str) -> Vec<&'a str> {
+        let (_, body) = source.split_once(&format!("pub enum {name} {{\n")).unwrap();
+        let (body, _) = body.split_once("\n}").unwrap();
+        let lines = body.lines().filter_map(|line| line.strip_prefix("    "));
+        let variants = lines.filter(|line| line.starts_with(|c: char| c.is_ascii_uppercase()));
+        variants
+            .filter_map(|line| line.split(|c: char| !c.is_alphanumeric()).next())
+            .collect()
+    }
+
+    /// The compiler cannot see to it: the enums are `non_exhaustive`, so that every match needs a `_`.
+    #[test]
+    fn every_error_has_a_status() {
+        let source = include_str!("failure.rs");
+        for (name, defined_in) in ERRORS {
+            let variants = variants(name, defined_in);
+            assert!(!variants.is_empty(), "{name}");
+            for variant in variants {
+                let is_matched = [" {", "(", " =>"]
+                    .iter()
+                    .any(|next| source.contains(&format!("{name}::{variant}{next}")));
+                assert!(is_matched, "{name}::{variant} comes out as ENGRAM_OTHER");
+            }
+        }
     }
 }

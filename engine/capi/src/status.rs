@@ -55,6 +55,12 @@ pub enum engram_status {
     ENGRAM_BAD_TOKEN_MAP = 35,
     /// A row codec with impossible parameters.
     ENGRAM_BAD_CODEC = 36,
+    /// A file of the checkpoint behind an attached pack is not where it was; the option "checkpoint" names its folder.
+    ENGRAM_CHECKPOINT_MOVED = 37,
+    /// A shared folder without room for the copies and caches that are to be made in it.
+    ENGRAM_NO_SPACE = 38,
+    /// A shared copy of a resident column can neither be used nor made.
+    ENGRAM_UNUSABLE_COPY = 39,
 
     /// A token outside the vocabulary.
     ENGRAM_TOKEN_OUT_OF_RANGE = 40,
@@ -85,6 +91,13 @@ pub enum engram_status {
     ENGRAM_READ_DROPPED = 59,
     /// A reading thread has ended by a bug; the pack must be opened again.
     ENGRAM_ABORTED = 60,
+    /// A store in a process that was forked from the one that opened it, and has none of its threads.
+    ENGRAM_FORKED = 61,
+    /// A file of the checkpoint behind an attached pack has changed since the pack was opened; open it again.
+    ENGRAM_SOURCE_CHANGED = 62,
+    /// A shared copy of a resident column is damaged. The message says whether it has been removed or is to be; then
+    /// open the pack again.
+    ENGRAM_DAMAGED_COPY = 63,
 
     /// A ticket that was cancelled.
     ENGRAM_CANCELLED = 65,
@@ -105,8 +118,20 @@ pub enum engram_status {
     ENGRAM_WRONG_SIZE = 75,
     /// The system refused memory.
     ENGRAM_NO_MEMORY = 76,
-    /// The system refused something that concerns no file, such as a thread.
+    /// The system refused something that concerns no file.
     ENGRAM_SYSTEM = 77,
+    /// The system refused a thread.
+    ENGRAM_NO_THREAD = 78,
+    /// A new file that another process or thread is writing.
+    ENGRAM_BUSY = 79,
+    /// A new file larger than any that this process may write.
+    ENGRAM_FILE_SIZE_LIMIT = 80,
+    /// A file larger than any of its kind need be.
+    ENGRAM_FILE_TOO_LARGE = 81,
+    /// Something else where a file should be, such as a folder.
+    ENGRAM_NOT_A_FILE = 82,
+    /// A file that may not change while it is open, and has.
+    ENGRAM_FILE_CHANGED = 83,
 
     /// An error that has no number yet; its message says what it is.
     ENGRAM_OTHER = 98,

@@ -127,8 +127,8 @@ fn c_text(text: &str) -> CString {
 ///
 /// The store keeps its files, memory and threads until `engram_store_close`.
 ///
-/// Errors: `ENGRAM_OPTIONS_...`, `ENGRAM_NOT_UTF8`; those from `ENGRAM_NOT_A_PACK` to `ENGRAM_BAD_CODEC`; and what the
-/// system refuses, from `ENGRAM_FILE` on. Then `*store` is not written to.
+/// Errors: `ENGRAM_OPTIONS_...`, `ENGRAM_NOT_UTF8`; those from `ENGRAM_NOT_A_PACK` to `ENGRAM_UNUSABLE_COPY`, and
+/// `ENGRAM_DAMAGED_COPY`; and what the system refuses, from `ENGRAM_FILE` on. Then `*store` is not written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_store_open(
     path: *const c_char,

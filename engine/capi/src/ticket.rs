@@ -184,7 +184,7 @@ pub unsafe extern "C" fn engram_submit_parts(
 /// once more says the same.
 ///
 /// Errors: `ENGRAM_DAMAGED`, `ENGRAM_UNREAD` and others of `engram_lookup`; then all rows are zeros.
-/// `ENGRAM_CANCELLED`; then they may be anything.
+/// `ENGRAM_CANCELLED`, or `ENGRAM_FORKED` of a ticket from before the fork; then they may be anything.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_ticket_wait(
     ticket: *mut engram_ticket,

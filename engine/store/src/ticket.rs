@@ -84,6 +84,9 @@ impl Ticket {
     /// An event file (`eventfd`) that becomes readable once all rows are there, or the batch has failed, for
     /// `epoll`, `asyncio` and the like. As [`Self::on_done`], it takes the place of what was given before.
     ///
+    /// It is a duplicate of one that the library keeps until the ticket is done. `epoll` forgets a file only with its
+    /// last duplicate, so take it out of the set before closing it.
+    ///
     /// # Errors
     /// A process that may open no more files.
     pub fn eventfd(&self) -> Result<OwnedFd, IoError> {

@@ -1,9 +1,10 @@
 /* Provokes every status that a program can come to by its own doing, and checks what is left behind.
  *
- * statuses PACK SCRATCH SHARD [limits]
+ * statuses PACK SCRATCH SHARD LIMITS ATTACHED SOURCE...
  *
- * SCRATCH is a copy of PACK, and SHARD the path of a shard of its first layer, which is cut shorter. With "limits",
- * what the system allows is taken away at the end.
+ * SCRATCH is a copy of PACK, and SHARD the path of a shard of its first layer, which is cut shorter. ATTACHED is an
+ * attached pack, and each SOURCE a file of its rows, which is written to. If LIMITS is "limits", what the system allows
+ * is taken away at the end.
  */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
@@ -242,6 +243,26 @@ static void cutting(const char *scratch, const char *shard) {
     EXPECT(ENGRAM_BAD_SIZE, engram_store_open(scratch, NULL, &cut, &error));
 }
 
+/* A checkpoint that is written to while a pack that is attached to it is open. */
+static void writing(const char *attached, char **sources, int count) {
+    engram_store *open;
+    int32_t ids[ROWS] = {3, 0, 2, 1};
+    EXPECT(ENGRAM_OK, engram_store_open(attached, NULL, &open, &error));
+    uint32_t first = engram_layer_id(open, 0);
+    size_t bytes = ROWS * engram_layer_row_bytes(open, first);
+    unsigned char *rows = (unsigned char *)malloc(bytes);
+    EXPECT(ENGRAM_OK, engram_batch_set_i32(batch, first, ids, ROWS, &error));
+    for (int i = 0; i < count; i++) {
+        FILE *file = fopen(sources[i], "ab");
+        CHECK(file != NULL && fputc(0, file) == 0 && fclose(file) == 0);
+    }
+    memset(rows, 7, bytes);
+    EXPECT(ENGRAM_SOURCE_CHANGED, engram_lookup(open, batch, ENGRAM_STORED, rows, bytes, 0, &error));
+    CHECK(rows[0] == 0 && memcmp(rows, rows + 1, bytes - 1) == 0);
+    free(rows);
+    engram_store_close(open);
+}
+
 /* What there is not is said to be nothing. */
 static void getters(void) {
     char text[8] = "*******";
@@ -305,7 +326,7 @@ static void limits(const char *pack) {
 }
 
 int main(int argc, char **argv) {
-    if (argc < 4) {
+    if (argc < 7) {
         return 2;
     }
     opening(argv[1]);
@@ -318,8 +339,9 @@ int main(int argc, char **argv) {
     tickets();
     hashing();
     cutting(argv[2], argv[3]);
+    writing(argv[5], argv + 6, argc - 6);
     getters();
-    if (argc > 4) {
+    if (strcmp(argv[4], "limits") == 0) {
         limits(argv[1]);
     }
     engram_batch_free(batch);

@@ -31,3 +31,12 @@ pub(crate) fn attach(folder: &Path) -> PathBuf {
     engram_pack::attach(&checkpoint, &attached).unwrap();
     attached
 }
+
+/// The files of rows of the checkpoint that [`attach`] has made in `folder`.
+pub(crate) fn tensor_files(folder: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(folder.join("checkpoint")).unwrap();
+    files
+        .map(|file| file.unwrap().path())
+        .filter(|file| file.extension().is_some_and(|kind| kind == "safetensors"))
+        .collect()
+}

@@ -2,7 +2,10 @@
 
 use std::process::Command;
 
-use crate::harness::{LANGUAGES, Workshop, copy_pack, has, pack, run};
+use crate::{
+    attached::{attach, tensor_files},
+    harness::{LANGUAGES, Workshop, copy_pack, has, pack, run},
+};
 
 /// Arguments of each program for a pack whose copy may be spoiled, by the name of its source.
 fn runs(workshop: &Workshop) -> [(&'static str, Vec<String>); 8] {
@@ -19,7 +22,9 @@ fn runs(workshop: &Workshop) -> [(&'static str, Vec<String>); 8] {
     let scratch = workshop.path().join("scratch");
     copy_pack(&pack("deepseek"), &scratch);
     let shard = scratch.join("layer-01/order-2-head-0.shard");
-    let spoiled = [scratch, shard].map(|path| path.display().to_string());
+    let mut spoiled = vec![scratch, shard, "none".into(), attach(workshop.path())];
+    spoiled.extend(tensor_files(workshop.path()));
+    let spoiled = spoiled.iter().map(|path| path.display().to_string());
     [
         (
             "examples/look_up.c",
@@ -45,7 +50,7 @@ fn runs(workshop: &Workshop) -> [(&'static str, Vec<String>); 8] {
         ("tests/c/threads.c", vec![path("deepseek"), "{}".into()]),
         (
             "tests/c/statuses.c",
-            [vec![path("deepseek")], spoiled.to_vec()].concat(),
+            [vec![path("deepseek")], spoiled.collect()].concat(),
         ),
     ]
 }

@@ -5,6 +5,7 @@
 mod attached;
 mod checkers;
 mod examples;
+mod forks;
 mod harness;
 mod installed;
 mod same_rows;

@@ -6,12 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engram::{LayerId, Manifest, RowCodec, read_manifest};
+use engram::{Config, LayerId, Manifest, Resident, RowCodec, Store, read_manifest};
 use engram_capi::engram_status;
 use engram_format::Digest;
 
 use crate::{
-    attached::attach,
+    attached::{attach, tensor_files},
     harness::{LANGUAGES, Workshop, copy_pack, has, pack, run, said, text},
 };
 
@@ -100,6 +100,44 @@ fn bad_manifests() -> Vec<Case> {
     ]
 }
 
+/// Options by which every column is a copy in a folder beside the pack.
+const SHARED: &str = r#"{"resident": {"orders": 9}, "resident_folder": "shared"}"#;
+
+/// Folders of shared copies and checkpoints in which something is wrong.
+fn bad_folders() -> Vec<Case> {
+    vec![
+        case(engram_status::ENGRAM_CHECKPOINT_MOVED, |folder| {
+            become_attached(folder);
+            fs::rename(folder.join("checkpoint"), folder.join("moved")).unwrap();
+        }),
+        case(engram_status::ENGRAM_NOT_A_FILE, |folder| {
+            fs::remove_file(folder.join("manifest.json")).unwrap();
+            fs::create_dir(folder.join("manifest.json")).unwrap();
+        }),
+        // No file can be made there, by any user.
+        Case {
+            options: r#"{"resident": {"orders": 9}, "resident_folder": "/proc"}"#,
+            ..case(engram_status::ENGRAM_UNUSABLE_COPY, |_| ())
+        },
+        Case {
+            options: SHARED,
+            ..case(engram_status::ENGRAM_DAMAGED_COPY, |pack| {
+                let shared = pack.with_file_name("shared");
+                let config = Config::new()
+                    .resident(Resident::Orders(9))
+                    .resident_folder(&shared);
+                drop(Store::open(pack, config).unwrap());
+                let copies = fs::read_dir(shared).unwrap();
+                for copy in copies.map(|copy| copy.unwrap().path()) {
+                    if fs::metadata(&copy).unwrap().len() > 4_096 {
+                        change_bytes(&copy, |bytes| bytes[4_096] ^= 1);
+                    }
+                }
+            })
+        },
+    ]
+}
+
 /// Shards, profiles and checkpoints that are not what the manifest says.
 fn bad_files() -> Vec<Case> {
     vec![
@@ -137,12 +175,8 @@ fn bad_files() -> Vec<Case> {
         },
         case(engram_status::ENGRAM_CHANGED, |folder| {
             become_attached(folder);
-            let checkpoint = fs::read_dir(folder.join("checkpoint")).unwrap();
-            let files = checkpoint.map(|file| file.unwrap().path());
-            let tensors =
-                files.filter(|file| file.extension().is_some_and(|kind| kind == "safetensors"));
-            tensors.for_each(|file| {
-                change_bytes(&file, |bytes| {
+            tensor_files(folder).iter().for_each(|file| {
+                change_bytes(file, |bytes| {
                     let header = 8 + usize::from(bytes[0]) + 256 * usize::from(bytes[1]);
                     bytes[header..].iter_mut().for_each(|byte| *byte ^= 0x11);
                 });
@@ -163,7 +197,10 @@ fn spoiled_packs_are_told_apart() {
         status,
         options,
         spoil,
-    } in bad_manifests().into_iter().chain(bad_files())
+    } in bad_manifests()
+        .into_iter()
+        .chain(bad_files())
+        .chain(bad_folders())
     {
         let folder = tempfile::tempdir().unwrap();
         let spoiled = folder.path().join("pack");
@@ -172,9 +209,15 @@ fn spoiled_packs_are_told_apart() {
         let layer =
             read_manifest(&spoiled).map_or(LayerId(1), |manifest| manifest.scheme.layers[0].id);
         let mut command = workshop.command(&program);
-        command
-            .arg(&spoiled)
-            .args([options, "lookup", &layer.to_string(), "i32", "0", "0", "0"]);
+        command.current_dir(folder.path()).arg(&spoiled).args([
+            options,
+            "lookup",
+            &layer.to_string(),
+            "i32",
+            "0",
+            "0",
+            "0",
+        ]);
         let output = command.output().unwrap();
         assert_eq!(
             output.status.code(),
@@ -190,7 +233,7 @@ fn spoiled_packs_are_told_apart() {
         );
         provoked.insert(status as i32);
     }
-    assert_eq!(provoked.len(), 17);
+    assert_eq!(provoked.len(), 21);
 }
 
 /// Puts an attached pack and its checkpoint in the place of `pack`.
@@ -208,12 +251,15 @@ fn mistakes_of_callers_are_told_apart() {
         let program = workshop.compile("tests/c/statuses.c", language, &[]);
         let scratch = workshop.path().join("scratch");
         copy_pack(&pack("deepseek"), &scratch);
+        let attached = attach(workshop.path());
         let mut command = workshop.command(&program);
         command
             .arg(pack("deepseek"))
             .arg(&scratch)
             .arg(first_shard(&scratch))
-            .arg("limits");
+            .arg("limits")
+            .arg(attached)
+            .args(tensor_files(workshop.path()));
         let printed = text(&run(&mut command));
         // Each says what went wrong.
         assert!(
