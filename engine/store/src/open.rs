@@ -231,10 +231,11 @@ impl TableParts<'_> {
             })
             .transpose()?;
         let is_resident = self.resident.iter().any(Option::is_some);
-        let resident = is_resident.then(|| {
-            let tier = ResidentTier::new(source.clone(), self.resident);
-            Arc::new(tier)
-        });
+        let resident = if is_resident {
+            ResidentTier::new(source.clone(), self.resident).map(Arc::new)
+        } else {
+            None
+        };
         let reader = reads.then(|| Arc::new(ReaderTier::new(source.clone(), self.files.clone())));
         let cache = receiver
             .as_ref()

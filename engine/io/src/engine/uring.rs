@@ -23,7 +23,7 @@ use crate::{
 
 /// Completions that are handed on before new reads are taken: they take their caller some 4 microseconds each, which an
 /// urgent read should not wait for by the hundred.
-const COMPLETIONS_AT_ONCE: usize = 16;
+const COMPLETIONS_AT_ONCE: usize = 32;
 
 /// Marks the entry of the waker. Entries of reads are marked with the number of their slot.
 const WAKER: u64 = u64::MAX;
