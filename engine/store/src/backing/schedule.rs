@@ -9,8 +9,8 @@ use super::{PendingRead, PendingReads};
 use crate::priority::Priority;
 
 /// Reads that a job may begin before it is the turn of the next one of its priority. Neighbours in a file stay
-/// together, and switching costs nothing to speak of.
-const TURN: usize = 16;
+/// together, and so does what a thread has in its caches of the job.
+const TURN: usize = 64;
 
 /// Of so many reads in a row that go past a priority that waits, the last one is its own: an eighth of the drive
 /// for prompts beside any number of decode steps, a thirty-second for warming.
