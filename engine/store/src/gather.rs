@@ -61,7 +61,8 @@ impl GatherPool {
         }
     }
 
-    /// Threads that gather for one caller who waits, its own among them.
+    /// Threads that gather for one caller who waits, its own among them. The others end with the call: those of the pool
+    /// may be busy for longer than the caller would take alone.
     pub(crate) fn scoped(&self) -> usize {
         self.scoped.max(1)
     }
@@ -83,22 +84,6 @@ impl GatherPool {
         }
         lock(&self.queue.state).work[priority.index()].push_back(Box::new(work));
         self.queue.changed.notify_one();
-    }
-
-    /// Runs `work` on this thread and on others that end with it, [`Self::scoped`] in all or as many as the system
-    /// grants.
-    ///
-    /// They are not the pool's, which may be busy for longer than this thread would take alone.
-    pub(crate) fn scope(&self, work: &(impl Fn() + Sync)) {
-        thread::scope(|scope| {
-            for _ in 1..self.scoped() {
-                let builder = thread::Builder::new().name("engram-gather".into());
-                if builder.spawn_scoped(scope, work).is_err() {
-                    break;
-                }
-            }
-            work();
-        });
     }
 }
 
@@ -195,8 +180,6 @@ mod tests {
             told.send(thread::current().id()).unwrap();
         });
         assert_eq!(done.try_recv(), Ok(thread::current().id()));
-        let count = Mutex::new(0);
-        pool.scope(&|| *count.lock().unwrap() += 1);
-        assert_eq!(count.into_inner().unwrap(), 1);
+        assert_eq!(pool.scoped(), 1);
     }
 }

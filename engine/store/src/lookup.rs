@@ -2,11 +2,11 @@
 
 use std::{
     cell::Cell,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use engram_format::{Batch, Column, LayerId, RowCodec};
-use engram_io::lock;
+use engram_io::{lock, parallel};
 
 use crate::{
     backing::{Backed, Work},
@@ -179,25 +179,16 @@ impl Table {
         }
         // Whole positions, so that each part begins with the first column.
         let part_rows = PART_ROWS.next_multiple_of(self.columns.len());
-        let parts = Mutex::new(output.parts(output.first(), part_rows));
-        let missing = Mutex::new(std::mem::take(&mut scratch.missing));
-        lock(&missing).clear();
-        let failed = OnceLock::new();
-        let serve_parts = || {
-            Scratch::with(|scratch| {
-                while failed.get().is_none()
-                    && let Some(mut part) = next_part(&parts)
-                {
-                    match self.serve(&self.tiers, batch, &mut part, scratch) {
-                        Ok(()) => lock(&missing).extend_from_slice(&scratch.missing),
-                        Err(error) => drop(failed.set(error)),
-                    }
-                }
-            });
+        let parts = output.parts(output.first(), part_rows);
+        let parts: Vec<Mutex<Output<'_>>> = parts.map(Mutex::new).collect();
+        let serve_part = |scratch: &mut Scratch, part: &Mutex<Output<'_>>| {
+            self.serve(&self.tiers, batch, &mut lock(part), scratch)?;
+            Ok::<_, LookupError>(std::mem::take(&mut scratch.missing))
         };
-        pool.scope(&serve_parts);
-        scratch.missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
-        failed.into_inner().map_or(Ok(()), Err)
+        let missing = parallel::map_with(pool.scoped(), &parts, Scratch::default, serve_part)?;
+        scratch.missing.clear();
+        scratch.missing.extend(missing.into_iter().flatten());
+        Ok(())
     }
 
     /// As [`Self::serve`], with `serve` in the place of tiers. Adds to [`Scratch::missing`].
@@ -265,9 +256,4 @@ pub(crate) fn check_shape(batch: &Batch<'_>, output: &Output<'_>) -> Result<(), 
         });
     }
     Ok(())
-}
-
-/// The next part, with the lock held no longer than that takes.
-fn next_part<'a>(parts: &Mutex<impl Iterator<Item = Output<'a>>>) -> Option<Output<'a>> {
-    lock(parts).next()
 }

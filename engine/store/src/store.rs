@@ -189,8 +189,8 @@ impl Store {
     /// Copies the rows of `batch` to `out`, one after another: `[token][column][row bytes]`.
     ///
     /// Blocks while rows are read. Rows in memory are copied where they lie, by several threads from 16,384 rows on
-    /// ([`Config::gather_threads`](crate::Config::gather_threads)); a smaller batch whose rows are all in memory neither
-    /// allocates nor takes a lock.
+    /// ([`Config::gather_threads`](crate::Config::gather_threads)); a smaller batch whose rows are all in memory
+    /// neither allocates nor takes a lock.
     ///
     /// ```
     /// use engram::{Batch, Config, LayerId, RowId, Store};
@@ -387,8 +387,8 @@ impl Store {
     /// As [`Self::submit`], and returns within some microseconds however large the batch is: batches of more than 1,024
     /// rows are checked, gathered and planned by threads of the store's
     /// ([`Config::gather_threads`](crate::Config::gather_threads)), which the first of them starts. Smaller ones are
-    /// served by the caller as by [`Self::submit`]; that takes up to 100 microseconds where their rows are in memory, and
-    /// as long as the reads where files are read through.
+    /// served by the caller as by [`Self::submit`]; that takes up to 100 microseconds where their rows are in memory,
+    /// and as long as the reads where files are read through.
     ///
     /// # Errors
     /// As [`Self::submit`], but for a row that is not there and what a tier cannot serve, which come with the ticket

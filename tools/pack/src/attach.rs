@@ -32,8 +32,8 @@ pub fn attach(checkpoint: &Checkpoint, pack: &Path) -> Result<Manifest> {
 /// newest of several checkpoints goes on working.
 ///
 /// # Errors
-/// A folder that is not empty or that another process fills, a file that cannot be read or written, or many zero rows in
-/// sequence, as far as holes in the files and the sampled rows show them. What was made until then is removed.
+/// A folder that is not empty or that another process fills, a file that cannot be read or written, or many zero rows
+/// in sequence, as far as holes in the files and the sampled rows show them. What was made until then is removed.
 pub fn attach_with(
     checkpoint: &Checkpoint,
     pack: &Path,

@@ -44,8 +44,8 @@ pub trait Tier: fmt::Debug + Send + Sync {
     /// Copies the rows that the tier has, in the table's codec, to their places in `out`, and takes them off
     /// the list `wanted`. Called once for each piece of a batch, some hundreds of rows, never for each row.
     ///
-    /// Pieces of one large batch are served by several threads at a time, while the caller of the lookup waits for them;
-    /// so a tier must not wait for a lock that its store's callers hold.
+    /// Pieces of one large batch are served by several threads at a time, while the caller of the lookup waits for
+    /// them; so a tier must not wait for a lock that its store's callers hold.
     ///
     /// # Errors
     /// A row that the tier should have but cannot serve; then the whole batch fails.

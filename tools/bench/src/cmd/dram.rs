@@ -125,7 +125,7 @@ impl Args {
             "only {hits} of {looks} rows came from the cache"
         );
         say!(
-            "{} rows of {row_bytes} bytes at random out of {table_rows}, one thread where nothing is said, median of {}",
+            "{} rows of {row_bytes} bytes at random out of {table_rows}, one thread if not said, median of {}",
             rows.len(),
             self.rounds
         );
