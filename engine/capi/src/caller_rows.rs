@@ -27,6 +27,16 @@ pub(crate) struct Memory {
     pub(crate) stride: usize,
 }
 
+impl Memory {
+    pub(crate) fn new(start: *mut c_void, bytes: usize, stride: usize) -> Self {
+        Self {
+            start,
+            bytes,
+            stride,
+        }
+    }
+}
+
 // SAFETY: whoever calls `new` promises that nobody else uses the memory, so it is as good as owned.
 unsafe impl Send for CallerRows {}
 

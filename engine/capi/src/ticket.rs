@@ -124,11 +124,7 @@ pub unsafe extern "C" fn engram_submit(
         let (store, batch) = unsafe { (shared(store, "store")?, shared(batch, "batch")?) };
         let value_type = self::value_type(value_type)?;
         let codec = store.codec(batch.layer())?;
-        let memory = Memory {
-            start: out,
-            bytes: out_bytes,
-            stride: row_stride,
-        };
+        let memory = Memory::new(out, out_bytes, row_stride);
         // SAFETY: the caller lends the memory as long as the target lives.
         let target = unsafe { Target::whole(batch, codec, value_type, memory)? };
         check_place(ticket, "ticket")?;
@@ -159,16 +155,8 @@ pub unsafe extern "C" fn engram_submit_parts(
         // SAFETY: the pointers are NULL or objects that nobody changes meanwhile.
         let (store, batch) = unsafe { (shared(store, "store")?, shared(batch, "batch")?) };
         let codec = store.codec(batch.layer())?;
-        let values = Memory {
-            start: values,
-            bytes: values_bytes,
-            stride: values_stride,
-        };
-        let scales = Memory {
-            start: scales,
-            bytes: scales_bytes,
-            stride: scales_stride,
-        };
+        let values = Memory::new(values, values_bytes, values_stride);
+        let scales = Memory::new(scales, scales_bytes, scales_stride);
         // SAFETY: the caller lends both as long as the target lives.
         let target = unsafe { Target::parts(batch, codec, values, scales)? };
         check_place(ticket, "ticket")?;
