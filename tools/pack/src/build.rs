@@ -154,16 +154,24 @@ fn finish(
 
 /// Checks that the finished `pack` is what `plan` would give.
 fn check_finished(pack: &Path, plan: &Manifest) -> Result<()> {
-    let mut found = read_manifest(pack)?;
-    for table in &mut found.tables {
-        table.shards.fill(UNKNOWN);
-    }
     ensure!(
-        &found == plan,
+        is_of_plan(read_manifest(pack)?, plan),
         "{} is a finished pack already, of another checkpoint",
         pack.display()
     );
     Ok(())
+}
+
+/// Whether a pack with the manifest `found` was built from `checkpoint`, as far as headers and sizes tell.
+pub(crate) fn is_built_from(found: Manifest, checkpoint: &Checkpoint) -> bool {
+    is_of_plan(found, &draft(checkpoint, Storage::Packed))
+}
+
+fn is_of_plan(mut found: Manifest, plan: &Manifest) -> bool {
+    for table in &mut found.tables {
+        table.shards.fill(UNKNOWN);
+    }
+    &found == plan
 }
 
 /// The manifest without what only the rows can tell.

@@ -1,16 +1,18 @@
-//! Builds, attaches, verifies, synthesizes and counts: the work behind the `engram-pack` commands.
+//! Builds, attaches, verifies, makes lean, synthesizes and counts: the work behind the `engram-pack` commands.
 
 #![forbid(unsafe_code)]
 
 mod attach;
 mod build;
 mod claim;
+mod lean;
 mod profile;
 mod synth;
 mod verify;
 
 pub use attach::{AttachOptions, attach, attach_with};
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
+pub use lean::{LEAN_FILE, LeanReport, RestoreReport, lean, lean_bytes, restore, restored_bytes};
 pub use profile::{OrderSummary, ProfileSummary, profile};
 pub use synth::{SynthOptions, SynthReport, synth, write_checkpoint};
 pub use verify::{Place, VerifyOptions, VerifyReport, pack_bytes, verify};

@@ -1,0 +1,283 @@
+//! A checkpoint without its tables is whole but for them, and can be made again to the bit.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use engram_checkpoint::{Checkpoint, TensorFiles};
+use engram_pack::{LEAN_FILE, LeanReport, attach, lean, restore};
+use engram_tests::{Fixture, files, make_checkpoint, make_pack, small_families, small_family};
+use safetensors::{Dtype, SafeTensors, serialize_to_file, tensor::TensorView};
+use serde_json::{Value, json};
+
+const FAMILIES: [&str; 5] = ["demo", "deepseek", "qwen", "longcat", "long-rows"];
+
+fn make_lean(fixture: &Fixture, out: &Path) -> anyhow::Result<LeanReport> {
+    let checkpoint = Checkpoint::open(&fixture.checkpoint(), None)?;
+    lean(&checkpoint, &fixture.pack(), out, &|_| ())
+}
+
+/// Name, type, shape and bytes of each tensor of a file.
+fn read_tensors(file: &[u8]) -> Vec<(String, Dtype, Vec<usize>, Vec<u8>)> {
+    let tensors = SafeTensors::deserialize(file).unwrap().tensors();
+    let tensors = tensors.into_iter();
+    tensors
+        .map(|(name, view)| (name, view.dtype(), view.shape().into(), view.data().into()))
+        .collect()
+}
+
+fn is_tensor_file(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "safetensors")
+}
+
+/// Names and bytes of all tensors of the files in `folder`.
+fn tensors(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = files(folder).into_iter();
+    files
+        .filter(|(path, _)| is_tensor_file(path))
+        .flat_map(|(_, bytes)| read_tensors(&bytes))
+        .map(|(name, _, _, bytes)| (name, bytes))
+        .collect()
+}
+
+/// Names of the tensors of tables.
+fn table_tensors(checkpoint: &Path) -> Vec<String> {
+    let checkpoint = Checkpoint::open(checkpoint, None).unwrap();
+    let planes = checkpoint.tables.iter().flat_map(|table| &table.planes);
+    let segments = planes.flat_map(|plane| &plane.segments);
+    segments.map(|segment| segment.tensor.clone()).collect()
+}
+
+#[test]
+fn all_but_the_tables_is_there_and_the_tables_come_back() {
+    assert!(small_families().map(|(name, _)| name) == FAMILIES);
+    for family in FAMILIES {
+        let fixture = Fixture::new(family);
+        let checkpoint = fixture.checkpoint();
+        fs::create_dir(checkpoint.join("assets")).unwrap();
+        fs::write(checkpoint.join("assets/template.jinja"), "hello").unwrap();
+        let before = files(&checkpoint);
+        let mut expected = tensors(&checkpoint);
+        for name in table_tensors(&checkpoint) {
+            assert!(expected.remove(&name).is_some(), "{family}: {name}");
+        }
+
+        let lean = fixture.folder().join("lean");
+        let report = make_lean(&fixture, &lean).unwrap();
+        assert!(tensors(&lean) == expected, "{family}");
+        let names = report.replaced.iter().map(|file| file.file_name().unwrap());
+        let kept = names.filter_map(|name| fs::read(lean.join(name)).ok());
+        let kept = kept.flat_map(|file| read_tensors(&file));
+        let copied: usize = kept.map(|(_, _, _, bytes)| bytes.len()).sum();
+        assert_eq!(report.copied_bytes, copied as u64);
+        // What reads a checkpoint by its index finds just these.
+        let listed = TensorFiles::open(&lean);
+        if expected.is_empty() {
+            let index = fs::read(lean.join("model.safetensors.index.json")).unwrap();
+            let index: Value = serde_json::from_slice(&index).unwrap();
+            assert_eq!(index["weight_map"], json!({}));
+        } else {
+            let listed = listed.unwrap();
+            assert!(
+                listed
+                    .tensors()
+                    .map(|tensor| &tensor.name)
+                    .eq(expected.keys()),
+                "{family}"
+            );
+        }
+        let of = |folder: &Path| {
+            fs::metadata(folder.join("assets/template.jinja"))
+                .unwrap()
+                .ino()
+        };
+        assert_eq!(of(&lean), of(&checkpoint));
+
+        fs::remove_dir_all(&checkpoint).unwrap();
+        let restored = fixture.folder().join("restored");
+        let report = restore(&lean, None, &restored, &|_| ()).unwrap();
+        assert!(files(&restored) == before, "{family}");
+        assert!(report.files > 0 && report.symbolic_links == 0);
+        // From a pack that has been moved since, too.
+        let moved = fixture.folder().join("moved");
+        fs::rename(fixture.pack(), &moved).unwrap();
+        let again = fixture.folder().join("again");
+        restore(&lean, None, &again, &|_| ()).unwrap_err();
+        restore(&lean, Some(&moved), &again, &|_| ()).unwrap();
+        assert!(files(&again) == before, "{family}");
+    }
+}
+
+#[test]
+fn a_single_file_with_metadata_other_tensors_and_padding_comes_back() {
+    let fixture = Fixture::new("demo");
+    let checkpoint = fixture.checkpoint();
+    let table = table_tensors(&checkpoint)[0].clone();
+    let mut all = Vec::new();
+    for (path, bytes) in files(&checkpoint) {
+        if is_tensor_file(&path) {
+            all.extend(read_tensors(&bytes));
+        }
+        if path.to_str().unwrap().contains("safetensors") {
+            fs::remove_file(checkpoint.join(path)).unwrap();
+        }
+    }
+    for (name, _, shape, bytes) in &mut all {
+        if *name == table {
+            bytes.resize(bytes.len() / shape[0] * (shape[0] + 42), 0);
+            shape[0] += 42;
+        }
+    }
+    all.push(("a.bias".into(), Dtype::U8, vec![3], vec![1, 2, 3]));
+    all.push(("z.empty".into(), Dtype::U8, vec![0], vec![]));
+    let views = all.iter().map(|(name, dtype, shape, bytes)| {
+        let view = TensorView::new(*dtype, shape.clone(), bytes).unwrap();
+        (name.clone(), view)
+    });
+    let metadata = [("format".to_owned(), "pt".to_owned())].into();
+    serialize_to_file(views, Some(metadata), &checkpoint.join("model.safetensors")).unwrap();
+    fs::remove_dir_all(fixture.pack()).unwrap();
+    make_pack(&checkpoint, &fixture.pack());
+
+    let lean = fixture.folder().join("lean");
+    make_lean(&fixture, &lean).unwrap();
+    let kept = tensors(&lean);
+    assert_eq!(kept["a.bias"], [1, 2, 3]);
+    assert!(kept.contains_key("z.empty") && !kept.contains_key(&table));
+    let bytes = fs::read(lean.join("model.safetensors")).unwrap();
+    let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+    assert_eq!(header.metadata().as_ref().unwrap()["format"], "pt");
+    let restored = fixture.folder().join("restored");
+    restore(&lean, None, &restored, &|_| ()).unwrap();
+    assert!(files(&restored) == files(&checkpoint));
+}
+
+/// The message of a failed call, after which `out` must not be there.
+fn refused<T>(result: anyhow::Result<T>, out: &Path) -> String {
+    let error = format!("{:#}", result.map(drop).unwrap_err());
+    assert!(!out.exists(), "{error}: {:?} is left", files(out));
+    error
+}
+
+#[test]
+fn tables_that_the_pack_does_not_have_are_not_left_out() {
+    let fixture = Fixture::new("deepseek");
+    let out = fixture.folder().join("lean");
+    let checkpoint = Checkpoint::open(&fixture.checkpoint(), None).unwrap();
+
+    let attached = fixture.folder().join("attached");
+    attach(&checkpoint, &attached).unwrap();
+    let error = refused(lean(&checkpoint, &attached, &out, &|_| ()), &out);
+    assert!(error.contains("has no rows of its own"), "{error}");
+
+    let other = Fixture::new("qwen");
+    let error = refused(lean(&checkpoint, &other.pack(), &out, &|_| ()), &out);
+    assert!(error.contains("was not built from"), "{error}");
+
+    // The same sizes and names, other rows.
+    let (folder, pack) = (
+        fixture.folder().join("newer"),
+        fixture.folder().join("newer-pack"),
+    );
+    make_checkpoint(&small_family("deepseek"), 2, &folder);
+    make_pack(&folder, &pack);
+    let error = refused(lean(&checkpoint, &pack, &out, &|_| ()), &out);
+    assert!(error.contains("build the pack anew"), "{error}");
+
+    damage_a_row(&fixture.pack());
+    let error = refused(make_lean(&fixture, &out), &out);
+    assert!(error.contains("is damaged"), "{error}");
+
+    // A finished lean checkpoint is not overwritten; what a killed run has left is.
+    let fixture = Fixture::new("deepseek");
+    fs::create_dir(&out).unwrap();
+    fs::write(out.join("lean.unfinished"), "lean\n").unwrap();
+    fs::write(out.join("config.json"), "half of").unwrap();
+    make_lean(&fixture, &out).unwrap();
+    let before = files(&out);
+    let error = format!("{:#}", make_lean(&fixture, &out).unwrap_err());
+    assert!(error.contains("is a lean checkpoint already"), "{error}");
+    assert!(files(&out) == before);
+}
+
+fn damage_a_row(pack: &Path) {
+    let mut shards = files(pack)
+        .into_iter()
+        .filter(|(path, _)| path.extension().is_some_and(|e| e == "shard"));
+    let (path, mut bytes) = shards.next_back().unwrap();
+    let at = bytes.iter().rposition(|&byte| byte != 0).unwrap();
+    bytes[at] ^= 1;
+    fs::write(pack.join(path), bytes).unwrap();
+}
+
+#[test]
+fn nothing_but_the_checkpoint_is_restored() {
+    let fixture = Fixture::new("deepseek");
+    let [lean, out] = ["lean", "out"].map(|name| fixture.folder().join(name));
+    make_lean(&fixture, &lean).unwrap();
+
+    let error = refused(restore(&fixture.checkpoint(), None, &out, &|_| ()), &out);
+    assert!(error.contains("is no lean checkpoint"), "{error}");
+
+    let other = Fixture::new("qwen");
+    let error = refused(restore(&lean, Some(&other.pack()), &out, &|_| ()), &out);
+    assert!(error.contains("is another pack"), "{error}");
+
+    let record = lean.join(LEAN_FILE);
+    let text = fs::read_to_string(&record).unwrap();
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut value: Value = serde_json::from_str(&text).unwrap();
+        change(&mut value);
+        fs::write(&record, value.to_string()).unwrap();
+        refused(restore(&lean, None, &out, &|_| ()), &out)
+    };
+    let error = changed(&|value| value["files"][0]["name"] = "../escaped".into());
+    assert!(error.contains("`../escaped` is no file name"), "{error}");
+    let error = changed(&|value| value["version"] = 2.into());
+    assert!(
+        error.contains("version is 2, this release reads 1"),
+        "{error}"
+    );
+    let error = changed(&|value| value["format"] = "other".into());
+    assert!(
+        error.contains("format is \"other\", expected \"engram-lean\""),
+        "{error}"
+    );
+    let error = changed(&|value| value["files"][0]["pieces"][0]["row_count"] = 7.into());
+    assert!(error.contains("would not be what it was"), "{error}");
+    let error = changed(&|value| value["files"][0]["pieces"][0]["row_count"] = u64::MAX.into());
+    assert!(error.contains("cannot make"), "{error}");
+    let endless = json!([{ "kind": "zeros", "bytes": u64::MAX }]);
+    let error = changed(&|value| value["files"][0]["pieces"] = endless.clone());
+    assert!(error.contains("it would be longer than"), "{error}");
+    fs::write(&record, text).unwrap();
+
+    damage_a_row(&fixture.pack());
+    let error = refused(restore(&lean, None, &out, &|_| ()), &out);
+    assert!(error.contains("is damaged"), "{error}");
+}
+
+#[test]
+fn links_of_a_hubs_cache_are_followed() {
+    let fixture = Fixture::new("longcat");
+    let checkpoint = fixture.checkpoint();
+    let blobs = fixture.folder().join("blobs");
+    fs::rename(&checkpoint, &blobs).unwrap();
+    fs::create_dir(&checkpoint).unwrap();
+    let expected = files(&blobs);
+    for (name, _) in &expected {
+        let blob = PathBuf::from("../blobs").join(name);
+        std::os::unix::fs::symlink(blob, checkpoint.join(name)).unwrap();
+    }
+    let [lean, out] = ["lean", "out"].map(|name| fixture.folder().join(name));
+    make_lean(&fixture, &lean).unwrap();
+    fs::remove_dir_all(&checkpoint).unwrap();
+    fs::remove_dir_all(&blobs).unwrap();
+    restore(&lean, None, &out, &|_| ()).unwrap();
+    assert!(files(&out) == expected);
+}
