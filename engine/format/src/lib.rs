@@ -31,13 +31,13 @@ pub use header::ShardHeader;
 pub use ids::{LayerId, RowId};
 pub use layout::{BLOCK_BYTES, HEADER_BYTES, RecordLayout, SEAL_BYTES};
 pub use manifest::{
-    MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SEGMENTS, Manifest, Plane, Sample, Segment, SourceFile,
-    Storage, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
+    MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SEGMENTS, MAX_STRIPES, Manifest, PACK_FOLDER, Plane,
+    Sample, Segment, SourceFile, Storage, Stripes, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
 };
 pub use profile::{
     MAX_PROFILE_BYTES, MAX_PROFILE_NGRAMS, OrderCounts, Profile, ProfileCounter, WindowRules,
 };
 pub use seal::{copy_and_seal, seal};
 
-/// The format version that this release writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest format version that this release reads. It writes the oldest that can say what a pack has.
+pub const FORMAT_VERSION: u32 = 2;
