@@ -2,7 +2,7 @@
 
 mod json;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use engram_io::{Io, SystemIo};
 
@@ -75,6 +75,9 @@ pub struct Config {
     /// machine that this one has not heard of. A file that another takes the name of is still open, and is served as
     /// it was.
     pub checkpoint: Option<PathBuf>,
+    /// Folders of those stripes of the pack, by number, that do not lie where they did when it was built: each has the
+    /// shards as the stripe has them. `engram-pack inspect` lists the stripes.
+    pub stripes: BTreeMap<u32, PathBuf>,
     /// Columns that are loaded into memory, whatever the reader. Only packed packs have columns.
     pub resident: Resident,
     /// Folder, best on a memory file system, for one copy of the resident columns that all processes with
@@ -110,7 +113,7 @@ pub struct Config {
     pub profile: Option<PathBuf>,
     /// Threads that read; 0 for as many as suit the reader. Each of `io_uring` holds
     /// [`Self::io_depth`] reads in flight, each other thread one. Where `io_uring` is refused, as many
-    /// threads as suit.
+    /// threads as suit. Each stripe of a pack has as many, so that a slow drive holds no other up.
     pub io_threads: usize,
     /// Reads in flight of each `io_uring` thread, at least 1.
     pub io_depth: u16,
@@ -138,6 +141,7 @@ impl Default for Config {
             reader: Reader::default(),
             check_seals: true,
             checkpoint: None,
+            stripes: BTreeMap::new(),
             resident: Resident::None,
             resident_folder: None,
             cache_bytes: None,
@@ -232,6 +236,13 @@ impl Config {
     #[must_use]
     pub fn checkpoint(mut self, folder: impl Into<PathBuf>) -> Self {
         self.checkpoint = Some(folder.into());
+        self
+    }
+
+    /// Says where a stripe of the pack lies now.
+    #[must_use]
+    pub fn stripe(mut self, stripe: u32, folder: impl Into<PathBuf>) -> Self {
+        self.stripes.insert(stripe, folder.into());
         self
     }
 

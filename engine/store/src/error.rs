@@ -131,6 +131,33 @@ pub enum OpenError {
         /// The file that is not there.
         cause: IoError,
     },
+    /// A shard that is not where its stripe was when the pack was built, or is said to be now.
+    #[error(
+        "{cause}; it belongs to stripe {stripe} of the pack {}: if its drive is not mounted, mount it; if the stripe \
+         lies elsewhere now, name its folder by `--stripe {stripe}=DIR`, in a program by `Config::stripe`",
+        pack.display()
+    )]
+    StripeMissing {
+        /// The pack.
+        pack: PathBuf,
+        /// Index of the stripe.
+        stripe: u32,
+        /// The file that is not there.
+        cause: IoError,
+    },
+    /// A stripe that is said to lie elsewhere, of a pack that has none of that number.
+    #[error(
+        "{} has no stripe {stripe} that could have moved; its stripes are numbered from 0, and there are {stripes}",
+        pack.display()
+    )]
+    NoStripe {
+        /// The pack.
+        pack: PathBuf,
+        /// Index of the stripe.
+        stripe: u32,
+        /// Stripes of the pack.
+        stripes: usize,
+    },
     /// A file that is missing or cannot be read.
     #[error(transparent)]
     Io(#[from] IoError),

@@ -14,6 +14,7 @@ mod resident;
 mod shard;
 mod share;
 mod space;
+mod stripes;
 
 use std::{io::ErrorKind, path::Path, sync::Arc};
 
@@ -41,6 +42,7 @@ pub use backend::Backend;
 pub(crate) use backend::Reading;
 pub(crate) use caches::Populating;
 pub use documents::{read_hasher, read_manifest, read_profile};
+pub use stripes::shard_paths;
 
 /// What an open pack is made of.
 pub(crate) struct Parts {
@@ -67,7 +69,7 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
             .as_deref()
             .unwrap_or(Path::new(checkpoint)),
     };
-    let files = PackFiles::new(folder, &manifest);
+    let files = PackFiles::new(folder, &manifest, &config.stripes)?;
     let watched = attached::watch(&manifest, &files);
     let watched = watched.map_err(|error| explain(error, pack, folder, &manifest, &files))?;
     let sources = sources(&manifest, &files, &watched, config);
@@ -160,6 +162,16 @@ fn explain(
                 cause,
             }
         }
+        (cause, Storage::Packed) if answer == Some(ErrorKind::NotFound) => {
+            match files.stripe_of(&cause) {
+                None => cause.into(),
+                Some(stripe) => OpenError::StripeMissing {
+                    pack: pack.into(),
+                    stripe,
+                    cause,
+                },
+            }
+        }
         (cause, _) => cause.into(),
     }
 }
@@ -191,6 +203,7 @@ fn sources(
             check_seals: config.check_seals,
             rows,
             paths: files.paths.clone(),
+            drives: files.drives.clone(),
             watch: reads_sources.then(|| Watch::new(table.layer, watched.clone())),
         })
     });

@@ -1,6 +1,6 @@
 //! Settings as JSON, for callers that are no Rust programs.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -51,7 +51,7 @@ const A_COUNT: &str = "a whole number that is not negative";
 const A_SIZE: &str =
     "a number of bytes, or text such as \"512 MiB\" (units: B, KiB, MiB, GiB, TiB)";
 
-const FIELDS: [(&str, Set); 12] = [
+const FIELDS: [(&str, Set); 13] = [
     ("reader", |config, value| {
         let name = value.as_str();
         let reader = READERS.iter().find(|(known, _)| Some(*known) == name);
@@ -66,6 +66,12 @@ const FIELDS: [(&str, Set); 12] = [
     }),
     ("checkpoint", |config, value| {
         set_path(&mut config.checkpoint, value)
+    }),
+    ("stripes", |config, value| {
+        config.stripes = stripes(value).ok_or(
+            "folders by the number of their stripe, such as {\"1\": \"/mnt/drive/stripe\"}",
+        )?;
+        Ok(())
     }),
     ("resident", |config, value| {
         config.resident = resident(value).ok_or(
@@ -115,6 +121,7 @@ impl Config {
     /// | `reader` | `"mmap"`, `"pread"`, `"direct"`, `"direct_threads"` or `"memory"`: [`Config::reader`] |
     /// | `check_seals` | true or false: [`Config::check_seals`] |
     /// | `checkpoint` | a path: [`Config::checkpoint`] |
+    /// | `stripes` | an object of paths, by the number of the stripe: [`Config::stripe`] |
     /// | `resident` | `"none"`, `{"orders": N}` or `{"bytes": SIZE}`: [`Config::resident`] |
     /// | `resident_folder` | a path: [`Config::resident_folder`] |
     /// | `cache_bytes` | a size: [`Config::cache_bytes`] |
@@ -188,6 +195,15 @@ fn set_path(field: &mut Option<PathBuf>, value: &Value) -> Result<(), &'static s
     Ok(())
 }
 
+fn stripes(value: &Value) -> Option<BTreeMap<u32, PathBuf>> {
+    let folders = value.as_object()?.iter();
+    let folders = folders.map(|(stripe, folder)| {
+        let stripe = stripe.parse().ok()?;
+        Some((stripe, folder.as_str()?.into()))
+    });
+    folders.collect()
+}
+
 fn resident(value: &Value) -> Option<Resident> {
     if value == "none" {
         return Some(Resident::None);
@@ -213,7 +229,7 @@ mod tests {
         let config = Config::from_json(
             r#"{
                 "reader": "direct_threads", "check_seals": false, "checkpoint": "a", "resident": {"orders": 2},
-                "resident_folder": "b", "cache_bytes": "3 GiB", "cache_folder": "c", "profile": "d",
+                "stripes": {"1": "s"}, "resident_folder": "b", "cache_bytes": "3 GiB", "cache_folder": "c", "profile": "d",
                 "io_threads": 2, "io_depth": 64, "gather_threads": 0, "pool_bytes": 4096
             }"#,
         )
@@ -222,6 +238,7 @@ mod tests {
             reader: Reader::DirectThreads,
             check_seals: false,
             checkpoint: Some("a".into()),
+            stripes: [(1, "s".into())].into(),
             resident: Resident::Orders(2),
             resident_folder: Some("b".into()),
             cache_bytes: Some(3 << 30),
@@ -285,6 +302,8 @@ mod tests {
             r#"{"reader": "tape"}"#,
             r#"{"io_depth": 0}"#,
             r#"{"io_depth": 65536}"#,
+            r#"{"stripes": {"a": "/folder"}}"#,
+            r#"{"stripes": {"0": 1}}"#,
             r#"{"resident": {}}"#,
             r#"{"resident": {"orders": 2, "bytes": 1}}"#,
             r#"{"resident": {"columns": 2}}"#,

@@ -1,15 +1,17 @@
 //! The files of a pack, and small checks of a file.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use engram_format::{Digest, FormatError, Manifest, Storage, shard_path};
+use engram_format::{Digest, FormatError, Manifest, Storage};
 use engram_io::{IoError, parallel};
 
+use super::stripes::shard_paths;
 use crate::error::OpenError;
 
 /// The files that the rows of a pack lie in.
@@ -19,22 +21,33 @@ pub(super) struct PackFiles {
     pub(super) paths: Arc<[PathBuf]>,
     /// For each table, its first file; the others follow. 0 in an attached pack, whose tables share files.
     pub(super) first_files: Vec<u32>,
+    /// The stripe of each file, which stands for a drive; none where the pack's own folder has all.
+    pub(super) drives: Arc<[u32]>,
 }
 
 impl PackFiles {
-    /// The files in `folder`, the pack's own or the checkpoint's.
-    pub(super) fn new(folder: &Path, manifest: &Manifest) -> Self {
+    /// The files in `folder`, the pack's own or the checkpoint's, and in the stripes of the pack, of which some may
+    /// have `moved`.
+    ///
+    /// # Errors
+    /// A moved stripe that the pack has not.
+    pub(super) fn new(
+        folder: &Path,
+        manifest: &Manifest,
+        moved: &BTreeMap<u32, PathBuf>,
+    ) -> Result<Self, OpenError> {
+        let shards = shard_paths(folder, manifest, moved)?;
         let mut paths = Vec::new();
+        let mut drives = Vec::new();
         let mut first_files = vec![0; manifest.tables.len()];
         match manifest.storage {
             Storage::Packed => {
-                for (index, table) in manifest.tables.iter().enumerate() {
+                for (index, shards) in shards.into_iter().enumerate() {
                     first_files[index] =
                         u32::try_from(paths.len()).expect("a million columns at most");
-                    let columns = manifest.scheme.columns(index);
-                    paths.extend(
-                        columns.map(|column| folder.join(shard_path(table.layer, &column))),
-                    );
+                    let columns = 0..shards.len();
+                    drives.extend(columns.filter_map(|column| manifest.stripe_of(index, column)));
+                    paths.extend(shards);
                 }
             }
             Storage::Attached { .. } => {
@@ -46,10 +59,20 @@ impl PackFiles {
                 );
             }
         }
-        Self {
+        Ok(Self {
             paths: paths.into(),
             first_files,
-        }
+            drives: drives.into(),
+        })
+    }
+
+    /// The stripe whose file `error` is about.
+    pub(super) fn stripe_of(&self, error: &IoError) -> Option<u32> {
+        let IoError::Os { path, .. } = error else {
+            return None;
+        };
+        let file = self.paths.iter().position(|known| known == path)?;
+        self.drives.get(file).copied()
     }
 }
 
