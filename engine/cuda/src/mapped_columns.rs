@@ -93,7 +93,8 @@ impl MappedColumns {
                 address: host,
                 device: device.clone(),
             });
-            columns[column.index as usize].1.address = address;
+            let first = columns[0].0.index;
+            columns[(column.index - first) as usize].1.address = address;
         }
         let device_columns = upload(device, &columns)?;
         Ok(Arc::new(Self {
@@ -132,6 +133,8 @@ impl MappedColumns {
     /// The address at which the device reads `row`, which is a row of the table. None if its column is not mapped.
     #[inline]
     pub(crate) fn address_of(&self, row: RowId) -> Option<u64> {
+        let columns = self.columns.iter();
+        debug_assert!(columns.map(|(column, _)| column.first_row).min() <= Some(row.0));
         let next = self
             .columns
             .partition_point(|(column, _)| column.first_row <= row.0);

@@ -18,13 +18,13 @@ mod profile;
 mod seal;
 
 pub use address::{
-    Batch, Boundary, BoundaryRule, Column, DEAD, EngramParameters, HashRule, Hasher, LayerScheme,
-    LongCatParameters, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, NGrams, OwnedBatch, QwenParameters,
-    Request, RowIds, Scheme, SchemeName, Sequence, TokenMap,
+    Batch, Boundary, BoundaryRule, Column, Columns, DEAD, EngramParameters, HashRule, Hasher,
+    LayerScheme, LongCatParameters, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, NGrams, OwnedBatch,
+    QwenParameters, Request, RowIds, Scheme, SchemeName, Sequence, TokenMap,
 };
 pub use codec::{NanPlace, RowCodec};
 pub use digest::{Digest, Digester, ShardDigests};
-pub use error::{AddressError, FormatError, SchemeError, TokenMapError};
+pub use error::{AddressError, ColumnsError, FormatError, SchemeError, TokenMapError};
 pub use extent::Extent;
 pub use half::{bf16, f16};
 pub use header::ShardHeader;

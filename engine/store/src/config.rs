@@ -4,6 +4,7 @@ mod json;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use engram_format::Columns;
 use engram_io::{Io, SystemIo};
 
 use crate::{backing::OpenBacking, tier::Tier};
@@ -78,6 +79,11 @@ pub struct Config {
     /// Folders of those stripes of the pack, by number, that do not lie where they did when it was built: each has the
     /// shards as the stripe has them. `engram-pack inspect` lists the stripes.
     pub stripes: BTreeMap<u32, PathBuf>,
+    /// Which columns of each layer are open, where several processes or machines share the work, as ranks of a
+    /// tensor-parallel model do: the store's [`hasher`](crate::Store::hasher) gives their rows alone, no other row is
+    /// served ([`LookupError::ColumnNotOpen`](crate::LookupError::ColumnNotOpen)), and files that have none of them are
+    /// not opened, so these may be missing. Caches, profiles and resident columns are about open columns only.
+    pub columns: Columns,
     /// Columns that are loaded into memory, whatever the reader. Only packed packs have columns.
     pub resident: Resident,
     /// Folder, best on a memory file system, for one copy of the resident columns that all processes with
@@ -142,6 +148,7 @@ impl Default for Config {
             check_seals: true,
             checkpoint: None,
             stripes: BTreeMap::new(),
+            columns: Columns::All,
             resident: Resident::None,
             resident_folder: None,
             cache_bytes: None,
@@ -243,6 +250,28 @@ impl Config {
     #[must_use]
     pub fn stripe(mut self, stripe: u32, folder: impl Into<PathBuf>) -> Self {
         self.stripes.insert(stripe, folder.into());
+        self
+    }
+
+    /// Chooses the columns that are open.
+    ///
+    /// ```
+    /// use engram::{Columns, Config, RowIds, Sequence, Store};
+    /// # let pack = concat!(env!("CARGO_MANIFEST_DIR"), "/../../format-spec/vectors/deepseek");
+    ///
+    /// let config = Config::new().columns(Columns::Rank { rank: 1, ranks: 2 });
+    /// let store = Store::open(pack, config)?;
+    /// let mut row_ids = RowIds::new();
+    /// store.hasher().extend(&mut Sequence::new(), &[0, 3, 15], &mut row_ids)?;
+    /// for batch in row_ids.batches() {
+    ///     let columns = store.columns(batch.layer())?.len(); // half of the layer's
+    ///     assert_eq!(batch.len(), 3 * columns); // [token][column of the rank]
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn columns(mut self, columns: Columns) -> Self {
+        self.columns = columns;
         self
     }
 

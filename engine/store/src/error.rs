@@ -1,8 +1,8 @@
 //! Why a pack cannot be opened, or a row not be had.
 
-use std::path::PathBuf;
+use std::{ops::Range, path::PathBuf};
 
-use engram_format::{FormatError, LayerId, RowId, SchemeError};
+use engram_format::{ColumnsError, FormatError, LayerId, RowId, SchemeError};
 use engram_io::{FileChange, IoError};
 use thiserror::Error;
 
@@ -158,6 +158,14 @@ pub enum OpenError {
         /// Stripes of the pack.
         stripes: usize,
     },
+    /// Columns that the pack has not.
+    #[error("{}: {cause}", pack.display())]
+    Columns {
+        /// The pack.
+        pack: PathBuf,
+        /// What is wrong.
+        cause: ColumnsError,
+    },
     /// A file that is missing or cannot be read.
     #[error(transparent)]
     Io(#[from] IoError),
@@ -191,6 +199,25 @@ pub enum LookupError {
         row: RowId,
         /// Rows of the table.
         row_count: u64,
+    },
+    /// A row of a column that is not among those that [`Config::columns`](crate::Config::columns) chose.
+    #[error(
+        "row {row} at index {index} of the batch is in column {column} of layer {layer}, which is not open; open are \
+         {} of the layer's columns, from {} on, by `Config::columns`",
+        open.len(),
+        open.start
+    )]
+    ColumnNotOpen {
+        /// The layer.
+        layer: LayerId,
+        /// Place in the batch.
+        index: usize,
+        /// The row asked for.
+        row: RowId,
+        /// Index of the row's column among those of the layer.
+        column: u32,
+        /// The columns that are open.
+        open: Range<u32>,
     },
     /// A batch with more rows than can be counted in 32 bits.
     #[error("the batch has {rows} rows; one batch can have at most 4,294,967,295")]
