@@ -130,11 +130,9 @@ impl MappedColumns {
         self.registered.len() == self.columns.len()
     }
 
-    /// The address at which the device reads `row`, which is a row of the table. None if its column is not mapped.
+    /// The address at which the device reads `row`, which is a row of an open column. None if that is not mapped.
     #[inline]
     pub(crate) fn address_of(&self, row: RowId) -> Option<u64> {
-        let columns = self.columns.iter();
-        debug_assert!(columns.map(|(column, _)| column.first_row).min() <= Some(row.0));
         let next = self
             .columns
             .partition_point(|(column, _)| column.first_row <= row.0);
