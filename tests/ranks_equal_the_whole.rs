@@ -183,7 +183,7 @@ fn no_checkpoint_file_without_its_rows_need_be_there() {
         let fixture = Fixture::new(name);
         let pack = attached(&fixture);
         let manifest = read_manifest(&pack).unwrap();
-        let last = manifest.scheme.column_count() as u32 - 1;
+        let last = u32::try_from(manifest.scheme.column_count()).unwrap() - 1;
         let columns = Columns::Range(last..last + 1);
         let expected = rows(&Store::open(&pack, Config::new().columns(columns.clone())).unwrap());
         for source in &manifest.sources {

@@ -172,8 +172,8 @@ pub unsafe extern "C" fn engram_batch_set_u64(
 }
 
 /// Asks for what was hashed: the rows `[position][column]` of `layer`, of the `column_count` columns from
-/// `first_column` on. All columns of a layer are 0 and `engram_layer_column_count`; a rank of a tensor-parallel model takes
-/// its own. Ids are copied.
+/// `first_column` on. All columns of a layer are 0 and `engram_layer_column_count`; a rank of a tensor-parallel model
+/// takes its own, or opens no others by the option `columns`. Ids are copied.
 ///
 /// Errors: `ENGRAM_UNKNOWN_LAYER`; `ENGRAM_BAD_ARGUMENT` for columns that there are not, or if nothing has been hashed
 /// yet; `ENGRAM_BATCH_TOO_LARGE`. Then the batch has not changed.

@@ -67,8 +67,9 @@ pub unsafe extern "C" fn engram_row_ids_positions(row_ids: *const engram_row_ids
     })
 }
 
-/// The row ids of `layer`, `[position][column]`, as many as positions times `engram_layer_column_count`. They are the list's,
-/// and stay as they are until it is hashed to again or freed. NULL if the layer has no table or nothing was hashed yet.
+/// The row ids of `layer`, `[position][column]`, as many as positions times `engram_layer_column_count`. They are the
+/// list's, and stay as they are until it is hashed to again or freed. NULL if the layer has no table or nothing was
+/// hashed yet.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_row_ids_of_layer(
     row_ids: *const engram_row_ids,

@@ -101,8 +101,8 @@ impl Table {
     /// Checks a batch and the size in bytes of its output.
     ///
     /// # Errors
-    /// A row beyond the table or of a column that is not open, more rows than a batch may have, an output of another size, n-grams of another scheme,
-    /// or a table whose files have changed.
+    /// A row beyond the table or of a column that is not open, more rows than a batch may have, an output of another
+    /// size, n-grams of another scheme, or a table whose files have changed.
     pub(crate) fn check(&self, batch: &Batch<'_>, output: &Output<'_>) -> Result<(), LookupError> {
         check_shape(batch, output)?;
         self.check_rows(batch)

@@ -90,8 +90,8 @@ pub fn source_bytes(checkpoint: &Checkpoint) -> u64 {
 /// Builds the pack `pack` from `checkpoint`. `progress` counts row bytes.
 ///
 /// # Errors
-/// A folder, of the pack or of a stripe, that holds something else, a source that cannot be read, rows that are not numbers or many of which are
-/// zero, or a drive that is full. What is finished stays, and `resume` goes on from there.
+/// A folder, of the pack or of a stripe, that holds something else, a source that cannot be read, rows that are not
+/// numbers or many of which are zero, or a drive that is full. What is finished stays, and `resume` goes on from there.
 pub fn build(
     checkpoint: &Checkpoint,
     pack: &Path,

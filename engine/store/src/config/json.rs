@@ -130,7 +130,7 @@ impl Config {
     /// | `check_seals` | true or false: [`Config::check_seals`] |
     /// | `checkpoint` | a path: [`Config::checkpoint`] |
     /// | `stripes` | an object of paths, by the number of the stripe: [`Config::stripe`] |
-    /// | `columns` | `"all"`, `{"rank": R, "ranks": N}`, `[START, END]`, or such lists by layer, as `{"1": [0, 6]}`: [`Config::columns`] |
+    /// | `columns` | `"all"`, `{"rank": R, "ranks": N}`, `[START, END]`, or `{"LAYER": [START, END]}` of some: [`Config::columns`] |
     /// | `resident` | `"none"`, `{"orders": N}` or `{"bytes": SIZE}`: [`Config::resident`] |
     /// | `resident_folder` | a path: [`Config::resident_folder`] |
     /// | `cache_bytes` | a size: [`Config::cache_bytes`] |
@@ -260,7 +260,8 @@ mod tests {
         let config = Config::from_json(
             r#"{
                 "reader": "direct_threads", "check_seals": false, "checkpoint": "a", "resident": {"orders": 2},
-                "stripes": {"1": "s"}, "columns": {"rank": 1, "ranks": 2}, "resident_folder": "b", "cache_bytes": "3 GiB", "cache_folder": "c", "profile": "d",
+                "stripes": {"1": "s"}, "columns": {"rank": 1, "ranks": 2},
+                "resident_folder": "b", "cache_bytes": "3 GiB", "cache_folder": "c", "profile": "d",
                 "io_threads": 2, "io_depth": 64, "gather_threads": 0, "pool_bytes": 4096
             }"#,
         )

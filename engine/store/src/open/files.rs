@@ -31,8 +31,8 @@ pub(super) struct PackFiles {
 }
 
 impl PackFiles {
-    /// The files of the open `columns` of each table in `folder`, the pack's own or the checkpoint's, and in the stripes
-    /// of the pack, of which some may have `moved`.
+    /// The files of the open `columns` of each table in `folder`, the pack's own or the checkpoint's, and in the
+    /// stripes of the pack, of which some may have `moved`.
     ///
     /// # Errors
     /// A moved stripe that the pack has not.
