@@ -130,7 +130,7 @@ impl Config {
     /// | `check_seals` | true or false: [`Config::check_seals`] |
     /// | `checkpoint` | a path: [`Config::checkpoint`] |
     /// | `stripes` | an object of paths, by the number of the stripe: [`Config::stripe`] |
-    /// | `columns` | `"all"`, `{"rank": R, "ranks": N}`, `[START, END]`, or `{"LAYER": [START, END]}` of some: [`Config::columns`] |
+    /// | `columns` | `"all"`, `{"rank": R, "ranks": N}`, `[START, END]` or `{"1": [0, 6]}`: [`Config::columns`] |
     /// | `resident` | `"none"`, `{"orders": N}` or `{"bytes": SIZE}`: [`Config::resident`] |
     /// | `resident_folder` | a path: [`Config::resident_folder`] |
     /// | `cache_bytes` | a size: [`Config::cache_bytes`] |
