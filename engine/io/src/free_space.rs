@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn folders_of_one_file_system_share_its_room() {
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let [first, second] = folders.each_ref().map(|folder| folder.path());
+        let [first, second] = folders.each_ref().map(tempfile::TempDir::path);
         let room = find_no_room([(first, 1), (second, 1)]).unwrap();
         assert_eq!(room, None);
         if free_space(first).is_some() {

@@ -176,7 +176,7 @@ mod tests {
             let ranges: Vec<Range<u32>> = ranges.collect();
             assert_eq!((ranges[0].start, ranges.last().unwrap().end), (0, 24));
             assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
-            let lengths = ranges.iter().map(|range| range.len());
+            let lengths = ranges.iter().map(ExactSizeIterator::len);
             let (least, most) = (lengths.clone().min().unwrap(), lengths.max().unwrap());
             assert!(least > 0 && most - least <= usize::from(24 % ranks > 0));
         }
