@@ -7,7 +7,7 @@ Needs Python 3.9 and the package xxhash.
     reader.py PACK get LAYER ROW           the row's bytes in hexadecimal
     reader.py check VECTORS                compares the packs in a folder with its expected.json
 
---checkpoint DIR says where the files behind an attached pack lie.
+--checkpoint DIR says where the files behind an attached pack lie, --stripe N=DIR where stripe N lies.
 """
 
 from __future__ import annotations
@@ -168,8 +168,9 @@ class Table:
 class Pack:
     """An open pack, checked as 'What a reader rejects' lists."""
 
-    def __init__(self, path: str | Path, checkpoint: str | None = None) -> None:
+    def __init__(self, path: str | Path, checkpoint: str | None = None, moved: dict[int, str] | None = None) -> None:
         self.path = Path(path)
+        self.moved = moved or {}
         try:
             self._open(checkpoint)
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -198,6 +199,7 @@ class Pack:
         need(self.attached or storage["kind"] == "packed", "storage", "kind", storage, "packed/attached")
         for table, layer in zip(self.tables, layers):
             self._check_table(table, layer)
+        self._check_stripes()
         if self.attached:
             self.folder = Path(checkpoint or text(storage["checkpoint"], "storage", "checkpoint"))
             self._check_sources()
@@ -225,9 +227,10 @@ class Pack:
             raise PackError(f"manifest: {error}") from error
         need(isinstance(manifest, dict), "manifest", "value", type(manifest), "an object")
         need(manifest.get("format") == "engram-pack", "manifest", "format", manifest.get("format"), "engram-pack")
-        need(manifest.get("version") == 1, "manifest", "version", manifest.get("version"), 1)
+        version = whole(manifest.get("version"), 1, 2, "manifest", "version")
         need(text == canonical(manifest) + b"\n", "manifest", "form", "another", "canonical")
-        keys(manifest, "checksum format scheme sources storage tables token_map version", "manifest")
+        stripes = " stripes" if version == 2 else ""
+        keys(manifest, "checksum format scheme sources storage tables token_map version" + stripes, "manifest")
         body = {key: value for key, value in manifest.items() if key != "checksum"}
         found = xxhash.xxh3_128_hexdigest(canonical(body))
         need(manifest["checksum"] == found, "manifest", "checksum", found, manifest["checksum"])
@@ -324,6 +327,37 @@ class Pack:
                 need(end <= source["bytes"], where, "end of " + segment["tensor"], end, source["bytes"])
             need(next_row == layer["row_count"], where, "rows of a plane", next_row, layer["row_count"])
 
+    def _check_stripes(self) -> None:
+        """'Stripes'."""
+        self.stripes = self.manifest.get("stripes")
+        if self.stripes is None:
+            need(not self.moved, "manifest", "stripes", "none", f"stripes {sorted(self.moved)}")
+            return
+        where = "stripes"
+        keys(self.stripes, "columns folders", where)
+        need(not self.attached, where, "storage", "attached", "packed")
+        folders = self.stripes["folders"]
+        whole(len(folders), 1, 256, where, "number of folders")
+        need(len(set(folders)) == len(folders), where, "folders", folders, "different ones")
+        for folder in folders:
+            names = text(folder, where, "folder").removeprefix("/").split("/")
+            good = folder == "." or all(n not in ("", ".", "..") and not set(n) & set("\\\0") for n in names)
+            need(good, where, "folder", folder, "a path of plain names")
+        found, expected = [len(c) for c in self.stripes["columns"]], [len(t.columns) for t in self.tables]
+        need(found == expected, where, "columns", found, expected)
+        for stripe in (stripe for columns in self.stripes["columns"] for stripe in columns):
+            whole(stripe, 0, len(folders) - 1, where, "stripe of a column")
+        for stripe in self.moved:
+            whole(stripe, 0, len(folders) - 1, where, "moved stripe")
+
+    def _shard_path(self, table: Table, column: int) -> Path:
+        folder = self.path
+        if self.stripes is not None:
+            stripe = self.stripes["columns"][self.tables.index(table)][column]
+            # An absolute path takes the place of the pack's when they are joined.
+            folder = Path(self.moved.get(stripe) or self.path / self.stripes["folders"][stripe])
+        return folder / table.shard_name(column)
+
     def _check_sources(self) -> None:
         for source in self.manifest["sources"]:
             path = self.folder / source["name"]
@@ -340,7 +374,7 @@ class Pack:
     def _check_shards(self) -> None:
         for table in self.tables:
             for column in range(len(table.columns)):
-                path = self.path / table.shard_name(column)
+                path = self._shard_path(table, column)
                 need(path.is_file(), str(path), "file", "missing", "there")
                 size = path.stat().st_size
                 need(size == table.shard_bytes(column), str(path), "size", size, table.shard_bytes(column))
@@ -403,7 +437,7 @@ class Pack:
         if self.attached:
             return self._assemble(table, row)
         name = table.shard_name(column)
-        with (self.path / name).open("rb") as file:
+        with self._shard_path(table, column).open("rb") as file:
             file.seek(table.record_offset(row - table.columns[column][2]))
             record = file.read(table.stride)
         data, (stored,) = record[: table.row_bytes], struct.unpack("<Q", record[-SEAL:])
@@ -437,7 +471,7 @@ class Pack:
 
     def _verify_shard(self, table: Table, column: int) -> list[str]:
         name, (_, _, first, rows) = table.shard_name(column), table.columns[column]
-        data, damage = self._read(self.path / name), []
+        data, damage = self._read(self._shard_path(table, column)), []
         all_rows, used = xxhash.xxh3_128(), bytearray(len(data) - BLOCK)
         for index in range(rows):
             start = table.record_offset(index)
@@ -483,13 +517,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="+", metavar="PACK COMMAND ...")
     parser.add_argument("--dead", default="", help="dead positions, separated by commas")
+    parser.add_argument("--stripe", action="append", default=[], help="N=DIR: folder of stripe N")
     parser.add_argument("--checkpoint", help="folder of the files behind an attached pack")
     args = parser.parse_args()
     words = args.words
     try:
         if words[0] == "check" and len(words) == 2:
             return 0 if check_vectors(Path(words[1])) else 1
-        pack = Pack(words[0], args.checkpoint)
+        moved = {int(stripe): folder for stripe, _, folder in (word.partition("=") for word in args.stripe)}
+        pack = Pack(words[0], args.checkpoint, moved)
         if words[1:] == ["verify"]:
             damage = pack.verify()
             print("\n".join(damage) or "ok")

@@ -62,6 +62,10 @@ enum engram_status
   ENGRAM_OPTIONS_UNKNOWN_FIELD = 11,
   // Options with a field whose value it cannot have.
   ENGRAM_OPTIONS_FIELD = 12,
+  // Options that move a stripe which the pack has not.
+  ENGRAM_NO_STRIPE = 13,
+  // Options that choose columns which the pack has not.
+  ENGRAM_BAD_COLUMNS = 14,
   // A folder without a manifest.
   ENGRAM_NOT_A_PACK = 20,
   // An addressing scheme that cannot be used, or does not fit its token map.
@@ -137,6 +141,8 @@ enum engram_status
   // A shared copy of a resident column is damaged. The message says whether it has been removed or is to be; then
   // open the pack again.
   ENGRAM_DAMAGED_COPY = 63,
+  // A row of a column that is not among those that the option `columns` chose.
+  ENGRAM_COLUMN_NOT_OPEN = 64,
   // A ticket that was cancelled.
   ENGRAM_CANCELLED = 65,
   // A ticket that was waited for or cancelled before, so that nothing can be told about it any more.
@@ -169,6 +175,8 @@ enum engram_status
   ENGRAM_NOT_A_FILE = 82,
   // A file that may not change while it is open, and has.
   ENGRAM_FILE_CHANGED = 83,
+  // A shard that is not where its stripe was when the pack was built, or where the option `stripes` says.
+  ENGRAM_STRIPE_MISSING = 90,
   // An error that has no number yet; its message says what it is.
   ENGRAM_OTHER = 98,
   // A bug of this library. The call had no effect that can be relied on.
@@ -269,8 +277,8 @@ engram_status engram_batch_set_u64(struct engram_batch *batch,
                                    struct engram_error **error);
 
 // Asks for what was hashed: the rows `[position][column]` of `layer`, of the `column_count` columns from
-// `first_column` on. All columns of a layer are 0 and `engram_column_count`; a rank of a tensor-parallel model takes
-// its own. Ids are copied.
+// `first_column` on. All columns of a layer are 0 and `engram_layer_column_count`; a rank of a tensor-parallel model
+// takes its own, or opens no others by the option `columns`. Ids are copied.
 //
 // Errors: `ENGRAM_UNKNOWN_LAYER`; `ENGRAM_BAD_ARGUMENT` for columns that there are not, or if nothing has been hashed
 // yet; `ENGRAM_BATCH_TOO_LARGE`. Then the batch has not changed.
@@ -319,9 +327,9 @@ void engram_error_free(struct engram_error *error);
 // Any number of threads may look rows up at the same time.
 //
 // Errors: `ENGRAM_UNKNOWN_LAYER`, `ENGRAM_OUTPUT_SIZE`, `ENGRAM_MISALIGNED`, `ENGRAM_BAD_ARGUMENT`,
-// `ENGRAM_NULL_ARGUMENT`; then `out` is not written to. `ENGRAM_ROW_OUT_OF_RANGE`, `ENGRAM_DAMAGED`,
-// `ENGRAM_DAMAGED_COPY`, `ENGRAM_SOURCE_CHANGED`, `ENGRAM_UNREAD`, `ENGRAM_FORKED`, and what the system refuses; then
-// all rows are zeros.
+// `ENGRAM_NULL_ARGUMENT`; then `out` is not written to. `ENGRAM_ROW_OUT_OF_RANGE`,
+// `ENGRAM_COLUMN_NOT_OPEN`, `ENGRAM_DAMAGED`, `ENGRAM_DAMAGED_COPY`, `ENGRAM_SOURCE_CHANGED`, `ENGRAM_UNREAD`,
+// `ENGRAM_FORKED`, and what the system refuses; then all rows are zeros.
 engram_status engram_lookup(const struct engram_store *store,
                             const struct engram_batch *batch,
                             engram_value_type value_type,
@@ -373,8 +381,9 @@ engram_status engram_row_ids_new(struct engram_row_ids **row_ids, struct engram_
 // Positions that the last call hashed.
 size_t engram_row_ids_positions(const struct engram_row_ids *row_ids);
 
-// The row ids of `layer`, `[position][column]`, as many as positions times `engram_column_count`. They are the list's,
-// and stay as they are until it is hashed to again or freed. NULL if the layer has no table or nothing was hashed yet.
+// The row ids of `layer`, `[position][column]`, as many as positions times `engram_layer_column_count`. They are the
+// list's, and stay as they are until it is hashed to again or freed. NULL if the layer has no table or nothing was
+// hashed yet.
 const uint64_t *engram_row_ids_of_layer(const struct engram_row_ids *row_ids,
                                         uint32_t layer);
 
@@ -393,8 +402,14 @@ uint32_t engram_max_order(const struct engram_store *store);
 // Hashes of each order.
 uint32_t engram_heads(const struct engram_store *store);
 
-// Columns of each layer, which is the number of rows that a token reads there: orders times heads.
+// Columns of each layer, which is the number of rows that a token reads there: orders times heads, or as many as the
+// option `columns` chose. Where it chose other columns for each layer, those of the layer with the most;
+// `engram_layer_column_count` tells of one.
 size_t engram_column_count(const struct engram_store *store);
+
+// Columns of `layer` that are open. 0 if it has no table.
+size_t engram_layer_column_count(const struct engram_store *store,
+                                 uint32_t layer);
 
 // Layers that have a table.
 size_t engram_layer_count(const struct engram_store *store);
@@ -404,7 +419,7 @@ size_t engram_layer_count(const struct engram_store *store);
 uint32_t engram_layer_id(const struct engram_store *store,
                          size_t index);
 
-// Rows of `layer`, all columns together: row ids are below this number. 0 if it has no table.
+// Rows of `layer`, all columns together, open or not: row ids are below this number. 0 if it has no table.
 uint64_t engram_layer_row_count(const struct engram_store *store, uint32_t layer);
 
 // Values of a row of `layer`. 0 if it has no table.
@@ -424,7 +439,7 @@ size_t engram_layer_scale_bytes(const struct engram_store *store, uint32_t layer
 const char *engram_layer_codec(const struct engram_store *store,
                                uint32_t layer);
 
-// Tokens of the n-grams of the column at `index` of `layer`. 0 if there is none.
+// Tokens of the n-grams of the column at `index` of `layer`, counted among those that are open. 0 if there is none.
 uint32_t engram_column_order(const struct engram_store *store, uint32_t layer, size_t index);
 
 // Which of the hashes of its order the column at `index` of `layer` is, from 0. 0 if there is no such column.
@@ -509,6 +524,9 @@ void engram_sequence_free(struct engram_sequence *sequence);
 //     "reader"           "direct" (default), "direct_threads", "mmap", "pread" or "memory"
 //     "check_seals"      true (default) or false
 //     "checkpoint"       path of the checkpoint behind an attached pack, where it has moved
+//     "stripes"          paths of stripes that have moved, by their number: {"1": "/mnt/drive/stripe"}
+//     "columns"          "all" (default), {"rank": R, "ranks": N}, [START, END] or {"LAYER": [START, END]}: the
+//                        columns of each layer that are open, such as those of a tensor-parallel rank
 //     "resident"         "none" (default), {"orders": N} or {"bytes": SIZE}
 //     "resident_folder"  path of a folder in which processes share resident columns
 //     "cache_bytes"      SIZE of the cache of rows, 256 MiB by default
@@ -523,8 +541,9 @@ void engram_sequence_free(struct engram_sequence *sequence);
 //
 // The store keeps its files, memory and threads until `engram_store_close`.
 //
-// Errors: `ENGRAM_OPTIONS_...`, `ENGRAM_NOT_UTF8`; those from `ENGRAM_NOT_A_PACK` to `ENGRAM_UNUSABLE_COPY`, and
-// `ENGRAM_DAMAGED_COPY`; and what the system refuses, from `ENGRAM_FILE` on. Then `*store` is not written to.
+// Errors: `ENGRAM_OPTIONS_...`, `ENGRAM_NO_STRIPE`, `ENGRAM_BAD_COLUMNS`, `ENGRAM_NOT_UTF8`; those from
+// `ENGRAM_NOT_A_PACK` to `ENGRAM_UNUSABLE_COPY`, `ENGRAM_DAMAGED_COPY` and `ENGRAM_STRIPE_MISSING`; and what the
+// system refuses, from `ENGRAM_FILE` on. Then `*store` is not written to.
 engram_status engram_store_open(const char *path,
                                 const char *options,
                                 struct engram_store **store,

@@ -172,8 +172,8 @@ pub unsafe extern "C" fn engram_batch_set_u64(
 }
 
 /// Asks for what was hashed: the rows `[position][column]` of `layer`, of the `column_count` columns from
-/// `first_column` on. All columns of a layer are 0 and `engram_column_count`; a rank of a tensor-parallel model takes
-/// its own. Ids are copied.
+/// `first_column` on. All columns of a layer are 0 and `engram_layer_column_count`; a rank of a tensor-parallel model
+/// takes its own, or opens no others by the option `columns`. Ids are copied.
 ///
 /// Errors: `ENGRAM_UNKNOWN_LAYER`; `ENGRAM_BAD_ARGUMENT` for columns that there are not, or if nothing has been hashed
 /// yet; `ENGRAM_BATCH_TOO_LARGE`. Then the batch has not changed.
@@ -200,7 +200,7 @@ pub unsafe extern "C" fn engram_batch_set_hashed(
             return Err(Failure::new(ENGRAM_BAD_ARGUMENT, problem));
         };
         let chosen = first_column..chosen;
-        let positions = all.len() / columns;
+        let positions = all.len().checked_div(columns).unwrap_or(0);
         let count = positions * column_count;
         if u32::try_from(count).is_err() {
             return Err(LookupError::BatchTooLarge { rows: count }.into());
@@ -208,7 +208,7 @@ pub unsafe extern "C" fn engram_batch_set_hashed(
         (batch.layer, batch.len) = (LayerId(layer), count);
         batch.places.clear();
         batch.row_ids.clear();
-        let positions = all.chunks_exact(columns);
+        let positions = all.chunks_exact(columns.max(1));
         positions.for_each(|ids| batch.row_ids.extend_from_slice(&ids[chosen.clone()]));
         Ok(())
     };

@@ -46,6 +46,9 @@ impl From<OpenError> for Failure {
             OpenError::UnusableCopy { .. } => engram_status::ENGRAM_UNUSABLE_COPY,
             OpenError::DamagedCopy { .. } => engram_status::ENGRAM_DAMAGED_COPY,
             OpenError::TooManyFiles { .. } => engram_status::ENGRAM_TOO_MANY_FILES,
+            OpenError::StripeMissing { .. } => engram_status::ENGRAM_STRIPE_MISSING,
+            OpenError::NoStripe { .. } => engram_status::ENGRAM_NO_STRIPE,
+            OpenError::Columns { .. } => engram_status::ENGRAM_BAD_COLUMNS,
             OpenError::Io(cause) => of_io(cause),
             _ => engram_status::ENGRAM_OTHER,
         };
@@ -64,6 +67,7 @@ impl From<&LookupError> for Failure {
         let status = match error {
             LookupError::UnknownLayer { .. } => engram_status::ENGRAM_UNKNOWN_LAYER,
             LookupError::RowOutOfRange { .. } => engram_status::ENGRAM_ROW_OUT_OF_RANGE,
+            LookupError::ColumnNotOpen { .. } => engram_status::ENGRAM_COLUMN_NOT_OPEN,
             LookupError::BatchTooLarge { .. } => engram_status::ENGRAM_BATCH_TOO_LARGE,
             LookupError::Misaligned { .. } => engram_status::ENGRAM_MISALIGNED,
             LookupError::OutputSize { .. } => engram_status::ENGRAM_OUTPUT_SIZE,

@@ -28,9 +28,9 @@ use crate::{
 /// Any number of threads may look rows up at the same time.
 ///
 /// Errors: `ENGRAM_UNKNOWN_LAYER`, `ENGRAM_OUTPUT_SIZE`, `ENGRAM_MISALIGNED`, `ENGRAM_BAD_ARGUMENT`,
-/// `ENGRAM_NULL_ARGUMENT`; then `out` is not written to. `ENGRAM_ROW_OUT_OF_RANGE`, `ENGRAM_DAMAGED`,
-/// `ENGRAM_DAMAGED_COPY`, `ENGRAM_SOURCE_CHANGED`, `ENGRAM_UNREAD`, `ENGRAM_FORKED`, and what the system refuses; then
-/// all rows are zeros.
+/// `ENGRAM_NULL_ARGUMENT`; then `out` is not written to. `ENGRAM_ROW_OUT_OF_RANGE`,
+/// `ENGRAM_COLUMN_NOT_OPEN`, `ENGRAM_DAMAGED`, `ENGRAM_DAMAGED_COPY`, `ENGRAM_SOURCE_CHANGED`, `ENGRAM_UNREAD`,
+/// `ENGRAM_FORKED`, and what the system refuses; then all rows are zeros.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_lookup(
     store: *const engram_store,

@@ -34,12 +34,12 @@ impl engram_row_ids {
             let problem = "`row_ids` is empty: nothing has been hashed to it";
             return Err(Failure::new(ENGRAM_BAD_ARGUMENT, problem));
         }
-        let batch = self.ids.batch(layer);
-        let batch = batch.ok_or_else(|| LookupError::UnknownLayer {
+        let index = layers().position(|known| known == layer);
+        let index = index.ok_or_else(|| LookupError::UnknownLayer {
             layer,
             layers: layers().collect(),
         })?;
-        Ok((batch.row_ids(), self.ids.columns()))
+        Ok((self.ids.layer(index), self.ids.columns_of(index)))
     }
 }
 
@@ -67,8 +67,9 @@ pub unsafe extern "C" fn engram_row_ids_positions(row_ids: *const engram_row_ids
     })
 }
 
-/// The row ids of `layer`, `[position][column]`, as many as positions times `engram_column_count`. They are the list's,
-/// and stay as they are until it is hashed to again or freed. NULL if the layer has no table or nothing was hashed yet.
+/// The row ids of `layer`, `[position][column]`, as many as positions times `engram_layer_column_count`. They are the
+/// list's, and stay as they are until it is hashed to again or freed. NULL if the layer has no table or nothing was
+/// hashed yet.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_row_ids_of_layer(
     row_ids: *const engram_row_ids,

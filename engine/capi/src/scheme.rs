@@ -74,15 +74,29 @@ pub unsafe extern "C" fn engram_heads(store: *const engram_store) -> u32 {
     unsafe { fact(store, 0, |store| Some(store.store().scheme().heads)) }
 }
 
-/// Columns of each layer, which is the number of rows that a token reads there: orders times heads.
+/// Columns of each layer, which is the number of rows that a token reads there: orders times heads, or as many as the
+/// option `columns` chose. Where it chose other columns for each layer, those of the layer with the most;
+/// `engram_layer_column_count` tells of one.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_column_count(store: *const engram_store) -> usize {
     // SAFETY: as above.
     unsafe {
         fact(store, 0, |store| {
-            Some(store.store().scheme().column_count())
+            let hasher = store.store().hasher();
+            let layers = 0..hasher.scheme().layers.len();
+            layers.map(|layer| hasher.columns(layer).len()).max()
         })
     }
+}
+
+/// Columns of `layer` that are open. 0 if it has no table.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn engram_layer_column_count(
+    store: *const engram_store,
+    layer: u32,
+) -> usize {
+    // SAFETY: as above.
+    unsafe { fact(store, 0, |store| Some(columns(store, layer)?.len())) }
 }
 
 /// Layers that have a table.
@@ -104,14 +118,15 @@ pub unsafe extern "C" fn engram_layer_id(store: *const engram_store, index: usiz
     }
 }
 
-/// Rows of `layer`, all columns together: row ids are below this number. 0 if it has no table.
+/// Rows of `layer`, all columns together, open or not: row ids are below this number. 0 if it has no table.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_layer_row_count(store: *const engram_store, layer: u32) -> u64 {
     // SAFETY: as above.
     unsafe {
         fact(store, 0, |store| {
-            let columns = columns(store, layer)?;
-            Some(columns.iter().map(|column| column.row_count).sum())
+            let scheme = store.store().scheme();
+            let layer = scheme.layer_index(LayerId(layer))?;
+            Some(scheme.layers[layer].buckets.iter().sum())
         })
     }
 }
@@ -167,7 +182,7 @@ pub unsafe extern "C" fn engram_layer_codec(
     }
 }
 
-/// Tokens of the n-grams of the column at `index` of `layer`. 0 if there is none.
+/// Tokens of the n-grams of the column at `index` of `layer`, counted among those that are open. 0 if there is none.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_column_order(
     store: *const engram_store,

@@ -20,6 +20,10 @@ pub enum engram_status {
     ENGRAM_OPTIONS_UNKNOWN_FIELD = 11,
     /// Options with a field whose value it cannot have.
     ENGRAM_OPTIONS_FIELD = 12,
+    /// Options that move a stripe which the pack has not.
+    ENGRAM_NO_STRIPE = 13,
+    /// Options that choose columns which the pack has not.
+    ENGRAM_BAD_COLUMNS = 14,
 
     /// A folder without a manifest.
     ENGRAM_NOT_A_PACK = 20,
@@ -98,6 +102,8 @@ pub enum engram_status {
     /// A shared copy of a resident column is damaged. The message says whether it has been removed or is to be; then
     /// open the pack again.
     ENGRAM_DAMAGED_COPY = 63,
+    /// A row of a column that is not among those that the option `columns` chose.
+    ENGRAM_COLUMN_NOT_OPEN = 64,
 
     /// A ticket that was cancelled.
     ENGRAM_CANCELLED = 65,
@@ -132,6 +138,9 @@ pub enum engram_status {
     ENGRAM_NOT_A_FILE = 82,
     /// A file that may not change while it is open, and has.
     ENGRAM_FILE_CHANGED = 83,
+
+    /// A shard that is not where its stripe was when the pack was built, or where the option `stripes` says.
+    ENGRAM_STRIPE_MISSING = 90,
 
     /// An error that has no number yet; its message says what it is.
     ENGRAM_OTHER = 98,

@@ -113,6 +113,9 @@ fn c_text(text: &str) -> CString {
 ///     "reader"           "direct" (default), "direct_threads", "mmap", "pread" or "memory"
 ///     "check_seals"      true (default) or false
 ///     "checkpoint"       path of the checkpoint behind an attached pack, where it has moved
+///     "stripes"          paths of stripes that have moved, by their number: {"1": "/mnt/drive/stripe"}
+///     "columns"          "all" (default), {"rank": R, "ranks": N}, [START, END] or {"LAYER": [START, END]}: the
+///                        columns of each layer that are open, such as those of a tensor-parallel rank
 ///     "resident"         "none" (default), {"orders": N} or {"bytes": SIZE}
 ///     "resident_folder"  path of a folder in which processes share resident columns
 ///     "cache_bytes"      SIZE of the cache of rows, 256 MiB by default
@@ -127,8 +130,9 @@ fn c_text(text: &str) -> CString {
 ///
 /// The store keeps its files, memory and threads until `engram_store_close`.
 ///
-/// Errors: `ENGRAM_OPTIONS_...`, `ENGRAM_NOT_UTF8`; those from `ENGRAM_NOT_A_PACK` to `ENGRAM_UNUSABLE_COPY`, and
-/// `ENGRAM_DAMAGED_COPY`; and what the system refuses, from `ENGRAM_FILE` on. Then `*store` is not written to.
+/// Errors: `ENGRAM_OPTIONS_...`, `ENGRAM_NO_STRIPE`, `ENGRAM_BAD_COLUMNS`, `ENGRAM_NOT_UTF8`; those from
+/// `ENGRAM_NOT_A_PACK` to `ENGRAM_UNUSABLE_COPY`, `ENGRAM_DAMAGED_COPY` and `ENGRAM_STRIPE_MISSING`; and what the
+/// system refuses, from `ENGRAM_FILE` on. Then `*store` is not written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_store_open(
     path: *const c_char,

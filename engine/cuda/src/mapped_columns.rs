@@ -93,7 +93,8 @@ impl MappedColumns {
                 address: host,
                 device: device.clone(),
             });
-            columns[column.index as usize].1.address = address;
+            let first = columns[0].0.index;
+            columns[(column.index - first) as usize].1.address = address;
         }
         let device_columns = upload(device, &columns)?;
         Ok(Arc::new(Self {
@@ -129,7 +130,7 @@ impl MappedColumns {
         self.registered.len() == self.columns.len()
     }
 
-    /// The address at which the device reads `row`, which is a row of the table. None if its column is not mapped.
+    /// The address at which the device reads `row`, which is a row of an open column. None if that is not mapped.
     #[inline]
     pub(crate) fn address_of(&self, row: RowId) -> Option<u64> {
         let next = self

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use engram::{LayerId, LookupError, RowId, Store};
+use engram::{Batch, LayerId, RowId, Store};
 
 use crate::{device::Device, error::DeviceError};
 
@@ -37,19 +37,8 @@ impl Owner {
         Err(DeviceError::OtherOwner { what, owner })
     }
 
-    /// Checks that all of `row_ids` are rows of the table.
+    /// Checks that all of `row_ids` are rows of the table's open columns.
     pub(crate) fn check_rows(&self, row_ids: &[RowId]) -> Result<(), DeviceError> {
-        let columns = self.store.columns(self.layer)?;
-        let row_count = columns.iter().map(|column| column.row_count).sum();
-        match row_ids.iter().position(|row| row.0 >= row_count) {
-            None => Ok(()),
-            Some(index) => Err(LookupError::RowOutOfRange {
-                layer: self.layer,
-                index,
-                row: row_ids[index],
-                row_count,
-            }
-            .into()),
-        }
+        Ok(self.store.check(Batch::new(self.layer, row_ids))?)
     }
 }

@@ -137,6 +137,44 @@ pub enum AddressError {
     },
 }
 
+/// Columns that a scheme has not.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ColumnsError {
+    /// A range that is empty or leaves the columns of a layer.
+    #[error(
+        "columns {start} to {end} (exclusive) are chosen of layer {layer}, which has {columns}; expected some of them"
+    )]
+    Range {
+        /// The layer.
+        layer: LayerId,
+        /// The first column chosen.
+        start: u32,
+        /// The first one after it that is not.
+        end: u32,
+        /// Columns of the layer.
+        columns: u32,
+    },
+    /// Columns of a layer without a table.
+    #[error("columns are chosen of layer {layer}, which has no table")]
+    UnknownLayer {
+        /// The layer.
+        layer: LayerId,
+    },
+    /// A rank that there is not, or for which no column is left.
+    #[error(
+        "rank {rank} of {ranks} is chosen for {columns} columns; expected a rank from 0 on, and a column for each"
+    )]
+    Rank {
+        /// The rank.
+        rank: u32,
+        /// How many there are.
+        ranks: u32,
+        /// Columns of a layer.
+        columns: u32,
+    },
+}
+
 /// Bytes of a pack that are not what the format says.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]

@@ -1,7 +1,6 @@
 //! The first block of a shard (FORMAT.md, "Shard header").
 
 use crate::{
-    FORMAT_VERSION,
     address::Column,
     codec::RowCodec,
     digest::{Digest, ShardDigests},
@@ -12,6 +11,8 @@ use crate::{
 use xxhash_rust::xxh3::xxh3_64;
 
 const MAGIC: [u8; 8] = *b"ENGRAMSH";
+/// Shards are the same in packs of all versions so far.
+const VERSION: u32 = 1;
 const AT_VERSION: usize = MAGIC.len();
 const AT_CODEC: usize = AT_VERSION + 4;
 const AT_LAYER: usize = AT_CODEC + 4;
@@ -70,7 +71,7 @@ impl ShardHeader {
         let mut block = [0; HEADER_BYTES];
         let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
         put(0, &MAGIC);
-        put(AT_VERSION, &FORMAT_VERSION.to_le_bytes());
+        put(AT_VERSION, &VERSION.to_le_bytes());
         put(AT_CODEC, &self.codec.to_le_bytes());
         put(AT_LAYER, &self.layer.0.to_le_bytes());
         put(AT_COLUMN, &self.column.index.to_le_bytes());
@@ -103,10 +104,10 @@ impl ShardHeader {
         let u64_at = |at| u64::from_le_bytes(array(block, at));
         let digest_at = |at| Digest(u128::from_le_bytes(array(block, at)));
         let version = u32_at(AT_VERSION);
-        if version != FORMAT_VERSION {
+        if version != VERSION {
             return Err(FormatError::Version {
                 found: version.into(),
-                supported: FORMAT_VERSION,
+                supported: VERSION,
             });
         }
         let (found, expected) = (xxh3_64(&block[..AT_CHECKSUM]), u64_at(AT_CHECKSUM));

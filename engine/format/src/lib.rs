@@ -18,26 +18,26 @@ mod profile;
 mod seal;
 
 pub use address::{
-    Batch, Boundary, BoundaryRule, Column, DEAD, EngramParameters, HashRule, Hasher, LayerScheme,
-    LongCatParameters, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, NGrams, OwnedBatch, QwenParameters,
-    Request, RowIds, Scheme, SchemeName, Sequence, TokenMap,
+    Batch, Boundary, BoundaryRule, Column, Columns, DEAD, EngramParameters, HashRule, Hasher,
+    LayerScheme, LongCatParameters, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, NGrams, OwnedBatch,
+    QwenParameters, Request, RowIds, Scheme, SchemeName, Sequence, TokenMap,
 };
 pub use codec::{NanPlace, RowCodec};
 pub use digest::{Digest, Digester, ShardDigests};
-pub use error::{AddressError, FormatError, SchemeError, TokenMapError};
+pub use error::{AddressError, ColumnsError, FormatError, SchemeError, TokenMapError};
 pub use extent::Extent;
 pub use half::{bf16, f16};
 pub use header::ShardHeader;
 pub use ids::{LayerId, RowId};
 pub use layout::{BLOCK_BYTES, HEADER_BYTES, RecordLayout, SEAL_BYTES};
 pub use manifest::{
-    MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SEGMENTS, Manifest, Plane, Sample, Segment, SourceFile,
-    Storage, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
+    MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SEGMENTS, MAX_STRIPES, Manifest, PACK_FOLDER, Plane,
+    Sample, Segment, SourceFile, Storage, Stripes, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
 };
 pub use profile::{
     MAX_PROFILE_BYTES, MAX_PROFILE_NGRAMS, OrderCounts, Profile, ProfileCounter, WindowRules,
 };
 pub use seal::{copy_and_seal, seal};
 
-/// The format version that this release writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest format version that this release reads. It writes the oldest that can say what a pack has.
+pub const FORMAT_VERSION: u32 = 2;

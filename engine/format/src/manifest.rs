@@ -2,6 +2,7 @@
 
 mod canonical;
 mod check;
+mod stripes;
 
 use std::borrow::Cow;
 
@@ -20,6 +21,7 @@ use crate::{
 };
 pub(crate) use canonical::canonical;
 pub use check::MAX_SEGMENTS;
+pub use stripes::{MAX_STRIPES, PACK_FOLDER, Stripes};
 
 /// Name of the manifest in a pack's folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -34,6 +36,9 @@ pub const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 
 const FORMAT: &str = "engram-pack";
 
+/// The version of packs without stripes.
+const WITHOUT_STRIPES: u32 = 1;
+
 /// Everything that a pack says of itself, apart from the rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -45,6 +50,9 @@ pub struct Manifest {
     pub storage: Storage,
     /// The checkpoint files that the rows come from.
     pub sources: Vec<SourceFile>,
+    /// Which folders the shards lie in, where that is not the pack's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stripes: Option<Stripes>,
     /// One table for each layer of the scheme, in its order.
     pub tables: Vec<Table>,
 }
@@ -137,7 +145,7 @@ pub struct Sample {
     pub seal: u64,
 }
 
-/// Path of a shard in its pack's folder.
+/// Path of a shard in the folder of its pack or stripe.
 pub fn shard_path(layer: LayerId, column: &Column) -> String {
     format!(
         "layer-{:02}/order-{}-head-{}.shard",
@@ -215,9 +223,17 @@ impl Manifest {
     pub fn to_text(&self) -> String {
         let mut root = serde_json::to_value(self).expect("plain data serializes");
         root["format"] = FORMAT.into();
-        root["version"] = FORMAT_VERSION.into();
+        root["version"] = self.version().into();
         root["checksum"] = Digest::of(canonical(&root).as_bytes()).to_string().into();
         canonical(&root) + "\n"
+    }
+
+    /// The format's version that it needs, so that packs without stripes stay readable by those who know none.
+    fn version(&self) -> u32 {
+        match self.stripes {
+            Some(_) => FORMAT_VERSION,
+            None => WITHOUT_STRIPES,
+        }
     }
 
     /// Reads and checks a manifest.
@@ -242,7 +258,7 @@ impl Manifest {
         // Unknown keys are skipped above, and a list would pass for an object: both show here.
         if manifest.to_text().as_bytes() != text {
             return Err(FormatError::Manifest {
-                reason: "it is not canonical JSON of exactly the keys that a manifest has".into(),
+                reason: "it is not canonical JSON of exactly the keys that a manifest of its version has".into(),
             });
         }
         manifest.check()?;
@@ -281,7 +297,7 @@ impl<'a> Head<'a> {
                 let found = self.version.map(|version| version.to_string());
                 fault("version", found, "a whole number from 1 on")
             }
-            Some(version) if version == u64::from(FORMAT_VERSION) => Ok(()),
+            Some(version) if version <= u64::from(FORMAT_VERSION) => Ok(()),
             Some(found) => Err(FormatError::Version {
                 found,
                 supported: FORMAT_VERSION,

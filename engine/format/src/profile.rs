@@ -120,6 +120,25 @@ impl Profile {
         self.orders.get(index)
     }
 
+    /// Tokens whose n-gram of each order, from order 2 on, is not in a cache of `rows` rows that begins with the most
+    /// frequent n-grams: what is left to read of each column. An n-gram of order `n` takes `columns_of(n)` rows there.
+    pub fn uncached(&self, rows: usize, columns_of: impl Fn(usize) -> usize) -> Vec<u64> {
+        let mut uncached = vec![self.tokens; self.orders.len()];
+        let mut left = rows;
+        for (ngram, count) in self.by_count() {
+            let order = ngram.len();
+            match left.checked_sub(columns_of(order)) {
+                None => break,
+                Some(rest) if rest == left => {}
+                Some(rest) => {
+                    left = rest;
+                    uncached[order - 2] -= count;
+                }
+            }
+        }
+        uncached
+    }
+
     /// The n-grams of all orders with their counts, most frequent first. Of equal counts, shorter n-grams come first.
     pub fn by_count(&self) -> impl Iterator<Item = (&[u32], u64)> {
         let mut orders: Vec<_> = (self.orders.iter())

@@ -38,7 +38,7 @@ pub use event_fd::EventFd;
 #[cfg(feature = "fault")]
 pub use fault::{Fault, FaultPlan, FaultRule};
 pub use file_lock::{FileLock, is_named};
-pub use free_space::free_space;
+pub use free_space::{NoRoom, find_no_room, free_space};
 pub use holes::holes;
 #[cfg(feature = "fault")]
 pub use io::FaultIo;

@@ -2,8 +2,9 @@
 
 mod json;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
+use engram_format::Columns;
 use engram_io::{Io, SystemIo};
 
 use crate::{backing::OpenBacking, tier::Tier};
@@ -75,6 +76,14 @@ pub struct Config {
     /// machine that this one has not heard of. A file that another takes the name of is still open, and is served as
     /// it was.
     pub checkpoint: Option<PathBuf>,
+    /// Folders of those stripes of the pack, by number, that do not lie where they did when it was built: each has the
+    /// shards as the stripe has them. `engram-pack inspect` lists the stripes.
+    pub stripes: BTreeMap<u32, PathBuf>,
+    /// Which columns of each layer are open, where several processes or machines share the work, as ranks of a
+    /// tensor-parallel model do: the store's [`hasher`](crate::Store::hasher) gives their rows alone, no other row is
+    /// served ([`LookupError::ColumnNotOpen`](crate::LookupError::ColumnNotOpen)), and files that have none of them are
+    /// not opened, so these may be missing. Caches, profiles and resident columns are about open columns only.
+    pub columns: Columns,
     /// Columns that are loaded into memory, whatever the reader. Only packed packs have columns.
     pub resident: Resident,
     /// Folder, best on a memory file system, for one copy of the resident columns that all processes with
@@ -110,7 +119,7 @@ pub struct Config {
     pub profile: Option<PathBuf>,
     /// Threads that read; 0 for as many as suit the reader. Each of `io_uring` holds
     /// [`Self::io_depth`] reads in flight, each other thread one. Where `io_uring` is refused, as many
-    /// threads as suit.
+    /// threads as suit. Each stripe of a pack has as many, so that a slow drive holds no other up.
     pub io_threads: usize,
     /// Reads in flight of each `io_uring` thread, at least 1.
     pub io_depth: u16,
@@ -138,6 +147,8 @@ impl Default for Config {
             reader: Reader::default(),
             check_seals: true,
             checkpoint: None,
+            stripes: BTreeMap::new(),
+            columns: Columns::All,
             resident: Resident::None,
             resident_folder: None,
             cache_bytes: None,
@@ -232,6 +243,35 @@ impl Config {
     #[must_use]
     pub fn checkpoint(mut self, folder: impl Into<PathBuf>) -> Self {
         self.checkpoint = Some(folder.into());
+        self
+    }
+
+    /// Says where a stripe of the pack lies now.
+    #[must_use]
+    pub fn stripe(mut self, stripe: u32, folder: impl Into<PathBuf>) -> Self {
+        self.stripes.insert(stripe, folder.into());
+        self
+    }
+
+    /// Chooses the columns that are open.
+    ///
+    /// ```
+    /// use engram::{Columns, Config, RowIds, Sequence, Store};
+    /// # let pack = concat!(env!("CARGO_MANIFEST_DIR"), "/../../format-spec/vectors/deepseek");
+    ///
+    /// let config = Config::new().columns(Columns::Rank { rank: 1, ranks: 2 });
+    /// let store = Store::open(pack, config)?;
+    /// let mut row_ids = RowIds::new();
+    /// store.hasher().extend(&mut Sequence::new(), &[0, 3, 15], &mut row_ids)?;
+    /// for batch in row_ids.batches() {
+    ///     let columns = store.columns(batch.layer())?.len(); // half of the layer's
+    ///     assert_eq!(batch.len(), 3 * columns); // [token][column of the rank]
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn columns(mut self, columns: Columns) -> Self {
+        self.columns = columns;
         self
     }
 

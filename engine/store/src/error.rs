@@ -1,8 +1,8 @@
 //! Why a pack cannot be opened, or a row not be had.
 
-use std::path::PathBuf;
+use std::{ops::Range, path::PathBuf};
 
-use engram_format::{FormatError, LayerId, RowId, SchemeError};
+use engram_format::{ColumnsError, FormatError, LayerId, RowId, SchemeError};
 use engram_io::{FileChange, IoError};
 use thiserror::Error;
 
@@ -131,6 +131,41 @@ pub enum OpenError {
         /// The file that is not there.
         cause: IoError,
     },
+    /// A shard that is not where its stripe was when the pack was built, or is said to be now.
+    #[error(
+        "{cause}; it belongs to stripe {stripe} of the pack {}: if its drive is not mounted, mount it; if the stripe \
+         lies elsewhere now, name its folder by `--stripe {stripe}=DIR`, in a program by `Config::stripe`",
+        pack.display()
+    )]
+    StripeMissing {
+        /// The pack.
+        pack: PathBuf,
+        /// Index of the stripe.
+        stripe: u32,
+        /// The file that is not there.
+        cause: IoError,
+    },
+    /// A stripe that is said to lie elsewhere, of a pack that has none of that number.
+    #[error(
+        "{} has no stripe {stripe} that could have moved; its stripes are numbered from 0, and there are {stripes}",
+        pack.display()
+    )]
+    NoStripe {
+        /// The pack.
+        pack: PathBuf,
+        /// Index of the stripe.
+        stripe: u32,
+        /// Stripes of the pack.
+        stripes: usize,
+    },
+    /// Columns that the pack has not.
+    #[error("{}: {cause}", pack.display())]
+    Columns {
+        /// The pack.
+        pack: PathBuf,
+        /// What is wrong.
+        cause: ColumnsError,
+    },
     /// A file that is missing or cannot be read.
     #[error(transparent)]
     Io(#[from] IoError),
@@ -164,6 +199,25 @@ pub enum LookupError {
         row: RowId,
         /// Rows of the table.
         row_count: u64,
+    },
+    /// A row of a column that is not among those that [`Config::columns`](crate::Config::columns) chose.
+    #[error(
+        "row {row} at index {index} of the batch is in column {column} of layer {layer}, which is not open; open are \
+         {} of the layer's columns, from {} on, by `Config::columns`",
+        open.len(),
+        open.start
+    )]
+    ColumnNotOpen {
+        /// The layer.
+        layer: LayerId,
+        /// Place in the batch.
+        index: usize,
+        /// The row asked for.
+        row: RowId,
+        /// Index of the row's column among those of the layer.
+        column: u32,
+        /// The columns that are open.
+        open: Range<u32>,
     },
     /// A batch with more rows than can be counted in 32 bits.
     #[error("the batch has {rows} rows; one batch can have at most 4,294,967,295")]

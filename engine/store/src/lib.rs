@@ -63,16 +63,16 @@ pub use backing::{Backing, OpenBacking, PendingRead, PendingReads, ReadGeometry}
 pub use buffer_pool::{Buffer, BufferPool};
 pub use config::{Config, ConfigError, Reader, Resident};
 pub use engram_format::{
-    AddressError, Batch, Column, DEAD, FormatError, HEADER_BYTES, Hasher, LayerId, Manifest,
-    NGrams, OrderCounts, OwnedBatch, Profile, RecordLayout, Request, RowCodec, RowId, RowIds,
-    Scheme, SchemeError, SchemeName, Sequence, Storage, TokenMap, bf16, f16,
+    AddressError, Batch, Column, Columns, ColumnsError, DEAD, FormatError, HEADER_BYTES, Hasher,
+    LayerId, Manifest, NGrams, OrderCounts, OwnedBatch, Profile, RecordLayout, Request, RowCodec,
+    RowId, RowIds, Scheme, SchemeError, SchemeName, Sequence, Storage, TokenMap, bf16, f16,
 };
 pub use engram_io::{
     BlockRead, BufferMemory, EngineKind, FileChange, Io, IoError, RowBuffer, SystemIo,
 };
 pub use error::{LookupError, OpenError};
 pub use metrics::{ColumnMetrics, Metrics, TableMetrics};
-pub use open::{Backend, read_hasher, read_manifest, read_profile};
+pub use open::{Backend, read_hasher, read_manifest, read_profile, shard_paths};
 pub use output::{RowsMut, ValueType, ValuesMut};
 pub use priority::Priority;
 pub use resolve::{RowRef, Wanted};

@@ -2,10 +2,11 @@
 
 use std::{
     cell::Cell,
+    ops::Range,
     sync::{Arc, Mutex},
 };
 
-use engram_format::{Batch, Column, LayerId, RowCodec};
+use engram_format::{Batch, Column, LayerId, RowCodec, RowId};
 use engram_io::{lock, parallel};
 
 use crate::{
@@ -34,9 +35,13 @@ const PART_ROWS: usize = 2_048;
 pub(crate) struct Table {
     pub(crate) layer: LayerId,
     pub(crate) codec: RowCodec,
+    /// Those that are open, one after another. All that is kept by column is in their order.
     pub(crate) columns: Arc<[Column]>,
     pub(crate) source: Arc<Source>,
-    pub(crate) row_count: u64,
+    /// All columns of the layer, open or not.
+    pub(crate) layer_columns: Arc<[Column]>,
+    /// Row ids of the open columns.
+    pub(crate) open_rows: Range<u64>,
     /// In the order in which they are asked.
     pub(crate) tiers: Vec<Arc<dyn Tier>>,
     /// Where the rows come from that no tier has.
@@ -96,8 +101,8 @@ impl Table {
     /// Checks a batch and the size in bytes of its output.
     ///
     /// # Errors
-    /// A row beyond the table, more rows than a batch may have, an output of another size, n-grams of another scheme,
-    /// or a table whose files have changed.
+    /// A row beyond the table or of a column that is not open, more rows than a batch may have, an output of another
+    /// size, n-grams of another scheme, or a table whose files have changed.
     pub(crate) fn check(&self, batch: &Batch<'_>, output: &Output<'_>) -> Result<(), LookupError> {
         check_shape(batch, output)?;
         self.check_rows(batch)
@@ -122,14 +127,43 @@ impl Table {
             }
         }
         let rows = batch.row_ids();
-        match rows.iter().position(|row| row.0 >= self.row_count) {
+        let Range { start, end } = self.open_rows;
+        match rows
+            .iter()
+            .position(|row| row.0.wrapping_sub(start) >= end - start)
+        {
             None => Ok(()),
-            Some(index) => Err(LookupError::RowOutOfRange {
-                layer: self.layer,
+            Some(index) => Err(self.not_open(index, rows[index])),
+        }
+    }
+
+    /// Why the row at `index` of a batch cannot be looked up.
+    #[cold]
+    fn not_open(&self, index: usize, row: RowId) -> LookupError {
+        let layer = self.layer;
+        let columns = self.layer_columns.iter();
+        let Some(column) = columns.rev().find(|column| column.first_row <= row.0) else {
+            unreachable!("the first column begins with row 0");
+        };
+        let row_count = rows_of(&self.layer_columns).end;
+        if row.0 >= row_count {
+            return LookupError::RowOutOfRange {
+                layer,
                 index,
-                row: rows[index],
-                row_count: self.row_count,
-            }),
+                row,
+                row_count,
+            };
+        }
+        let open = match &*self.columns {
+            [first, .., last] | [first @ last] => first.index..last.index + 1,
+            [] => 0..0,
+        };
+        LookupError::ColumnNotOpen {
+            layer,
+            index,
+            row,
+            column: column.index,
+            open,
         }
     }
 
@@ -235,6 +269,14 @@ impl Table {
         backed.plan(work);
         self.counters.add_fetched(&work.plan.rows);
         backed
+    }
+}
+
+/// Row ids of `columns`, which follow one another.
+pub(crate) fn rows_of(columns: &[Column]) -> Range<u64> {
+    match columns {
+        [first, .., last] | [first @ last] => first.first_row..last.first_row + last.row_count,
+        [] => 0..0,
     }
 }
 

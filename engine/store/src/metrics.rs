@@ -117,11 +117,11 @@ impl Counters {
     pub(crate) fn snapshot<'a>(
         &self,
         layer: LayerId,
-        backed: impl Iterator<Item = &'a Column>,
+        backed: impl Iterator<Item = (usize, &'a Column)>,
     ) -> TableMetrics {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let columns = backed.map(|column| {
-            let [cached, fetched] = self.columns[column.index as usize].each_ref().map(read);
+        let columns = backed.map(|(place, column)| {
+            let [cached, fetched] = self.columns[place].each_ref().map(read);
             ColumnMetrics {
                 column: column.index,
                 order: column.order,

@@ -14,6 +14,7 @@ mod resident;
 mod shard;
 mod share;
 mod space;
+mod stripes;
 
 use std::{io::ErrorKind, path::Path, sync::Arc};
 
@@ -24,7 +25,7 @@ use crate::{
     backing::{Backed, Backing, Receiver},
     config::{Config, Reader},
     error::OpenError,
-    lookup::Table,
+    lookup::{Table, rows_of},
     metrics::Counters,
     source::{Source, SourceRows},
     tier::{ReaderTier, ResidentTier, Tier, TierFile},
@@ -41,6 +42,7 @@ pub use backend::Backend;
 pub(crate) use backend::Reading;
 pub(crate) use caches::Populating;
 pub use documents::{read_hasher, read_manifest, read_profile};
+pub use stripes::shard_paths;
 
 /// What an open pack is made of.
 pub(crate) struct Parts {
@@ -56,6 +58,12 @@ pub(crate) struct Parts {
 pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
     let manifest = read_manifest(pack)?;
     let hasher = documents::hasher_of(pack, &manifest)?;
+    let hasher = hasher.with_columns(&config.columns);
+    let hasher = hasher.map_err(|cause| OpenError::Columns {
+        pack: pack.into(),
+        cause,
+    })?;
+    let columns = open_columns(&hasher);
     let profile = config.profile.as_deref();
     let profile = profile
         .map(|path| documents::profile_of(path, &hasher))
@@ -67,24 +75,34 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
             .as_deref()
             .unwrap_or(Path::new(checkpoint)),
     };
-    let files = PackFiles::new(folder, &manifest);
+    let files = PackFiles::new(folder, &manifest, &columns, &config.stripes)?;
     let watched = attached::watch(&manifest, &files);
     let watched = watched.map_err(|error| explain(error, pack, folder, &manifest, &files))?;
-    let sources = sources(&manifest, &files, &watched, config);
+    let sources = sources(&manifest, &columns, &files, &watched, config);
     let memory = MemoryLimits::find();
     let limit = memory.now();
     let cache_bytes = caches::bytes(config, limit);
+    let cached_tables = columns.iter().filter(|columns| !columns.is_empty()).count();
+    let table_cache_bytes = cache_bytes / cached_tables.max(1);
     let made_files = MadeFiles::default();
     let caches = Caches {
         manifest: &manifest,
-        bytes: cache_bytes / manifest.tables.len(),
+        columns: &columns,
+        bytes: table_cache_bytes,
         folder: config.cache_folder.as_deref(),
         made_files: &made_files,
     };
     let shards = match &manifest.storage {
         Storage::Packed => {
             let profile = profile.as_ref();
-            let shards = packed::shards(&manifest, &files, config, cache_bytes, profile);
+            let shards = packed::shards(
+                &manifest,
+                &columns,
+                &files,
+                config,
+                table_cache_bytes,
+                profile,
+            );
             Some(shards)
         }
         Storage::Attached { .. } => None,
@@ -94,15 +112,15 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
             let loaded = shards.iter().filter(|shard| shard.takes_memory(config));
             loaded.map(Shard::bytes).sum()
         }
-        None => attached::loaded_bytes(&manifest, config),
+        None => attached::loaded_bytes(&manifest, &files, config),
     };
     memory_limit::warn_above(limit, cache_bytes, resident_bytes);
     let shared = shards.as_ref().and(config.resident_folder.as_deref());
     let copies = shared.map(|folder| (folder, resident_bytes));
     space::check(copies.into_iter().chain(caches.missing(&sources)))?;
     let opened = match &shards {
-        Some(shards) => packed::open(&manifest, shards, config, &made_files),
-        None => attached::open(&manifest, &files, &sources, config),
+        Some(shards) => packed::open(&columns, shards, config, &made_files),
+        None => attached::open(&manifest, &files, &sources, &columns, config),
     };
     let opened = opened.map_err(|error| explain(error, pack, folder, &manifest, &files))?;
     let backing = backing::open(&sources, &files, config);
@@ -112,6 +130,7 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
     let mut tables = Vec::with_capacity(sources.len());
     for (index, source) in sources.into_iter().enumerate() {
         let parts = TableParts {
+            columns: columns[index].clone(),
             source,
             files: &opened.files,
             resident: resident.next().unwrap_or_default(),
@@ -160,13 +179,35 @@ fn explain(
                 cause,
             }
         }
+        (cause, Storage::Packed) if answer == Some(ErrorKind::NotFound) => {
+            match files.stripe_of(&cause) {
+                None => cause.into(),
+                Some(stripe) => OpenError::StripeMissing {
+                    pack: pack.into(),
+                    stripe,
+                    cause,
+                },
+            }
+        }
         (cause, _) => cause.into(),
     }
+}
+
+/// The open columns of each table: those whose rows `hasher` gives.
+fn open_columns(hasher: &Hasher) -> Vec<Arc<[Column]>> {
+    let layers = 0..hasher.scheme().layers.len();
+    let tables = layers.map(|layer| {
+        let open = hasher.columns(layer);
+        let columns = hasher.scheme().columns(layer);
+        columns.skip(open.start).take(open.len()).collect()
+    });
+    tables.collect()
 }
 
 /// Where the rows of each table lie.
 fn sources(
     manifest: &Manifest,
+    columns: &[Arc<[Column]>],
     files: &PackFiles,
     watched: &Arc<[WatchedFile]>,
     config: &Config,
@@ -174,31 +215,36 @@ fn sources(
     let reads_sources = matches!(manifest.storage, Storage::Attached { .. })
         && config.backing.is_none()
         && config.reader != Reader::Memory;
-    let tables = manifest.tables.iter().zip(&files.first_files).enumerate();
-    let sources = tables.map(|(index, (table, &first_file))| {
-        let rows = match manifest.storage {
-            Storage::Packed => SourceRows::Sealed {
-                layout: table.layout(),
-                columns: manifest.scheme.columns(index).collect(),
-                first_file,
-            },
-            Storage::Attached { .. } => SourceRows::Attached {
-                planes: table.planes.clone(),
-            },
-        };
-        Arc::new(Source {
-            layer: table.layer,
-            check_seals: config.check_seals,
-            rows,
-            paths: files.paths.clone(),
-            watch: reads_sources.then(|| Watch::new(table.layer, watched.clone())),
-        })
-    });
+    let tables = manifest.tables.iter().zip(columns);
+    let sources = tables
+        .zip(&files.first_files)
+        .map(|((table, columns), &first_file)| {
+            let rows = match manifest.storage {
+                Storage::Packed => SourceRows::Sealed {
+                    layout: table.layout(),
+                    columns: columns.clone(),
+                    first_file,
+                },
+                Storage::Attached { .. } => SourceRows::Attached {
+                    planes: attached::planes_of(table, columns, files),
+                },
+            };
+            Arc::new(Source {
+                layer: table.layer,
+                check_seals: config.check_seals,
+                rows,
+                paths: files.paths.clone(),
+                drives: files.drives.clone(),
+                watch: reads_sources.then(|| Watch::new(table.layer, watched.clone())),
+            })
+        });
     sources.collect()
 }
 
 /// What one table is made of.
 struct TableParts<'a> {
+    /// Those that are open.
+    columns: Arc<[Column]>,
     source: Arc<Source>,
     files: &'a Arc<[Option<TierFile>]>,
     resident: Vec<Option<MemoryReader>>,
@@ -212,9 +258,8 @@ impl TableParts<'_> {
     fn table(self, manifest: &Manifest, index: usize, config: &Config) -> Result<Table, OpenError> {
         let (source, backing) = (self.source.clone(), self.backing);
         let table = &manifest.tables[index];
-        let columns: Arc<[Column]> = manifest.scheme.columns(index).collect();
-        let is_backed: Vec<bool> = columns
-            .iter()
+        let columns = self.columns.clone();
+        let is_backed: Vec<bool> = (0..columns.len())
             .map(|column| backing.is_some() && !self.has_column(column))
             .collect();
         let reads = self.reads_files();
@@ -247,7 +292,8 @@ impl TableParts<'_> {
         Ok(Table {
             layer: table.layer,
             codec: table.codec,
-            row_count: columns.iter().map(|column| column.row_count).sum(),
+            layer_columns: manifest.scheme.columns(index).collect(),
+            open_rows: rows_of(&columns),
             columns,
             source: self.source,
             tiers,
@@ -262,9 +308,8 @@ impl TableParts<'_> {
         })
     }
 
-    /// Whether a tier has the rows of `column`.
-    fn has_column(&self, column: &Column) -> bool {
-        let index = column.index as usize;
+    /// Whether a tier has the rows of the open column at `index`.
+    fn has_column(&self, index: usize) -> bool {
         match &self.source.rows {
             SourceRows::Attached { .. } => self.reads_files(),
             SourceRows::Sealed { .. } => {

@@ -10,7 +10,7 @@ pub struct RowRef {
     pub row_id: RowId,
     /// Its place in the batch.
     pub index: u32,
-    /// Index of its column among the layer's.
+    /// Index of its column among those of the layer that are open.
     pub column: u16,
 }
 
@@ -55,7 +55,7 @@ impl<'a> Wanted<'a> {
         self.batch.layer()
     }
 
-    /// The columns of the layer's table.
+    /// The columns of the layer's table that are open.
     pub fn columns(&self) -> &'a [Column] {
         self.columns
     }

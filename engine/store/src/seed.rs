@@ -29,8 +29,8 @@ use crate::{
 struct SeededTable {
     /// Its layer's place in the scheme.
     layer_index: usize,
-    /// Its columns whose rows are fetched.
-    columns: Vec<Column>,
+    /// Its open columns whose rows are fetched, with their place among all that are open.
+    columns: Vec<(u16, Column)>,
     backed: Backed,
 }
 
@@ -173,11 +173,11 @@ impl SeededTable {
     fn of((layer_index, table): (usize, &Arc<Table>)) -> Option<Self> {
         let backed = table.backed.as_ref()?;
         backed.receiver.cache.as_ref()?;
-        let columns = table.columns.iter();
-        let columns = columns.filter(|column| table.is_backed[column.index as usize]);
+        let columns = (0..).zip(table.columns.iter().copied());
+        let columns = columns.filter(|(place, _)| table.is_backed[usize::from(*place)]);
         Some(Self {
             layer_index,
-            columns: columns.copied().collect(),
+            columns: columns.collect(),
             backed: backed.clone(),
         })
     }
@@ -192,16 +192,15 @@ impl SeededTable {
     fn wanted(&self, profile: &Profile, hasher: &Hasher, stop: &AtomicBool) -> Vec<RowRef> {
         let room = self.cache().capacity();
         let mut best: Vec<(Reverse<u64>, RowRef)> = Vec::new();
-        for column in &self.columns {
+        for &(place, column) in &self.columns {
             let counts = profile.order(column.order);
             if stop.load(Ordering::Relaxed) {
                 return Vec::new();
             }
             let ngrams = counts.into_iter().flat_map(OrderCounts::iter);
-            let index = u16::try_from(column.index).expect("a scheme has at most 1,024 columns");
             let rows = ngrams.map(|(ngram, count)| {
                 let row_id = hasher.ngram_row(self.layer_index, column.index as usize, ngram);
-                (RowRef::alone(row_id, index), count)
+                (RowRef::alone(row_id, place), count)
             });
             let mut rows: Vec<(RowRef, u64)> = rows.collect();
             rows.sort_unstable();

@@ -16,6 +16,8 @@ pub(crate) struct Source {
     pub(crate) rows: SourceRows,
     /// All files of the pack, in the order of [`Extent::file`].
     pub(crate) paths: Arc<[PathBuf]>,
+    /// The drive of each of them, where there are several.
+    pub(crate) drives: Arc<[u32]>,
     /// Of files whose rows have no seals, and which are read after the pack was opened.
     pub(crate) watch: Option<Watch>,
 }

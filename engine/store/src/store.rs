@@ -130,7 +130,7 @@ impl Store {
         self.hasher.scheme()
     }
 
-    /// Turns tokens into row ids.
+    /// Turns tokens into row ids of the columns that are open.
     pub fn hasher(&self) -> &Hasher {
         &self.hasher
     }
@@ -143,8 +143,8 @@ impl Store {
     /// What has been done since the pack was opened.
     pub fn metrics(&self) -> Metrics {
         let tables = self.tables.iter().map(|table| {
-            let backed = table.columns.iter();
-            let backed = backed.filter(|column| table.is_backed[column.index as usize]);
+            let backed = table.columns.iter().enumerate();
+            let backed = backed.filter(|(place, _)| table.is_backed[*place]);
             table.counters.snapshot(table.layer, backed)
         });
         let caches = || self.tables.iter().filter_map(|table| table.cache());
@@ -173,12 +173,21 @@ impl Store {
         Ok(self.table(layer)?.codec)
     }
 
-    /// The columns of `layer`'s table, in order.
+    /// The open columns of `layer`'s table, in order: all, or those that [`Config::columns`] chose. They follow one
+    /// another.
     ///
     /// # Errors
     /// As [`Self::codec`].
     pub fn columns(&self, layer: LayerId) -> Result<&[Column], LookupError> {
         Ok(&self.table(layer)?.columns)
+    }
+
+    /// Checks that the rows of `batch`, and the n-grams behind them if it carries any, can be looked up.
+    ///
+    /// # Errors
+    /// A layer or row that is not there or not open, or n-grams of other columns.
+    pub fn check(&self, batch: Batch<'_>) -> Result<(), LookupError> {
+        self.table(batch.layer())?.check_rows(&batch)
     }
 
     /// Looks rows up before or after what others want, rather than by the size of the batch.

@@ -1,10 +1,9 @@
 //! Getting files out of the page cache, and proving that they were.
 
-use std::{fs::File, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fs::File, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result};
-use engram::{Manifest, Storage};
-use engram_format::shard_path;
+use engram::{Manifest, Storage, shard_paths};
 use rustix::fs::{Advice, fadvise};
 
 /// A cold run must take so many times as long as the same reads again.
@@ -20,13 +19,9 @@ pub fn files(pack: &std::path::Path, manifest: &Manifest) -> Vec<PathBuf> {
                 .collect()
         }
         Storage::Packed => {
-            let tables = manifest.tables.iter().enumerate();
-            tables
-                .flat_map(|(index, table)| {
-                    let columns = manifest.scheme.columns(index);
-                    columns.map(|column| pack.join(shard_path(table.layer, &column)))
-                })
-                .collect()
+            let paths = shard_paths(pack, manifest, &BTreeMap::new());
+            let paths = paths.expect("no stripe is said to have moved");
+            paths.into_iter().flatten().collect()
         }
     }
 }

@@ -5,25 +5,32 @@
 
 mod rows;
 mod shard;
+mod space;
 mod state;
+mod stripes;
 mod zeros;
 
-use std::{path::Path, time::Instant};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use anyhow::{Context, Result, ensure};
-use engram::read_manifest;
+use engram::{read_manifest, shard_paths};
 use engram_checkpoint::Checkpoint;
 use engram_format::{
-    Column, Digest, MANIFEST_FILE, Manifest, ShardDigests, Storage, TOKEN_MAP_FILE, Table,
-    TokenMap, TokenMapFile,
+    Digest, MANIFEST_FILE, Manifest, ShardDigests, Storage, TOKEN_MAP_FILE, Table, TokenMap,
+    TokenMapFile,
 };
 use engram_io::{parallel, publish_bytes};
 use engram_kit::parallel::default_jobs;
 use serde::Serialize;
 
-use crate::Progress;
+use crate::{Progress, claim::Claim};
 use shard::ShardJob;
-use state::{begin_build, is_finished};
+use state::{begin_build, end_stripes, is_finished};
+use stripes::Striping;
 
 pub(crate) use rows::RowStream;
 pub(crate) use state::begin_attach;
@@ -39,8 +46,12 @@ const UNKNOWN: ShardDigests = ShardDigests {
 pub struct BuildOptions {
     /// Threads; 0 for a few.
     pub jobs: usize,
-    /// Whether to go on with an unfinished build in the pack's folder.
+    /// Whether to go on with an unfinished build in the pack's folder and those of its stripes.
     pub resume: bool,
+    /// Folders that the shards are spread over, a column in each in turns; the pack's own if none is given. Those
+    /// outside of it must be empty or missing. A folder within it, or it itself, is recorded as such and moves with it,
+    /// others by their absolute path.
+    pub stripes: Vec<PathBuf>,
     /// Whether rows may hold codes that are not numbers.
     pub allow_nan: bool,
     /// Whether many rows in sequence may be zero, as where a download is not complete.
@@ -79,8 +90,8 @@ pub fn source_bytes(checkpoint: &Checkpoint) -> u64 {
 /// Builds the pack `pack` from `checkpoint`. `progress` counts row bytes.
 ///
 /// # Errors
-/// A folder that holds something else, a source that cannot be read, rows that are not numbers or many of which are
-/// zero, or a drive that is full. What is finished stays, and `resume` goes on from there.
+/// A folder, of the pack or of a stripe, that holds something else, a source that cannot be read, rows that are not
+/// numbers or many of which are zero, or a drive that is full. What is finished stays, and `resume` goes on from there.
 pub fn build(
     checkpoint: &Checkpoint,
     pack: &Path,
@@ -88,14 +99,20 @@ pub fn build(
     progress: Progress<'_>,
 ) -> Result<BuildReport> {
     let start = Instant::now();
-    let plan = draft(checkpoint, Storage::Packed);
-    let jobs: Vec<ShardJob<'_>> = shard_jobs(checkpoint, pack, options).collect();
+    let mut plan = draft(checkpoint, Storage::Packed);
+    let Striping { stripes, outside } = Striping::new(checkpoint, pack, &options.stripes)?;
+    plan.stripes = stripes;
+    let digest = Digest::of(checked_text(&plan)?.as_bytes());
+    let paths = shard_paths(pack, &plan, &BTreeMap::new())?;
+    let jobs: Vec<ShardJob<'_>> = shard_jobs(checkpoint, paths, options).collect();
     let resumed = if options.resume && is_finished(pack) {
         check_finished(pack, &plan)?;
+        end_stripes(&outside, digest)?;
         vec![true; jobs.len()]
     } else {
-        let digest = Digest::of(checked_text(&plan)?.as_bytes());
-        let claim = begin_build(pack, digest, options)?;
+        let outside = outside.iter().map(PathBuf::as_path);
+        let folders: Vec<&Path> = [pack].into_iter().chain(outside).collect();
+        let claims = begin_build(&folders, digest, options)?;
         let resumed = finish(checkpoint, pack, plan, &jobs, options, progress);
         let resumed = resumed.with_context(|| {
             format!(
@@ -103,7 +120,8 @@ pub fn build(
                 pack.display()
             )
         })?;
-        claim.end()?;
+        // The pack's first: without its mark it is whole, whatever is left in stripes.
+        claims.into_iter().try_for_each(Claim::end)?;
         resumed
     };
 
@@ -135,6 +153,7 @@ fn finish(
     } else {
         options.jobs
     };
+    space::check(jobs)?;
     let built = parallel::map(threads, jobs, |job| match job.finished()? {
         Some(digests) => {
             progress(job.row_bytes());
@@ -156,14 +175,16 @@ fn finish(
 fn check_finished(pack: &Path, plan: &Manifest) -> Result<()> {
     ensure!(
         is_of_plan(read_manifest(pack)?, plan),
-        "{} is a finished pack already, of another checkpoint",
+        "{} is a finished pack already, of another checkpoint or with other stripes",
         pack.display()
     );
     Ok(())
 }
 
 /// Whether a pack with the manifest `found` was built from `checkpoint`, as far as headers and sizes tell.
-pub(crate) fn is_built_from(found: Manifest, checkpoint: &Checkpoint) -> bool {
+pub(crate) fn is_built_from(mut found: Manifest, checkpoint: &Checkpoint) -> bool {
+    // Wherever its shards lie.
+    found.stripes = None;
     is_of_plan(found, &draft(checkpoint, Storage::Packed))
 }
 
@@ -195,6 +216,7 @@ pub(crate) fn draft(checkpoint: &Checkpoint, storage: Storage) -> Manifest {
         }),
         storage,
         sources: checkpoint.sources.clone(),
+        stripes: None,
         tables: tables.collect(),
     }
 }
@@ -221,21 +243,18 @@ fn checked_text(manifest: &Manifest) -> Result<String> {
 
 fn shard_jobs<'a>(
     checkpoint: &'a Checkpoint,
-    pack: &'a Path,
+    paths: Vec<Vec<PathBuf>>,
     options: &'a BuildOptions,
 ) -> impl Iterator<Item = ShardJob<'a>> {
-    checkpoint
-        .tables
-        .iter()
-        .enumerate()
-        .flat_map(move |(index, table)| {
-            let columns: Vec<Column> = checkpoint.scheme.columns(index).collect();
-            columns.into_iter().map(move |column| ShardJob {
-                checkpoint,
-                pack,
-                table,
-                column,
-                options,
-            })
+    let tables = checkpoint.tables.iter().zip(paths).enumerate();
+    tables.flat_map(move |(index, (table, paths))| {
+        let columns = checkpoint.scheme.columns(index).zip(paths);
+        columns.map(move |(column, path)| ShardJob {
+            checkpoint,
+            path,
+            table,
+            column,
+            options,
         })
+    })
 }

@@ -39,6 +39,7 @@ pub(crate) struct Claim {
     mark: PathBuf,
     file: File,
     made_folder: bool,
+    made_mark: bool,
 }
 
 impl Claim {
@@ -57,7 +58,7 @@ impl Claim {
         let mark = folder.join(work.mark);
         for turn in 1..=OPENINGS {
             check()?;
-            let Some(file) = open_mark(&mark)? else {
+            let Some((file, made_mark)) = open_mark(&mark)? else {
                 continue;
             };
             match FileLock::try_exclusive(&file) {
@@ -89,6 +90,7 @@ impl Claim {
                 mark,
                 file,
                 made_folder,
+                made_mark,
             };
             // From now on others are told which process it is.
             claim.write(&claim.task()?)?;
@@ -138,6 +140,18 @@ impl Claim {
     pub(crate) fn end(self) -> Result<()> {
         fs::remove_file(&self.mark).map_err(IoError::os("remove", &self.mark))?;
         Ok(sync_entry(&self.mark)?)
+    }
+
+    /// The folder.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Leaves the folder as it was before this process claimed it for work that was not begun after all.
+    pub(crate) fn give_back(self) {
+        if self.made_mark {
+            self.abandon();
+        }
     }
 
     /// Removes what the work has made, as far as that is possible: the error that ended it is the one to tell.
@@ -201,18 +215,23 @@ fn runs(id: u32) -> bool {
     name(&id.to_string()).is_some_and(|other| Some(other) == name("self"))
 }
 
-/// Opens the mark at `path`, or makes it in a folder that is empty. None if it went or came meanwhile.
-fn open_mark(path: &Path) -> Result<Option<File>> {
+/// Opens the mark at `path`, or makes it in a folder that is empty, and whether it did. None if it went or came
+/// meanwhile.
+fn open_mark(path: &Path) -> Result<Option<(File, bool)>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
     match options.open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
-        opened => return Ok(Some(opened.map_err(IoError::os("open", path))?)),
+        opened => {
+            let file = opened.map_err(IoError::os("open", path))?;
+            return Ok(Some((file, false)));
+        }
     }
     let folder = path.parent().expect("a mark lies in a folder");
     if entries(folder)?.is_empty() {
         let made = options.create(true).truncate(false).open(path);
-        return Ok(Some(made.map_err(IoError::os("create", path))?));
+        let file = made.map_err(IoError::os("create", path))?;
+        return Ok(Some((file, true)));
     }
     if path.exists() {
         return Ok(None);

@@ -6,12 +6,13 @@ mod shard;
 mod spread;
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Instant,
 };
 
 use anyhow::Result;
-use engram::read_manifest;
+use engram::{read_manifest, shard_paths};
 use engram_format::{Digest, Manifest, RowId, Storage, TOKEN_MAP_FILE, TokenMapFile};
 use engram_io::{PreadReader, ReadAt, parallel};
 use engram_kit::parallel::default_jobs;
@@ -33,12 +34,14 @@ pub struct VerifyOptions {
     pub sample: Option<f64>,
     /// Folder of the checkpoint behind an attached pack, where it has moved.
     pub checkpoint: Option<PathBuf>,
+    /// Folders of stripes that have moved.
+    pub stripes: BTreeMap<u32, PathBuf>,
 }
 
 /// A place of a pack where something is wrong: consecutive records with the same flaw, or a part of a file without any.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
-    /// File in the pack's folder; of an attached pack, path of the checkpoint's file.
+    /// File in the pack's folder; of a stripe elsewhere and of an attached pack, path of the file.
     pub file: String,
     /// Row id of the first record, where it is a record.
     pub row: Option<u64>,
@@ -120,7 +123,8 @@ impl Findings {
 /// Verifies the pack in the folder `pack`. `progress` counts bytes of [`pack_bytes`].
 ///
 /// # Errors
-/// A manifest that cannot be read, or a percentage out of its range; all else that is wrong is in the report.
+/// A manifest that cannot be read, a percentage out of its range, or a moved stripe that the pack has not; all else
+/// that is wrong is in the report.
 pub fn verify(
     pack: &Path,
     options: &VerifyOptions,
@@ -165,17 +169,18 @@ fn verify_shards(
     options: &VerifyOptions,
     progress: Progress<'_>,
 ) -> Result<Findings> {
-    let shards: Vec<ShardCheck<'_>> = (manifest.tables.iter().enumerate())
-        .flat_map(|(index, table)| {
-            manifest
-                .scheme
-                .columns(index)
-                .map(move |column| ShardCheck {
-                    pack,
-                    table,
-                    column,
-                    sample: options.sample,
-                })
+    let paths = shard_paths(pack, manifest, &options.stripes)?;
+    let tables = manifest.tables.iter().zip(paths).enumerate();
+    let shards: Vec<ShardCheck<'_>> = tables
+        .flat_map(|(index, (table, paths))| {
+            let columns = manifest.scheme.columns(index).zip(paths);
+            columns.map(move |(column, path)| ShardCheck {
+                pack,
+                path,
+                table,
+                column,
+                sample: options.sample,
+            })
         })
         .collect();
     let threads = if options.jobs == 0 {

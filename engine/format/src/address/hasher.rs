@@ -1,14 +1,17 @@
 //! Batch hashing: all layers and columns of many tokens in one pass.
 
+use std::ops::Range;
+
 use super::{
     batch::{Batch, NGrams},
+    columns::Columns,
     divisor::Divisor,
     scheme::{HashRule, MAX_ORDER, Scheme},
     sequence::{DEAD, Sequence, Window},
     token_map::TokenMap,
 };
 use crate::{
-    error::{AddressError, SchemeError},
+    error::{AddressError, ColumnsError, SchemeError},
     ids::{LayerId, RowId},
 };
 
@@ -53,7 +56,8 @@ pub struct Request<'a> {
     pub tokens: &'a [u32],
 }
 
-/// Row ids `[layer][position][column]`, in a buffer that is reused from call to call.
+/// Row ids `[layer][position][column]`, in a buffer that is reused from call to call. A hasher of
+/// [some columns](Hasher::with_columns) gives those alone.
 ///
 /// ```
 /// # use engram_format::{Hasher, SchemeName, RowIds, Sequence};
@@ -68,20 +72,33 @@ pub struct Request<'a> {
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RowIds {
-    layers: Vec<LayerId>,
+    layers: Vec<LayerRows>,
     ids: Vec<RowId>,
     positions: usize,
-    columns: usize,
     /// Windows `[position][max_order]`, where they are kept.
     windows: Vec<u32>,
     keeps_ngrams: bool,
     max_order: usize,
 }
 
+/// The row ids of one layer in a [`RowIds`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LayerRows {
+    id: LayerId,
+    /// Columns of the layers before.
+    columns_before: usize,
+    columns: usize,
+}
+
 #[derive(Debug, Clone)]
 struct LayerHasher {
+    id: LayerId,
     kind: Kind,
     columns: Vec<ColumnHasher>,
+    /// The columns that are hashed.
+    chosen: Range<usize>,
+    /// How many of them there are of each order, from order 2 to the last that has any.
+    chosen_of_orders: Vec<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -115,7 +132,7 @@ impl RowIds {
     /// What a lookup of `layer` takes: row ids `[position][column]`. None if the scheme has no table
     /// for that layer, or nothing has been hashed yet.
     pub fn batch(&self, layer: LayerId) -> Option<Batch<'_>> {
-        let index = self.layers.iter().position(|&id| id == layer)?;
+        let index = self.layers.iter().position(|rows| rows.id == layer)?;
         Some(self.batch_at(index))
     }
 
@@ -125,9 +142,10 @@ impl RowIds {
     }
 
     pub(super) fn batch_at(&self, layer_index: usize) -> Batch<'_> {
-        let batch = Batch::new(self.layers[layer_index], self.layer(layer_index));
-        if self.keeps_ngrams {
-            batch.with_ngrams(NGrams::new(&self.windows, self.max_order, self.columns))
+        let LayerRows { id, columns, .. } = self.layers[layer_index];
+        let batch = Batch::new(id, self.layer(layer_index));
+        if self.keeps_ngrams && columns > 0 {
+            batch.with_ngrams(NGrams::new(&self.windows, self.max_order, columns))
         } else {
             batch
         }
@@ -142,9 +160,19 @@ impl RowIds {
         self.positions
     }
 
-    /// Row ids of each position of a layer; 0 if nothing has been hashed yet.
+    /// Row ids of each position of a layer, of the one with the most where they differ; 0 if nothing has been hashed
+    /// yet.
     pub fn columns(&self) -> usize {
-        self.columns
+        let columns = self.layers.iter().map(|layer| layer.columns);
+        columns.max().unwrap_or(0)
+    }
+
+    /// Row ids of each position of the layer at `layer_index`.
+    ///
+    /// # Panics
+    /// If `layer_index` is not below the number of layers.
+    pub fn columns_of(&self, layer_index: usize) -> usize {
+        self.layers[layer_index].columns
     }
 
     /// Row ids `[position][column]` of the layer at `layer_index`: what a lookup of that layer takes.
@@ -152,8 +180,9 @@ impl RowIds {
     /// # Panics
     /// If `layer_index` is not below the number of layers.
     pub fn layer(&self, layer_index: usize) -> &[RowId] {
-        let rows = self.positions * self.columns;
-        &self.ids[layer_index * rows..][..rows]
+        let layer = &self.layers[layer_index];
+        let first = self.positions * layer.columns_before;
+        &self.ids[first..][..self.positions * layer.columns]
     }
 
     /// Row ids `[column]` of one position of one layer.
@@ -161,18 +190,26 @@ impl RowIds {
     /// # Panics
     /// If `layer_index` or `position` is out of range.
     pub fn position(&self, layer_index: usize, position: usize) -> &[RowId] {
-        &self.layer(layer_index)[position * self.columns..][..self.columns]
+        let columns = self.columns_of(layer_index);
+        &self.layer(layer_index)[position * columns..][..columns]
     }
 
-    fn reshape(&mut self, scheme: &Scheme, positions: usize) {
+    fn reshape(&mut self, max_order: u32, layers: &[LayerHasher], positions: usize) {
+        let mut columns_before = 0;
         self.layers.clear();
-        self.layers
-            .extend(scheme.layers.iter().map(|layer| layer.id));
+        self.layers.extend(layers.iter().map(|layer| {
+            let columns = layer.chosen.len();
+            let rows = LayerRows {
+                id: layer.id,
+                columns_before,
+                columns,
+            };
+            columns_before += columns;
+            rows
+        }));
         self.positions = positions;
-        self.columns = scheme.column_count();
-        self.max_order = scheme.max_order as usize;
-        let rows = self.layers.len() * positions * self.columns;
-        self.ids.resize(rows, RowId(0));
+        self.max_order = max_order as usize;
+        self.ids.resize(positions * columns_before, RowId(0));
         if self.keeps_ngrams {
             self.windows.resize(positions * self.max_order, 0);
         }
@@ -217,9 +254,42 @@ impl Hasher {
         })
     }
 
-    /// The scheme.
+    /// The same hasher, which gives the rows of these columns alone: what a rank of a tensor-parallel model asks for.
+    ///
+    /// ```
+    /// use engram_format::{Columns, Hasher, RowIds, SchemeName, Sequence};
+    ///
+    /// let hasher = Hasher::new(SchemeName::LongCatFlashLite.scheme(), None)?;
+    /// let rank = hasher.clone().with_columns(&Columns::Rank { rank: 1, ranks: 4 })?;
+    /// let (mut all, mut some) = (RowIds::new(), RowIds::new());
+    /// hasher.extend(&mut Sequence::new(), &[5, 6, 7], &mut all)?;
+    /// rank.extend(&mut Sequence::new(), &[5, 6, 7], &mut some)?;
+    /// assert_eq!(some.position(0, 2), &all.position(0, 2)[3..6]); // [position][column of the rank]
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Columns that the scheme has not.
+    pub fn with_columns(mut self, columns: &Columns) -> Result<Self, ColumnsError> {
+        let ranges = columns.ranges(&self.scheme)?;
+        for (layer, range) in self.layers.iter_mut().zip(ranges) {
+            let range = range.start as usize..range.end as usize;
+            layer.choose(range, self.scheme.heads as usize);
+        }
+        Ok(self)
+    }
+
+    /// The scheme, which has all columns.
     pub fn scheme(&self) -> &Scheme {
         &self.scheme
+    }
+
+    /// The columns of the layer at `layer_index` whose rows it gives, by their index among all of the layer.
+    ///
+    /// # Panics
+    /// If `layer_index` is not below the number of layers.
+    pub fn columns(&self, layer_index: usize) -> Range<usize> {
+        self.layers[layer_index].chosen.clone()
     }
 
     /// The vocabulary compression, where the scheme has one.
@@ -402,7 +472,7 @@ impl Hasher {
     }
 
     fn reshape(&self, out: &mut RowIds, positions: usize) {
-        out.reshape(&self.scheme, positions);
+        out.reshape(self.scheme.max_order, &self.layers, positions);
     }
 
     /// Raw token ids are below this.
@@ -443,11 +513,13 @@ impl Hasher {
             let reach = out.max_order;
             out.windows[position * reach..][..reach].copy_from_slice(&window[..reach]);
         }
-        let columns = out.columns;
-        let rows = out.positions * columns;
-        let heads = self.scheme.heads as usize;
-        for (layer, ids) in self.layers.iter().zip(out.ids.chunks_exact_mut(rows)) {
-            layer.hash(window, heads, &mut ids[position * columns..][..columns]);
+        let positions = out.positions;
+        let mut left = &mut out.ids[..];
+        for layer in &self.layers {
+            let columns = layer.chosen.len();
+            let (ids, later) = left.split_at_mut(positions * columns);
+            layer.hash(window, &mut ids[position * columns..][..columns]);
+            left = later;
         }
     }
 }
@@ -471,30 +543,48 @@ impl LayerHasher {
                     .collect(),
             ),
         };
-        Self {
+        let mut layer = Self {
+            id: scheme.layers[index].id,
             kind,
             columns: columns.collect(),
-        }
+            chosen: 0..0,
+            chosen_of_orders: Vec::new(),
+        };
+        layer.choose(0..scheme.column_count(), scheme.heads as usize);
+        layer
+    }
+
+    /// Chooses the columns that are hashed.
+    fn choose(&mut self, chosen: Range<usize>, heads: usize) {
+        let first_columns = (0..chosen.end).step_by(heads);
+        let of_orders = first_columns.map(|first| {
+            let end = chosen.end.min(first + heads);
+            end.saturating_sub(chosen.start.max(first))
+        });
+        self.chosen_of_orders = of_orders.collect();
+        self.chosen = chosen;
     }
 
     #[inline]
-    fn hash(&self, window: &[u32; MAX_ORDER], heads: usize, out: &mut [RowId]) {
+    fn hash(&self, window: &[u32; MAX_ORDER], out: &mut [RowId]) {
+        let mut columns = &self.columns[self.chosen.clone()];
         match &self.kind {
             Kind::XorMultiply(multipliers) => {
                 let mut hash = u64::from(window[0]) * multipliers[0];
-                let orders = self
-                    .columns
-                    .chunks_exact(heads)
-                    .zip(out.chunks_exact_mut(heads));
-                for (place, (columns, ids)) in (1..MAX_ORDER).zip(orders) {
+                let mut out = out;
+                for (place, &chosen) in (1..MAX_ORDER).zip(&self.chosen_of_orders) {
                     hash ^= u64::from(window[place]) * multipliers[place];
-                    for (column, id) in columns.iter().zip(ids) {
+                    let (of_order, later) = columns.split_at(chosen);
+                    let (ids, rest) = out.split_at_mut(chosen);
+                    for (column, id) in of_order.iter().zip(ids) {
                         id.0 = column.buckets.rem(hash) + column.first_row;
                     }
+                    (columns, out) = (later, rest);
                 }
             }
             Kind::Polynomial(factors) => {
-                for ((column, factors), id) in self.columns.iter().zip(factors).zip(out) {
+                let factors = &factors[self.chosen.clone()];
+                for ((column, factors), id) in columns.iter().zip(factors).zip(out) {
                     let terms = window.iter().zip(factors);
                     let hash = terms.map(|(&id, &factor)| u64::from(id) * factor).sum();
                     id.0 = column.buckets.rem(hash) + column.first_row;

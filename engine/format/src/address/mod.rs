@@ -10,6 +10,7 @@
 //! ```
 
 mod batch;
+mod columns;
 mod derive;
 mod divisor;
 mod hasher;
@@ -23,6 +24,7 @@ mod splitmix64;
 mod token_map;
 
 pub use batch::{Batch, NGrams};
+pub use columns::Columns;
 pub use derive::{EngramParameters, LongCatParameters, QwenParameters};
 pub(crate) use divisor::Divisor;
 pub use hasher::{Hasher, Request, RowIds};

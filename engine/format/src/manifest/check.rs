@@ -43,7 +43,7 @@ impl Manifest {
         for (table, layer) in self.tables.iter().zip(&self.scheme.layers) {
             self.check_table(table, layer)?;
         }
-        Ok(())
+        self.check_stripes()
     }
 
     fn check_table(&self, table: &Table, layer: &LayerScheme) -> Result<(), FormatError> {
@@ -170,7 +170,7 @@ fn is_file_name(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && !name.contains(['/', '\\', '\0'])
 }
 
-fn ensure(
+pub(super) fn ensure(
     field: &str,
     found: impl ToString,
     holds: bool,

@@ -49,6 +49,7 @@ fn manifest() -> Manifest {
             digest: Digest::of(b"map"),
         }),
         storage: Storage::Packed,
+        stripes: None,
         sources: vec![SourceFile {
             name: "model-00001-of-00001.safetensors".into(),
             bytes: 1 << 20,
@@ -149,9 +150,9 @@ fn a_token_map_beyond_any_vocabulary_is_refused() {
 
 #[test]
 fn a_newer_version_is_refused_before_anything_else() {
-    let refused = Manifest::from_text(br#"{"format":"engram-pack","version":2,"new":1}"#);
+    let refused = Manifest::from_text(br#"{"format":"engram-pack","version":3,"new":1}"#);
     assert!(
-        matches!(refused, Err(FormatError::Version { found: 2, .. })),
+        matches!(refused, Err(FormatError::Version { found: 3, .. })),
         "{refused:?}"
     );
 }
@@ -202,6 +203,100 @@ fn contradictions_under_a_valid_checksum_are_named() {
         let refused = refusal(&forged(edit));
         assert!(refused.contains(expected), "`{refused}` lacks `{expected}`");
     }
+}
+
+fn striped(edit: impl FnOnce(&mut Stripes)) -> String {
+    forged(|manifest| {
+        let folders = ["within/a", "/drive/b", PACK_FOLDER]
+            .map(str::to_owned)
+            .to_vec();
+        let mut stripes = Stripes::in_turns(folders, 2, 4);
+        edit(&mut stripes);
+        manifest.stripes = Some(stripes);
+    })
+}
+
+#[test]
+fn stripes_take_version_2_and_nothing_else_does() {
+    assert!(manifest().to_text().ends_with("\"version\":1}\n"));
+    let text = striped(|_| ());
+    assert!(text.ends_with("\"version\":2}\n"), "{text}");
+    let read = Manifest::from_text(text.as_bytes()).unwrap();
+    let stripes: Vec<Option<u32>> = (0..4).map(|column| read.stripe_of(1, column)).collect();
+    assert_eq!(stripes, [Some(1), Some(2), Some(0), Some(1)]);
+    assert_eq!(manifest().stripe_of(1, 3), None);
+    let without: Value = serde_json::from_str(&text).unwrap();
+    for text in [
+        forged_json(|m| m["version"] = 2.into()),
+        forged_json(|m| m["stripes"] = without["stripes"].clone()),
+        forged_json(|m| (m["stripes"], m["version"]) = (Value::Null, 2.into())),
+    ] {
+        assert!(
+            refusal(&text).contains("exactly the keys"),
+            "{}",
+            refusal(&text)
+        );
+    }
+}
+
+#[test]
+fn stripes_lead_nowhere_but_where_they_say() {
+    type Edit = fn(&mut Stripes);
+    let cases: [(Edit, &str); 14] = [
+        (|s| s.folders.clear(), "stripes.folders is 0"),
+        (
+            |s| s.folders = (0..257).map(|n| n.to_string()).collect(),
+            "stripes.folders is 257",
+        ),
+        (
+            |s| s.folders[0] = String::new(),
+            "stripes.folders is , expected",
+        ),
+        (
+            |s| s.folders[0] = "/".into(),
+            "stripes.folders is /, expected",
+        ),
+        (|s| s.folders[0] = "..".into(), "stripes.folders is .."),
+        (
+            |s| s.folders[0] = "a/../../b".into(),
+            "stripes.folders is a/../../b",
+        ),
+        (
+            |s| s.folders[0] = "/a/../b".into(),
+            "stripes.folders is /a/../b",
+        ),
+        (|s| s.folders[0] = "./a".into(), "stripes.folders is ./a"),
+        (|s| s.folders[0] = "a//b".into(), "stripes.folders is a//b"),
+        (|s| s.folders[0] = "a\\b".into(), "stripes.folders is a\\b"),
+        (|s| s.folders[0] = "/drive/b".into(), "different paths"),
+        (
+            |s| s.columns[1].truncate(3),
+            "stripes.columns is of [4, 3] columns",
+        ),
+        (
+            |s| s.columns.truncate(1),
+            "stripes.columns is of [4] columns",
+        ),
+        (
+            |s| s.columns[0][2] = 3,
+            "stripes.columns is 3, expected 0 to 2",
+        ),
+    ];
+    for (edit, expected) in cases {
+        let refused = refusal(&striped(edit));
+        assert!(refused.contains(expected), "`{refused}` lacks `{expected}`");
+    }
+    let attached = forged(|manifest| {
+        manifest.storage = Storage::Attached {
+            checkpoint: "/c".into(),
+        };
+        for table in &mut manifest.tables {
+            table.shards.clear();
+            table.samples.push(Sample { row: 0, seal: 0 });
+        }
+        manifest.stripes = Some(Stripes::in_turns(vec!["a".into()], 2, 4));
+    });
+    assert!(refusal(&attached).contains("none in an attached pack"));
 }
 
 #[test]

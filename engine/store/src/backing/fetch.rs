@@ -110,6 +110,8 @@ struct Failure {
 pub struct PendingReads {
     part: Part,
     next: usize,
+    /// The first read of the fetch that is not among them.
+    end: usize,
 }
 
 /// One read of a fetch. Dropping it without [`Self::end`] fails the fetch.
@@ -402,7 +404,7 @@ impl PendingReads {
 
     /// Reads that have not been taken.
     pub fn len(&self) -> usize {
-        self.part.fetch().work().plan.reads.len() - self.next
+        self.end - self.next
     }
 
     /// Whether no read is left to take.
@@ -422,6 +424,18 @@ impl PendingReads {
             index,
             ended: false,
         })
+    }
+
+    /// Takes out the reads from the first one on whose block does not `stay`; all after it do not either.
+    pub(crate) fn split_off(&mut self, stay: impl Fn(&BlockRead) -> bool) -> Self {
+        let reads = &self.part.fetch().work().plan.reads[self.next..self.end];
+        let first = self.next + reads.partition_point(|read| stay(&read.block));
+        let end = std::mem::replace(&mut self.end, first);
+        Self {
+            part: self.part.split_place(end - first),
+            next: first,
+            end,
+        }
     }
 
     /// Gives up reads that will not be done, because the thread that should do them has panicked.
@@ -475,6 +489,18 @@ impl Part {
         PendingReads {
             part: self,
             next: 0,
+            end: count,
+        }
+    }
+
+    /// Takes out the parts of `reads` reads, with a place of their own in a queue.
+    fn split_place(&mut self, reads: usize) -> Self {
+        debug_assert!(self.count > reads, "the place in the queue is a part too");
+        self.fetch().completion.add(1);
+        self.count -= reads;
+        Self {
+            fetch: self.fetch.clone(),
+            count: reads + 1,
         }
     }
 

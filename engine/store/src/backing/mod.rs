@@ -3,6 +3,7 @@
 mod backed;
 mod completion;
 mod disk;
+mod drives;
 mod fetch;
 mod fetch_pool;
 mod plan;
@@ -16,6 +17,7 @@ use engram_io::IoError;
 pub(crate) use backed::Backed;
 pub(crate) use completion::Listener;
 pub(crate) use disk::{DiskBacking, DiskOptions};
+pub(crate) use drives::Drives;
 pub(crate) use fetch::{Destination, Fetch, Part, Work};
 pub use fetch::{PendingRead, PendingReads};
 pub(crate) use fetch_pool::FetchPool;

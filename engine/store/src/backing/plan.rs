@@ -25,7 +25,7 @@ pub(crate) struct Read {
     pub(crate) row_count: u32,
 }
 
-/// The reads of a batch: each row once, neighbours together, in the order of files and offsets.
+/// The reads of a batch: each row once, neighbours together, in the order of drives, files and offsets.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// The wanted rows; sorted by row once the reads are made.
@@ -58,6 +58,13 @@ impl Plan {
             }
             self.reads.extend(current);
         }
+        if source.drives.is_empty() {
+            return;
+        }
+        let place = |read: &Read| (read.part, read.block.file, read.block.offset);
+        let drive = |read: &Read| source.drives[read.block.file as usize];
+        self.reads
+            .sort_unstable_by_key(|read| (drive(read), place(read)));
     }
 }
 

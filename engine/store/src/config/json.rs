@@ -1,7 +1,8 @@
 //! Settings as JSON, for callers that are no Rust programs.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
+use engram_format::Columns;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -51,7 +52,7 @@ const A_COUNT: &str = "a whole number that is not negative";
 const A_SIZE: &str =
     "a number of bytes, or text such as \"512 MiB\" (units: B, KiB, MiB, GiB, TiB)";
 
-const FIELDS: [(&str, Set); 12] = [
+const FIELDS: [(&str, Set); 14] = [
     ("reader", |config, value| {
         let name = value.as_str();
         let reader = READERS.iter().find(|(known, _)| Some(*known) == name);
@@ -66,6 +67,19 @@ const FIELDS: [(&str, Set); 12] = [
     }),
     ("checkpoint", |config, value| {
         set_path(&mut config.checkpoint, value)
+    }),
+    ("stripes", |config, value| {
+        config.stripes = stripes(value).ok_or(
+            "folders by the number of their stripe, such as {\"1\": \"/mnt/drive/stripe\"}",
+        )?;
+        Ok(())
+    }),
+    ("columns", |config, value| {
+        config.columns = columns(value).ok_or(
+            "\"all\", {\"rank\": R, \"ranks\": N}, [START, END] for columns START to END (exclusive) of every layer, \
+             or such lists by layer, as {\"1\": [0, 6]}",
+        )?;
+        Ok(())
     }),
     ("resident", |config, value| {
         config.resident = resident(value).ok_or(
@@ -115,6 +129,8 @@ impl Config {
     /// | `reader` | `"mmap"`, `"pread"`, `"direct"`, `"direct_threads"` or `"memory"`: [`Config::reader`] |
     /// | `check_seals` | true or false: [`Config::check_seals`] |
     /// | `checkpoint` | a path: [`Config::checkpoint`] |
+    /// | `stripes` | an object of paths, by the number of the stripe: [`Config::stripe`] |
+    /// | `columns` | `"all"`, `{"rank": R, "ranks": N}`, `[START, END]` or `{"1": [0, 6]}`: [`Config::columns`] |
     /// | `resident` | `"none"`, `{"orders": N}` or `{"bytes": SIZE}`: [`Config::resident`] |
     /// | `resident_folder` | a path: [`Config::resident_folder`] |
     /// | `cache_bytes` | a size: [`Config::cache_bytes`] |
@@ -188,6 +204,37 @@ fn set_path(field: &mut Option<PathBuf>, value: &Value) -> Result<(), &'static s
     Ok(())
 }
 
+fn stripes(value: &Value) -> Option<BTreeMap<u32, PathBuf>> {
+    let folders = value.as_object()?.iter();
+    let folders = folders.map(|(stripe, folder)| {
+        let stripe = stripe.parse().ok()?;
+        Some((stripe, folder.as_str()?.into()))
+    });
+    folders.collect()
+}
+
+fn columns(value: &Value) -> Option<Columns> {
+    if value == "all" {
+        return Some(Columns::All);
+    }
+    let number = |value: &Value| u32::try_from(value.as_u64()?).ok();
+    let range = |value: &Value| match value.as_array()?.as_slice() {
+        [start, end] => Some(number(start)?..number(end)?),
+        _ => None,
+    };
+    let Some(fields) = value.as_object() else {
+        return range(value).map(Columns::Range);
+    };
+    if let (Some(rank), Some(ranks), 2) = (fields.get("rank"), fields.get("ranks"), fields.len()) {
+        let (rank, ranks) = (number(rank)?, number(ranks)?);
+        return Some(Columns::Rank { rank, ranks });
+    }
+    let layers = fields
+        .iter()
+        .map(|(layer, columns)| Some((layer.parse().ok()?, range(columns)?)));
+    layers.collect::<Option<_>>().map(Columns::Layers)
+}
+
 fn resident(value: &Value) -> Option<Resident> {
     if value == "none" {
         return Some(Resident::None);
@@ -213,6 +260,7 @@ mod tests {
         let config = Config::from_json(
             r#"{
                 "reader": "direct_threads", "check_seals": false, "checkpoint": "a", "resident": {"orders": 2},
+                "stripes": {"1": "s"}, "columns": {"rank": 1, "ranks": 2},
                 "resident_folder": "b", "cache_bytes": "3 GiB", "cache_folder": "c", "profile": "d",
                 "io_threads": 2, "io_depth": 64, "gather_threads": 0, "pool_bytes": 4096
             }"#,
@@ -222,6 +270,8 @@ mod tests {
             reader: Reader::DirectThreads,
             check_seals: false,
             checkpoint: Some("a".into()),
+            stripes: [(1, "s".into())].into(),
+            columns: Columns::Rank { rank: 1, ranks: 2 },
             resident: Resident::Orders(2),
             resident_folder: Some("b".into()),
             cache_bytes: Some(3 << 30),
@@ -267,6 +317,25 @@ mod tests {
     }
 
     #[test]
+    fn columns_are_chosen_in_every_way() {
+        for (text, columns) in [
+            ("\"all\"", Columns::All),
+            ("[2, 5]", Columns::Range(2..5)),
+            (
+                r#"{"ranks": 4, "rank": 3}"#,
+                Columns::Rank { rank: 3, ranks: 4 },
+            ),
+            (
+                r#"{"7": [0, 1]}"#,
+                Columns::Layers([(engram_format::LayerId(7), 0..1)].into()),
+            ),
+        ] {
+            let config = Config::from_json(&format!(r#"{{"columns": {text}}}"#));
+            assert_eq!(config.unwrap().columns, columns, "{text}");
+        }
+    }
+
+    #[test]
     fn what_cannot_be_read_is_named() {
         let refused = |text: &str| Config::from_json(text).unwrap_err().to_string();
         assert!(refused("[]").starts_with("the settings are not a JSON object: "));
@@ -285,6 +354,12 @@ mod tests {
             r#"{"reader": "tape"}"#,
             r#"{"io_depth": 0}"#,
             r#"{"io_depth": 65536}"#,
+            r#"{"stripes": {"a": "/folder"}}"#,
+            r#"{"columns": [1, 2, 3]}"#,
+            r#"{"columns": {"rank": 1}}"#,
+            r#"{"columns": {"rank": 1, "ranks": -1}}"#,
+            r#"{"columns": {"one": [1, 2]}}"#,
+            r#"{"stripes": {"0": 1}}"#,
             r#"{"resident": {}}"#,
             r#"{"resident": {"orders": 2, "bytes": 1}}"#,
             r#"{"resident": {"columns": 2}}"#,

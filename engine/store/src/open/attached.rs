@@ -1,11 +1,16 @@
 //! The checkpoint's own files behind an attached pack.
 
 use std::{
+    collections::BTreeSet,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use engram_format::{Digest, Extent, Manifest, RowId, Sample, SourceFile, Storage, Table, seal};
+use engram_format::{
+    Column, Digest, Extent, Manifest, Plane, RowId, Sample, Segment, SourceFile, Storage, Table,
+    seal,
+};
 use engram_io::{Access, ReadAt, WatchedFile};
 
 use super::{
@@ -15,6 +20,7 @@ use super::{
 use crate::{
     config::{Config, Reader, Resident},
     error::OpenError,
+    lookup::rows_of,
     resolve::RowRef,
     source::Source,
     tier::TierFile,
@@ -25,12 +31,51 @@ const MAX_SOURCE_HEADER: u64 = 100_000_000;
 /// Known rows of each table that are compared when an attached pack is opened.
 const SAMPLES_AT_OPEN: usize = 32;
 
+/// The files that have rows of the open `columns` of each table: indexes in [`Manifest::sources`].
+pub(super) fn sources_of(manifest: &Manifest, columns: &[Arc<[Column]>]) -> Vec<usize> {
+    let tables = manifest.tables.iter().zip(columns);
+    let segments = tables.flat_map(|(table, columns)| {
+        let rows = rows_of(columns);
+        let segments = table.planes.iter().flat_map(|plane| &plane.segments);
+        segments.filter(move |segment| has_rows(segment, &rows))
+    });
+    let sources: BTreeSet<usize> = segments.map(|segment| segment.source as usize).collect();
+    sources.into_iter().collect()
+}
+
+/// Where the rows of the open `columns` of `table` lie in `files`.
+pub(super) fn planes_of(table: &Table, columns: &[Column], files: &PackFiles) -> Vec<Plane> {
+    let rows = rows_of(columns);
+    let planes = table.planes.iter().map(|plane| {
+        let segments = plane
+            .segments
+            .iter()
+            .filter(|segment| has_rows(segment, &rows));
+        let segments = segments.cloned().map(|mut segment| {
+            let file = files.sources.binary_search(&(segment.source as usize));
+            let file = file.expect("the files are those of the same columns");
+            segment.source = u32::try_from(file).expect("it is at most the index of the source");
+            segment
+        });
+        Plane {
+            row_bytes: plane.row_bytes,
+            segments: segments.collect(),
+        }
+    });
+    planes.collect()
+}
+
+fn has_rows(segment: &Segment, rows: &Range<u64>) -> bool {
+    segment.first_row < rows.end && rows.start < segment.first_row + segment.row_count
+}
+
 /// Bytes of the files that are loaded whole.
-pub(super) fn loaded_bytes(manifest: &Manifest, config: &Config) -> u64 {
+pub(super) fn loaded_bytes(manifest: &Manifest, files: &PackFiles, config: &Config) -> u64 {
     if config.fetches() || config.reader != Reader::Memory {
         return 0;
     }
-    manifest.sources.iter().map(|file| file.bytes).sum()
+    let loaded = files.sources.iter();
+    loaded.map(|&source| manifest.sources[source].bytes).sum()
 }
 
 /// The checkpoint's files, to be watched from before anything of them is checked. None in a packed pack.
@@ -49,16 +94,21 @@ pub(super) fn open(
     manifest: &Manifest,
     files: &PackFiles,
     sources: &[Arc<Source>],
+    columns: &[Arc<[Column]>],
     config: &Config,
 ) -> Result<Opened, OpenError> {
     if config.resident != Resident::None {
         return Err(OpenError::NoColumns);
     }
-    let paths: Vec<(&PathBuf, &SourceFile)> = files.paths.iter().zip(&manifest.sources).collect();
+    let of_files = files
+        .sources
+        .iter()
+        .map(|&source| &manifest.sources[source]);
+    let paths: Vec<(&PathBuf, &SourceFile)> = files.paths.iter().zip(of_files).collect();
     let readers = open_each(&paths, |(path, file)| open_source(path, file, config))?;
     if config.check_seals {
-        for (table, source) in manifest.tables.iter().zip(sources) {
-            check_samples(table, source, &readers)?;
+        for ((table, source), columns) in manifest.tables.iter().zip(sources).zip(columns) {
+            check_samples(table, source, &rows_of(columns), &readers)?;
         }
     }
     let file = |reader| TierFile { reader, copy: None };
@@ -74,10 +124,17 @@ pub(super) fn open(
 fn check_samples(
     table: &Table,
     source: &Source,
+    rows: &Range<u64>,
     readers: &[Box<dyn ReadAt>],
 ) -> Result<(), OpenError> {
-    let step = table.samples.len().div_ceil(SAMPLES_AT_OPEN);
-    let samples: Vec<&Sample> = table.samples.iter().step_by(step).collect();
+    let samples = || {
+        table
+            .samples
+            .iter()
+            .filter(|sample| rows.contains(&sample.row))
+    };
+    let step = samples().count().div_ceil(SAMPLES_AT_OPEN).max(1);
+    let samples: Vec<&Sample> = samples().step_by(step).collect();
     open_each(&samples, |sample| {
         // Only packed packs ask for the column of a row.
         let row = RowRef::alone(RowId(sample.row), 0);

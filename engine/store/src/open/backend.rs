@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use engram_io::EngineKind;
 
-use crate::backing::DiskBacking;
+use crate::backing::Drives;
 
 /// How an open pack's files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) enum Reading {
     /// Always in this way.
     As(Backend),
     /// Threads, which take another way where the system no longer serves theirs.
-    Disk(Arc<DiskBacking>),
+    Disk(Arc<Drives>),
 }
 
 impl Reading {

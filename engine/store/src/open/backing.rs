@@ -9,7 +9,7 @@ use super::{
     files::{PackFiles, open_each},
 };
 use crate::{
-    backing::{Backing, DiskBacking, DiskOptions, ReadGeometry},
+    backing::{Backing, DiskBacking, DiskOptions, Drives, ReadGeometry},
     config::{Config, Reader},
     error::OpenError,
     source::Source,
@@ -44,12 +44,20 @@ pub(super) fn open(
         reader @ (Reader::Direct | Reader::DirectThreads) => reader,
     };
     let open_file = |path: &PathBuf| config.file_access.open_direct(path);
+    let drive_of = files.drives.clone();
     let files: Arc<[DirectFile]> = open_each(&files.paths, open_file)?.into();
     // Room for the longest row wherever it begins in a unit.
     let unit = files.iter().map(DirectFile::unit).max().unwrap_or(1) as usize;
     let max_bytes = (longest.next_multiple_of(unit) + unit).max(READ_BYTES);
-    let disk = Arc::new(start(reader, &files, max_bytes, config)?);
-    Ok((Some(disk.clone()), Reading::Disk(disk)))
+    let drives = drive_of.iter().max().map_or(1, |last| last + 1);
+    let disks = (0..drives).map(|drive| {
+        let on_drive = |file: usize| drive_of.get(file).is_none_or(|&of| of == drive);
+        let waits = (0..files.len()).any(|file| on_drive(file) && files[file].waits());
+        start(reader, &files, waits, max_bytes, config)
+    });
+    let disks = disks.collect::<Result<_, _>>()?;
+    let drives = Arc::new(Drives::new(disks, drive_of));
+    Ok((Some(drives.clone()), Reading::Disk(drives)))
 }
 
 /// Checks that reads of rows can be planned by what a backing of the caller's says.
@@ -83,9 +91,11 @@ fn check_geometry(geometry: &ReadGeometry, files: usize, longest: usize) -> Resu
     Ok(())
 }
 
+/// Starts the threads of a drive; `waits` says whether a ring would wait for each read of its files.
 fn start(
     reader: Reader,
     files: &Arc<[DirectFile]>,
+    waits: bool,
     max_bytes: usize,
     config: &Config,
 ) -> Result<DiskBacking, IoError> {
@@ -96,7 +106,7 @@ fn start(
         blocking_threads: BLOCKING_THREADS,
         max_bytes,
     };
-    if reader == Reader::Direct && !files.iter().any(DirectFile::waits) {
+    if reader == Reader::Direct && !waits {
         let most = u16::try_from(RING_BYTES / max_bytes).unwrap_or(u16::MAX);
         let depth = config.io_depth.clamp(1, most.max(1));
         let request = EngineRequest::Uring { depth };

@@ -66,6 +66,8 @@ fn may_take(limit: Option<MemoryLimit>, bytes: u64) -> bool {
 /// The caches of the tables of a pack.
 pub(super) struct Caches<'a> {
     pub(super) manifest: &'a Manifest,
+    /// The open columns of each table; where there are none, neither is a cache.
+    pub(super) columns: &'a [Arc<[Column]>],
     /// Those of each table: an equal part, since each is asked for as many rows.
     pub(super) bytes: usize,
     /// Where their memory is shared.
@@ -77,7 +79,9 @@ impl Caches<'_> {
     /// Their folder, and the bytes of the files that must be made there.
     pub(super) fn missing(&self, sources: &[Arc<Source>]) -> Option<(&Path, u64)> {
         let folder = self.folder?;
-        let missing = sources.iter().filter_map(|source| {
+        let sources = sources.iter().zip(self.columns);
+        let sources = sources.filter(|(_, columns)| !columns.is_empty());
+        let missing = sources.filter_map(|(source, _)| {
             let words = RowCache::words_of(cached_row_bytes(source)?, self.bytes);
             let path = folder.join(cache_name(self.manifest, source.layer, words));
             (!path.exists()).then_some((words * size_of::<u64>()) as u64)
@@ -94,7 +98,7 @@ impl Caches<'_> {
         backed: usize,
         counters: &Arc<Counters>,
     ) -> Result<Option<CacheTier>, OpenError> {
-        let Some(row_bytes) = cached_row_bytes(source) else {
+        let Some(row_bytes) = cached_row_bytes(source).filter(|_| !columns.is_empty()) else {
             return Ok(None);
         };
         let layer = source.layer;

@@ -1,6 +1,8 @@
 //! The shards of a packed pack.
 
-use engram_format::{Manifest, Profile};
+use std::sync::Arc;
+
+use engram_format::{Column, Manifest, Profile};
 use engram_io::parallel;
 
 use super::{
@@ -18,22 +20,25 @@ use crate::{
 /// Threads that load columns.
 const LOADERS: usize = 8;
 
-/// The shards of all tables, those marked that are to be loaded beside a cache of `cache_bytes` bytes.
+/// The shards of the open `columns` of all tables, those marked that are to be loaded beside a cache of `cache_bytes`
+/// bytes.
 pub(super) fn shards<'a>(
     manifest: &'a Manifest,
+    columns: &[Arc<[Column]>],
     files: &'a PackFiles,
     config: &Config,
     cache_bytes: usize,
     profile: Option<&Profile>,
 ) -> Vec<Shard<'a>> {
-    let tables = manifest.tables.iter().enumerate();
-    let shards = tables.flat_map(|(index, table)| {
-        let columns = manifest.scheme.columns(index);
-        columns.map(move |column| (table, column))
+    let tables = manifest.tables.iter().zip(columns).enumerate();
+    let shards = tables.flat_map(|(index, (table, columns))| {
+        let columns = columns.iter();
+        columns.map(move |&column| (index, table, column))
     });
     let mut shards: Vec<Shard<'_>> = shards
         .zip(&*files.paths)
-        .map(|((table, column), path)| Shard {
+        .map(|((table_index, table, column), path)| Shard {
+            table_index,
             table,
             column,
             path,
@@ -46,7 +51,7 @@ pub(super) fn shards<'a>(
 
 /// Opens all shards, several at a time, since loading one waits for the drive.
 pub(super) fn open(
-    manifest: &Manifest,
+    columns: &[Arc<[Column]>],
     shards: &[Shard<'_>],
     config: &Config,
     made_files: &MadeFiles,
@@ -68,11 +73,11 @@ pub(super) fn open(
         resident.push(loaded);
     }
     let mut resident = resident.into_iter();
-    let tables = manifest.tables.iter();
+    let tables = columns.iter();
     Ok(Opened {
         files: files.into(),
         resident: tables
-            .map(|table| resident.by_ref().take(table.shards.len()).collect())
+            .map(|columns| resident.by_ref().take(columns.len()).collect())
             .collect(),
     })
 }

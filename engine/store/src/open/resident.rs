@@ -2,12 +2,13 @@
 
 use std::cmp::Reverse;
 
-use engram_format::{Manifest, Profile};
+use engram_format::{MAX_ORDER, Manifest, Profile};
 
 use super::shard::Shard;
 use crate::{config::Resident, tier::RowCache};
 
-/// Marks those of `shards`, the columns of all tables in order, that are to be loaded.
+/// Marks those of `shards`, the open columns of all tables in order, that are to be loaded. Each table has a cache of
+/// `cache_bytes` bytes.
 pub(super) fn choose(
     shards: &mut [Shard<'_>],
     manifest: &Manifest,
@@ -23,14 +24,13 @@ pub(super) fn choose(
             }
         }
         Resident::Bytes(mut left) => {
-            let saved = profile.map(|profile| Saved::new(profile, manifest, cache_bytes));
-            let columns = manifest.scheme.column_count();
+            let saved = profile.map(|profile| Saved::new(profile, manifest, shards, cache_bytes));
             let mut by_worth: Vec<_> = shards
                 .iter()
                 .enumerate()
                 .map(|(index, shard)| {
                     let saved = saved.as_ref();
-                    let worth = saved.map(|saved| saved.per_byte(index / columns, shard));
+                    let worth = saved.map(|saved| saved.per_byte(shard));
                     (Reverse(worth), shard.column.order, index)
                 })
                 .collect();
@@ -51,23 +51,27 @@ pub(super) fn choose(
 struct Saved(Vec<Vec<u64>>);
 
 impl Saved {
-    fn new(profile: &Profile, manifest: &Manifest, cache_bytes: usize) -> Self {
-        let tables = manifest.tables.len();
-        let saved = manifest.tables.iter().map(|table| {
-            let rows = RowCache::capacity_of(table.codec.row_bytes(), cache_bytes / tables);
-            let mut saved = vec![profile.tokens(); profile.orders().len()];
-            let cached = profile.by_count();
-            for (ngram, count) in cached.take(rows / manifest.scheme.heads as usize) {
-                saved[ngram.len() - 2] -= count;
-            }
-            saved
+    /// `cache_bytes` are those of each table's cache.
+    fn new(
+        profile: &Profile,
+        manifest: &Manifest,
+        shards: &[Shard<'_>],
+        cache_bytes: usize,
+    ) -> Self {
+        let tables = manifest.tables.iter().enumerate();
+        let saved = tables.map(|(index, table)| {
+            let rows = RowCache::capacity_of(table.codec.row_bytes(), cache_bytes);
+            let mut columns_of = [0; MAX_ORDER + 1];
+            let columns = shards.iter().filter(|shard| shard.table_index == index);
+            columns.for_each(|shard| columns_of[shard.column.order as usize] += 1);
+            profile.uncached(rows, |order| columns_of[order])
         });
         Self(saved.collect())
     }
 
     /// In whole numbers, so that the same profile gives the same choice everywhere.
-    fn per_byte(&self, table: usize, shard: &Shard<'_>) -> u128 {
-        let saved = self.0[table][shard.column.order as usize - 2];
+    fn per_byte(&self, shard: &Shard<'_>) -> u128 {
+        let saved = self.0[shard.table_index][shard.column.order as usize - 2];
         (u128::from(saved) << 64) / u128::from(shard.bytes())
     }
 }

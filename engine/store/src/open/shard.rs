@@ -18,6 +18,8 @@ use crate::{
 
 /// One shard to be opened.
 pub(super) struct Shard<'a> {
+    /// Index of its table.
+    pub(super) table_index: usize,
     pub(super) table: &'a Table,
     pub(super) column: Column,
     pub(super) path: &'a Path,

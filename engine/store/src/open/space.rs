@@ -1,27 +1,19 @@
 //! Room for what is shared.
 
-use std::{collections::BTreeMap, fs, io::ErrorKind, os::unix::fs::MetadataExt, path::Path};
+use std::{io::ErrorKind, path::Path};
 
-use engram_io::{IoError, create_folder, free_space};
+use engram_io::{IoError, create_folder, find_no_room, free_space};
 
 use crate::error::OpenError;
 
 /// Checks that there is room for so many bytes in each of these folders, which may lie in one file system: all of it,
 /// before anything is made. A folder that cannot be made is left to those who need it.
 pub(super) fn check<'a>(wanted: impl Iterator<Item = (&'a Path, u64)>) -> Result<(), OpenError> {
-    let mut needed_on: BTreeMap<u64, u64> = BTreeMap::new();
-    for (folder, bytes) in wanted.filter(|(_, bytes)| *bytes > 0) {
-        let Ok(found) = create_folder(folder).map(|()| fs::metadata(folder)) else {
-            continue;
-        };
-        let device = found.map_err(IoError::os("open", folder))?.dev();
-        let needed = needed_on.entry(device).or_default();
-        *needed = needed.saturating_add(bytes);
-        if free_space(folder).is_some_and(|free| free < *needed) {
-            return Err(none(folder, *needed));
-        }
+    let wanted = wanted.filter(|(folder, bytes)| *bytes > 0 && create_folder(folder).is_ok());
+    match find_no_room(wanted)? {
+        None => Ok(()),
+        Some(lacking) => Err(none(lacking.folder, lacking.needed)),
     }
-    Ok(())
 }
 
 /// That `folder` has no room for `needed` bytes.

@@ -46,8 +46,7 @@ impl Store {
         } else {
             &*table.columns
         };
-        let resident = columns.iter().filter_map(|&column| {
-            let index = column.index as usize;
+        let resident = columns.iter().enumerate().filter_map(|(index, &column)| {
             let loaded = table.resident.as_ref().and_then(|tier| tier.memory(index));
             let (memory, is_private) = match loaded {
                 Some(memory) => (memory.memory(), true),

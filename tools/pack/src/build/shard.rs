@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use engram_checkpoint::{Checkpoint, SourceTable, ZeroScan};
 use engram_format::{
     Column, Digester, FormatError, HEADER_BYTES, LayerId, NanPlace, RecordLayout, RowCodec, RowId,
-    SEAL_BYTES, ShardDigests, ShardHeader, seal, shard_path,
+    SEAL_BYTES, ShardDigests, ShardHeader, seal,
 };
 use engram_io::{NewFile, PreadReader, ReadAt};
 
@@ -19,15 +19,18 @@ const CHUNK_BYTES: usize = 2 << 20;
 /// One shard to be built.
 pub(super) struct ShardJob<'a> {
     pub(super) checkpoint: &'a Checkpoint,
-    pub(super) pack: &'a Path,
+    /// Its final path.
+    pub(super) path: PathBuf,
     pub(super) table: &'a SourceTable,
     pub(super) column: Column,
     pub(super) options: &'a BuildOptions,
 }
 
 impl ShardJob<'_> {
-    fn path(&self) -> PathBuf {
-        self.pack.join(shard_path(self.table.layer, &self.column))
+    /// The folder of the pack or of the stripe that it is for.
+    pub(super) fn folder(&self) -> &Path {
+        let folder = self.path.ancestors().nth(2);
+        folder.expect("a shard lies in the folder of its layer")
     }
 
     fn codec(&self) -> RowCodec {
@@ -52,12 +55,12 @@ impl ShardJob<'_> {
     ///
     /// It got its name only once it was whole and on the drive, so its header tells.
     pub(super) fn finished(&self) -> Result<Option<ShardDigests>> {
-        let path = self.path();
+        let path = &self.path;
         if !path.exists() {
             return Ok(None);
         }
         let context = || format!("{} is no shard of this build; remove it", path.display());
-        let reader = PreadReader::open(&path)?;
+        let reader = PreadReader::open(path)?;
         let (found, expected) = (reader.size(), self.shard_bytes());
         if found != expected {
             return Err(FormatError::Size { found, expected }).with_context(context);
@@ -74,7 +77,7 @@ impl ShardJob<'_> {
     pub(super) fn run(&self, progress: Progress<'_>) -> Result<ShardDigests> {
         let layout = self.layout();
         let mut source = RowStream::new(self.checkpoint, self.table, self.column.first_row);
-        let mut file = NewFile::create(&self.path(), self.shard_bytes())?;
+        let mut file = NewFile::create(&self.path, self.shard_bytes())?;
         file.write(&[0; HEADER_BYTES])?;
 
         let chunk_rows = (CHUNK_BYTES / layout.group_bytes()).max(1) * layout.group_records();

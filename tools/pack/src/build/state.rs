@@ -1,6 +1,6 @@
 //! The state of an unfinished build, which its mark keeps.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use engram_format::{Digest, MANIFEST_FILE, TOKEN_MAP_FILE};
@@ -19,34 +19,75 @@ const PACKING: Work = Work {
     is_leaving: |path| path.ends_with(TOKEN_MAP_FILE) || path.ends_with(MANIFEST_FILE),
 };
 
-/// Claims the folder `pack` for a build of the plan with that digest, or takes up an unfinished one.
+/// Claims `folders`, the pack's and those of its stripes elsewhere, for a build of the plan with that digest, or takes
+/// up an unfinished one.
 ///
-/// The mark says the digest of the plan, so that a build never goes on with another checkpoint, and whether rows may
-/// hold codes that are not numbers, and many be zero.
-pub(super) fn begin_build(pack: &Path, plan: Digest, options: &BuildOptions) -> Result<Claim> {
-    let claim = claim(pack)?;
-    let task = mark(plan, options);
-    if claim.finished_work()?.is_none() {
+/// The marks say the digest of the plan, so that a build never goes on with another checkpoint or with the stripes of
+/// another pack, and whether rows may hold codes that are not numbers, and many be zero.
+pub(super) fn begin_build(
+    folders: &[&Path],
+    plan: Digest,
+    options: &BuildOptions,
+) -> Result<Vec<Claim>> {
+    let mut claims = Vec::new();
+    let begun = folders
+        .iter()
+        .try_for_each(|folder| {
+            claims.push(claim(folder)?);
+            Ok(())
+        })
+        .and_then(|()| begin(&claims, &mark(plan, options), options.resume));
+    if let Err(error) = begun {
+        claims.into_iter().for_each(Claim::give_back);
+        return Err(error);
+    }
+    Ok(claims)
+}
+
+/// Begins `task` in the folders of `claims`, or goes on with it where it has finished some shards.
+fn begin(claims: &[Claim], task: &str, resume: bool) -> Result<()> {
+    let mut resumed = Vec::new();
+    for claim in claims {
         // Killed before the first shard was finished, an earlier build has left nothing to go on with.
-        claim.begin(&task)?;
-        return Ok(claim);
+        resumed.push(claim.finished_work()?.is_some());
     }
-    if !options.resume {
-        bail!(
-            "{} holds an unfinished build; go on with it by --resume, or remove it",
-            pack.display()
-        );
+    for (claim, _) in claims.iter().zip(&resumed).filter(|(_, resumed)| **resumed) {
+        let folder = claim.folder().display();
+        if !resume {
+            bail!("{folder} holds an unfinished build; go on with it by --resume, or remove it");
+        }
+        let stored = claim.task()?;
+        // What a stricter build has finished is what a lenient one would write.
+        if stored != task && !is_stricter(&stored, task) {
+            bail!(
+                "the unfinished build in {folder} is of another checkpoint or other options ({stored}, now {task}); \
+                 remove it"
+            );
+        }
     }
-    let stored = claim.task()?;
-    // What a stricter build has finished is what a lenient one would write.
-    if stored != task && !is_stricter(&stored, &task) {
-        bail!(
-            "the unfinished build in {} is of another checkpoint or other options ({stored}, now {task}); remove it",
-            pack.display(),
-        );
+    for (claim, resumed) in claims.iter().zip(resumed) {
+        if resumed {
+            claim.go_on(task)?;
+        } else {
+            claim.begin(task)?;
+        }
     }
-    claim.go_on(&task)?;
-    Ok(claim)
+    Ok(())
+}
+
+/// Removes the marks in `stripes` of a build of that plan that was killed when its pack was whole.
+pub(super) fn end_stripes(stripes: &[PathBuf], plan: Digest) -> Result<()> {
+    for folder in stripes
+        .iter()
+        .filter(|folder| folder.join(PACKING.mark).exists())
+    {
+        let claim = claim(folder)?;
+        let stored = claim.task()?;
+        if stored.split_whitespace().next() == Some(&plan.to_string()) {
+            claim.end()?;
+        }
+    }
+    Ok(())
 }
 
 /// Claims the folder `pack` for an attached pack.

@@ -20,6 +20,10 @@ pub(crate) struct Args {
     /// Folder of the pack; must be empty or missing
     #[arg(short, long, value_name = "PACK")]
     output: PathBuf,
+    /// Spread the shards over this folder and others given so, best each on a drive of its own; outside of the pack
+    /// they must be empty or missing
+    #[arg(long = "stripe", value_name = "DIR")]
+    stripes: Vec<PathBuf>,
     /// Shards built at a time [default: twice the cores, up to 8]
     #[arg(long, value_name = "J", default_value_t = 0, hide_default_value = true)]
     jobs: usize,
@@ -46,6 +50,7 @@ impl Args {
         let options = BuildOptions {
             jobs: self.jobs,
             resume: self.resume,
+            stripes: self.stripes,
             allow_nan: self.allow_nan,
             allow_zeros: self.allow_zeros,
         };

@@ -5,6 +5,8 @@ use clap::ValueEnum;
 use engram::{Batch, Config, LayerId, Reader, RowId, Store};
 use engram_kit::say;
 
+use super::stripe::MovedStripes;
+
 /// Print one row
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -22,6 +24,8 @@ pub(crate) struct Args {
     /// Where the checkpoint behind an attached pack lies now
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    moved: MovedStripes,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -33,7 +37,7 @@ enum Form {
 impl Args {
     pub(crate) fn run(self) -> Result<ExitCode> {
         let mut config = Config::new().reader(Reader::Pread);
-        config.checkpoint = self.checkpoint;
+        (config.checkpoint, config.stripes) = (self.checkpoint, self.moved.by_number());
         let store = Store::open(&self.pack, config)?;
         let codec = store.codec(self.layer)?;
         let mut row = vec![0; codec.row_bytes()];

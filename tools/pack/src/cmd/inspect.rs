@@ -98,6 +98,13 @@ fn print(manifest: &Manifest) -> Result<()> {
         ),
         Storage::Attached { checkpoint } => say!("storage     attached to {checkpoint}"),
     }
+    if let Some(stripes) = &manifest.stripes {
+        for (stripe, folder) in (0..).zip(&stripes.folders) {
+            let columns = stripes.columns.iter().flatten();
+            let columns = columns.filter(|of| **of == stripe).count();
+            say!("stripe {stripe:<5}{columns} columns in {folder}");
+        }
+    }
     for source in &manifest.sources {
         say!("source      {} ({})", source.name, size(source.bytes));
     }

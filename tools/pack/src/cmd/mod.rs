@@ -9,5 +9,6 @@ pub(crate) mod lean;
 pub(crate) mod profile;
 pub(crate) mod restore;
 pub(crate) mod rows;
+mod stripe;
 pub(crate) mod synth;
 pub(crate) mod verify;

@@ -8,6 +8,8 @@ use engram_kit::{
 };
 use engram_pack::{Place, VerifyOptions, pack_bytes, verify};
 
+use super::stripe::MovedStripes;
+
 /// The exit code for damage; 1 is any error, 2 wrong usage.
 const DAMAGED: u8 = 3;
 
@@ -31,6 +33,8 @@ pub(crate) struct Args {
     /// Where the checkpoint behind an attached pack lies now
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    moved: MovedStripes,
     /// Report as JSON
     #[arg(long)]
     json: bool,
@@ -42,6 +46,7 @@ impl Args {
             jobs: self.jobs,
             sample: self.sample,
             checkpoint: self.checkpoint,
+            stripes: self.moved.by_number(),
         };
         let bar = progress_bar(pack_bytes(&read_manifest(&self.pack)?), "verifying");
         let report = verify(&self.pack, &options, &|bytes| bar.inc(bytes))?;

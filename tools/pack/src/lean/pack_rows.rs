@@ -1,11 +1,10 @@
 //! The rows of a pack from front to back.
 
-use std::{ops::Range, path::Path};
+use std::{collections::BTreeMap, ops::Range, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use engram_format::{
-    Column, HEADER_BYTES, LayerId, Manifest, RowId, SEAL_BYTES, Table, seal, shard_path,
-};
+use engram::shard_paths;
+use engram_format::{Column, HEADER_BYTES, LayerId, Manifest, RowId, SEAL_BYTES, Table, seal};
 use engram_io::{PreadReader, ReadAt};
 
 /// Shard bytes read at a time.
@@ -34,6 +33,7 @@ impl PackRows<'_> {
         let index = tables.iter().position(|table| table.layer == layer);
         let index = index.with_context(|| format!("the pack has no layer {layer}"))?;
         let table = &tables[index];
+        let shards = shard_paths(self.pack, self.manifest, &BTreeMap::new())?;
         let part_bytes = *(table.codec.plane_bytes().get(plane))
             .filter(|bytes| **bytes > 0)
             .with_context(|| format!("rows of layer {layer} have no plane {plane}"))?;
@@ -45,7 +45,8 @@ impl PackRows<'_> {
             if next < column.first_row || next >= end {
                 continue;
             }
-            self.column(table, column, next..end, &mut |rows| {
+            let shard = &shards[index][column.index as usize];
+            read_column(table, column, shard, next..end, &mut |rows| {
                 parts.clear();
                 for row in rows.chunks_exact(table.codec.row_bytes()) {
                     parts.extend_from_slice(&row[start..start + part_bytes]);
@@ -60,56 +61,55 @@ impl PackRows<'_> {
         );
         Ok(())
     }
+}
 
-    /// Gives the rows `wanted` of `column` to `put`, each checked against its seal.
-    fn column(
-        &self,
-        table: &Table,
-        column: Column,
-        wanted: Range<u64>,
-        put: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<()> {
-        let path = self.pack.join(shard_path(table.layer, &column));
-        let shard = PreadReader::open_sequential(&path)?;
-        let mut block = [0; HEADER_BYTES];
-        shard.read_at(0, &mut block)?;
-        let header = table.header(column).check(&block);
-        header.with_context(|| path.display().to_string())?;
+/// Gives the rows `wanted` of `column`, whose shard lies at `path`, to `put`, each checked against its seal.
+fn read_column(
+    table: &Table,
+    column: Column,
+    path: &Path,
+    wanted: Range<u64>,
+    put: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let shard = PreadReader::open_sequential(path)?;
+    let mut block = [0; HEADER_BYTES];
+    shard.read_at(0, &mut block)?;
+    let header = table.header(column).check(&block);
+    header.with_context(|| path.display().to_string())?;
 
-        let layout = table.layout();
-        let chunk_groups = (CHUNK_BYTES / layout.group_bytes()).max(1) as u64;
-        let mut chunk = Vec::new();
-        let mut rows = Vec::new();
-        let mut next = wanted.start;
-        while next < wanted.end {
-            let group_records = layout.group_records() as u64;
-            let first = (next - column.first_row) / group_records;
-            let last = (wanted.end - 1 - column.first_row) / group_records;
-            let groups = (last - first + 1).min(chunk_groups);
-            chunk.resize(usize::try_from(groups)? * layout.group_bytes(), 0);
-            shard.read_at(layout.record_offset(first * group_records), &mut chunk)?;
-            rows.clear();
-            let records = chunk.chunks_exact(layout.group_bytes()).flat_map(|group| {
-                group
-                    .chunks_exact(layout.stride())
-                    .take(layout.group_records())
-            });
-            for (row, record) in (column.first_row + first * group_records..).zip(records) {
-                if !(next..wanted.end).contains(&row) {
-                    continue;
-                }
-                let (bytes, rest) = record.split_at(layout.row_bytes());
-                let sealed = seal(table.layer, RowId(row), bytes).to_le_bytes();
-                ensure!(
-                    rest[rest.len() - SEAL_BYTES..] == sealed,
-                    "{}: row {row} is damaged",
-                    path.display()
-                );
-                rows.extend_from_slice(bytes);
+    let layout = table.layout();
+    let chunk_groups = (CHUNK_BYTES / layout.group_bytes()).max(1) as u64;
+    let mut chunk = Vec::new();
+    let mut rows = Vec::new();
+    let mut next = wanted.start;
+    while next < wanted.end {
+        let group_records = layout.group_records() as u64;
+        let first = (next - column.first_row) / group_records;
+        let last = (wanted.end - 1 - column.first_row) / group_records;
+        let groups = (last - first + 1).min(chunk_groups);
+        chunk.resize(usize::try_from(groups)? * layout.group_bytes(), 0);
+        shard.read_at(layout.record_offset(first * group_records), &mut chunk)?;
+        rows.clear();
+        let records = chunk.chunks_exact(layout.group_bytes()).flat_map(|group| {
+            group
+                .chunks_exact(layout.stride())
+                .take(layout.group_records())
+        });
+        for (row, record) in (column.first_row + first * group_records..).zip(records) {
+            if !(next..wanted.end).contains(&row) {
+                continue;
             }
-            next += (rows.len() / layout.row_bytes()) as u64;
-            put(&rows)?;
+            let (bytes, rest) = record.split_at(layout.row_bytes());
+            let sealed = seal(table.layer, RowId(row), bytes).to_le_bytes();
+            ensure!(
+                rest[rest.len() - SEAL_BYTES..] == sealed,
+                "{}: row {row} is damaged",
+                path.display()
+            );
+            rows.extend_from_slice(bytes);
         }
-        Ok(())
+        next += (rows.len() / layout.row_bytes()) as u64;
+        put(&rows)?;
     }
+    Ok(())
 }

@@ -17,6 +17,7 @@ pub(super) fn verify_samples(
     // Opened with checks, the store would stop at the first row that differs.
     let mut config = Config::new().reader(Reader::Pread).check_seals(false);
     config.checkpoint.clone_from(&options.checkpoint);
+    config.stripes.clone_from(&options.stripes);
     let folder = config
         .checkpoint
         .clone()

@@ -1,10 +1,9 @@
 //! Reads one shard from front to back.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use engram_format::{
     Column, Digester, HEADER_BYTES, LayerId, RecordLayout, RowId, SEAL_BYTES, Table, seal,
-    shard_path,
 };
 use engram_io::{IoError, PreadReader, ReadAt};
 
@@ -17,6 +16,7 @@ const CHUNK_BYTES: usize = 2 << 20;
 /// One shard to be verified.
 pub(super) struct ShardCheck<'a> {
     pub(super) pack: &'a Path,
+    pub(super) path: PathBuf,
     pub(super) table: &'a Table,
     pub(super) column: Column,
     /// Percentage of the groups to read; all and the digests if not given.
@@ -28,7 +28,10 @@ impl ShardCheck<'_> {
     pub(super) fn run(&self, progress: Progress<'_>) -> Findings {
         let mut scan = Scan {
             shard: self,
-            name: shard_path(self.table.layer, &self.column),
+            name: {
+                let name = self.path.strip_prefix(self.pack).unwrap_or(&self.path);
+                name.display().to_string()
+            },
             layout: self.table.layout(),
             findings: Findings::default(),
         };
@@ -48,13 +51,14 @@ struct Scan<'a> {
 
 impl Scan<'_> {
     fn run(&mut self, progress: Progress<'_>) -> Result<(), IoError> {
-        let ShardCheck {
-            pack,
+        let &ShardCheck {
+            ref path,
             table,
             column,
             sample,
-        } = *self.shard;
-        let reader = PreadReader::open_sequential(&pack.join(&self.name))?;
+            ..
+        } = self.shard;
+        let reader = PreadReader::open_sequential(path)?;
         let (size, expected) = (reader.size(), self.layout.shard_bytes(column.row_count));
         if size != expected {
             let what = format!("size is {size} bytes, expected {expected}");

@@ -1,0 +1,26 @@
+//! Stripes that have moved since their pack was built.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+#[derive(clap::Args)]
+pub(super) struct MovedStripes {
+    /// Where stripe N of the pack lies now; `inspect` lists the stripes
+    #[arg(long = "stripe", value_name = "N=DIR", value_parser = moved)]
+    stripes: Vec<(u32, PathBuf)>,
+}
+
+impl MovedStripes {
+    pub(super) fn by_number(self) -> BTreeMap<u32, PathBuf> {
+        self.stripes.into_iter().collect()
+    }
+}
+
+fn moved(text: &str) -> Result<(u32, PathBuf), String> {
+    let parts = text.split_once('=').and_then(|(stripe, folder)| {
+        let stripe = stripe.parse().ok()?;
+        (!folder.is_empty()).then(|| (stripe, folder.into()))
+    });
+    parts.ok_or_else(|| {
+        "expected the number of a stripe and its folder, such as 1=/mnt/drive/stripe".into()
+    })
+}
