@@ -22,7 +22,7 @@ pub use address::{
     LongCatParameters, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, NGrams, OwnedBatch, QwenParameters,
     Request, RowIds, Scheme, SchemeName, Sequence, TokenMap,
 };
-pub use codec::{NanPlace, RowCodec};
+pub use codec::{NanPlace, RowCodec, ScaleType};
 pub use digest::{Digest, Digester, ShardDigests};
 pub use error::{AddressError, FormatError, SchemeError, TokenMapError};
 pub use extent::Extent;
