@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The most rows of a table that are taken for padding. Models pad to multiples far below it.
-const MAX_PADDING_ROWS: u64 = 1 << 16;
+pub(crate) const MAX_PADDING_ROWS: u64 = 1 << 16;
 /// Bytes of padding that are read at a time.
 const PART_BYTES: usize = 1 << 20;
 
@@ -22,10 +22,19 @@ pub struct SourceTable {
     pub layer: LayerId,
     /// How rows are encoded.
     pub codec: RowCodec,
-    /// Values, then scales where they have their own tensor.
+    /// Values, then scales where they have their own tensor. Rows that hold both are one plane.
     pub planes: Vec<Plane>,
     /// Rows at the end of its tensors, all zero, that no column reads. `planes` leave them out.
     pub padding_rows: u64,
+}
+
+impl SourceTable {
+    /// Bytes of a row in each of the planes.
+    #[expect(clippy::missing_panics_doc, reason = "memory holds a row")]
+    pub fn part_bytes(&self) -> Vec<usize> {
+        let bytes = |plane: &Plane| usize::try_from(plane.row_bytes).expect("memory holds a row");
+        self.planes.iter().map(bytes).collect()
+    }
 }
 
 /// The table of the layer at `index` of `scheme`, whose `tensors` have names that begin with `prefix`, and how its rows

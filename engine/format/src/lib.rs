@@ -31,8 +31,8 @@ pub use header::ShardHeader;
 pub use ids::{LayerId, RowId};
 pub use layout::{BLOCK_BYTES, HEADER_BYTES, RecordLayout, SEAL_BYTES};
 pub use manifest::{
-    MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SEGMENTS, Manifest, Plane, Sample, Segment, SourceFile,
-    Storage, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
+    MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SEGMENTS, MAX_SOURCE_HEADER_BYTES, Manifest, Plane,
+    Sample, Segment, SourceFile, Storage, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
 };
 pub use profile::{
     MAX_PROFILE_BYTES, MAX_PROFILE_NGRAMS, OrderCounts, Profile, ProfileCounter, WindowRules,

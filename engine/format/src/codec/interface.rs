@@ -49,7 +49,7 @@ pub(super) fn each_row<C: Codec, S: Simd, T>(
 pub enum NanPlace {
     /// Index among the row's values.
     Value(usize),
-    /// Index among the row's scales.
+    /// Index among the row's scales; of a block with two, its minimum's is the second.
     Scale(usize),
 }
 
