@@ -15,6 +15,7 @@
 
 mod builtin;
 mod checkpoint;
+mod encoding;
 mod error;
 mod files;
 mod gguf;
@@ -22,6 +23,7 @@ mod json;
 mod layouts;
 mod locate;
 mod modules;
+mod named;
 mod nearest;
 mod prefix;
 mod size;
