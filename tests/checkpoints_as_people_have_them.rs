@@ -10,7 +10,7 @@ use std::{
 
 use engram::{Config, OpenError, Store, read_manifest};
 use engram_checkpoint::{Checkpoint, CheckpointError, StandIn};
-use engram_format::{BoundaryRule, Storage};
+use engram_format::{BoundaryRule, RowCodec, ScaleType, Storage};
 use engram_pack::{AttachOptions, BuildOptions, VerifyOptions, attach, attach_with, build, verify};
 use engram_tests::{Fixture, READERS, make_checkpoint, open, small_family, whole_tables};
 use serde_json::{Map, Value, json};
@@ -965,4 +965,146 @@ fn a_link_to_a_checkpoint_may_move_on() {
     assert!(error.to_string().contains("--checkpoint"), "{error}");
     let store = Store::open(&pack, Config::new().checkpoint(at("bbb222"))).unwrap();
     assert!(whole_tables(&store) == rows);
+}
+
+/// Tensors of a table with quantized rows: what follows the name of the values' module, type, elements of a row and
+/// bytes of an element.
+type Parts<'a> = &'a [(&'a str, &'a str, &'a [u64], usize)];
+
+/// The tables of the small DeepSeek replaced by tensors of `parts`, and their rows, of bytes that make no NaN.
+fn quantized(changed: &mut Changed, parts: Parts<'_>, table_scale: bool) {
+    let scheme = Checkpoint::open(&changed.folder(), None).unwrap().scheme;
+    for file in tensor_files(&changed.folder()) {
+        fs::remove_file(file).unwrap();
+    }
+    fs::remove_file(changed.file(INDEX)).unwrap();
+    let mut tensors = Vec::new();
+    changed.rows = Vec::new();
+    for layer in &scheme.layers {
+        let rows = usize::try_from(layer.row_count).unwrap();
+        let mut parts_of_rows = Vec::new();
+        for (part, dtype, row, bytes) in parts {
+            let row_bytes = usize::try_from(row.iter().product::<u64>()).unwrap() * bytes;
+            let byte = |at: usize| u8::try_from(at * 7 % 59 + tensors.len()).unwrap();
+            let data: Vec<u8> = (0..rows * row_bytes).map(byte).collect();
+            let shape = [&[layer.row_count], *row].concat();
+            let name = format!("layers.{}.engram.embed.{part}", layer.id);
+            parts_of_rows.push((row_bytes, data.clone()));
+            tensors.push((name, json!({"dtype": dtype, "shape": shape}), data));
+        }
+        if table_scale {
+            let name = format!("layers.{}.engram.embed.weight_scale_2", layer.id);
+            let scale = 0.125_f32.to_le_bytes().to_vec();
+            tensors.push((name, json!({"dtype": "F32", "shape": []}), scale));
+        }
+        let row = |row: usize| {
+            let part = |(bytes, data): &(usize, Vec<u8>)| data[row * bytes..][..*bytes].to_vec();
+            parts_of_rows.iter().flat_map(part).collect::<Vec<u8>>()
+        };
+        changed.rows.push((0..rows).flat_map(row).collect());
+    }
+    write_tensors(&changed.file("model.safetensors"), &tensors);
+}
+
+#[test]
+fn quantized_rows_are_told_by_the_types_of_their_tensors() {
+    let width = 64;
+    let [f32, f16, bf16] = [ScaleType::F32, ScaleType::F16, ScaleType::Bf16];
+    let scale_bits = 0.125_f32.to_bits();
+    let cases: [(Parts<'_>, bool, RowCodec); 6] = [
+        (
+            &[
+                ("weight", "F8_E4M3", &[64], 1),
+                ("weight_scale", "F32", &[], 4),
+            ],
+            false,
+            RowCodec::Fp8Grouped {
+                width,
+                group: 64,
+                scale: f32,
+            },
+        ),
+        (
+            &[
+                ("weight", "F8_E4M3", &[64], 1),
+                ("weight_scale_inv", "BF16", &[4], 2),
+            ],
+            false,
+            RowCodec::Fp8Grouped {
+                width,
+                group: 16,
+                scale: bf16,
+            },
+        ),
+        (
+            &[("weight", "I8", &[64], 1), ("weight_scale", "F16", &[1], 2)],
+            false,
+            RowCodec::Int8 {
+                width,
+                group: 64,
+                scale: f16,
+            },
+        ),
+        (
+            &[("weight", "I8", &[64], 1), ("scale", "F32", &[2], 4)],
+            false,
+            RowCodec::Int8 {
+                width,
+                group: 32,
+                scale: f32,
+            },
+        ),
+        (
+            &[
+                ("weight", "U8", &[32], 1),
+                ("weight_scale", "F8_E4M3", &[4], 1),
+            ],
+            true,
+            RowCodec::Nvfp4 { width, scale_bits },
+        ),
+        (
+            &[("weight", "U8", &[32], 1), ("weight_scale", "U8", &[2], 1)],
+            false,
+            RowCodec::Mxfp4 { width },
+        ),
+    ];
+    for (parts, table_scale, codec) in cases {
+        let mut changed = Changed::new("deepseek");
+        quantized(&mut changed, parts, table_scale);
+        let checkpoint = changed.has_its_rows(&format!("{codec:?}"));
+        assert_eq!(checkpoint.tables[1].codec, codec);
+    }
+}
+
+#[test]
+fn quantized_rows_without_what_belongs_to_them_are_refused() {
+    let fp4: (&str, &str, &[u64], usize) = ("weight", "U8", &[32], 1);
+    let cases: [(Parts<'_>, &str); 5] = [
+        (
+            &[fp4, ("weight_scale", "F8_E4M3", &[4], 1)],
+            "no tensor named `layers.1.engram.embed.weight_scale_2`",
+        ),
+        (
+            &[fp4, ("weight_scale", "U8", &[4], 1)],
+            "expected [rows, 2]",
+        ),
+        (
+            &[fp4, ("weight_scale", "F16", &[4], 2)],
+            "F8_E4M3 for NVFP4 or F8_E8M0 for MXFP4",
+        ),
+        (
+            &[("weight", "I8", &[64], 1)],
+            "no tensor named `layers.1.engram.embed.scale`",
+        ),
+        (
+            &[("weight", "U8", &[64], 1), ("weight_scale", "U8", &[2], 1)],
+            "width is 64, expected 32",
+        ),
+    ];
+    for (parts, expected) in cases {
+        let mut changed = Changed::new("deepseek");
+        quantized(&mut changed, parts, false);
+        let refused = changed.error().to_string();
+        assert!(refused.contains(expected), "{refused}");
+    }
 }

@@ -326,7 +326,7 @@ fn a_changed_checkpoint_behind_an_attached_pack_is_noticed() {
     let sound = fs::read(&file).unwrap();
 
     flip(&file, 20, 0);
-    assert!(refusal(&attached).contains("safetensors header: checksum"));
+    assert!(refusal(&attached).contains("header before the tensors: checksum"));
     fs::write(&file, &sound[..sound.len() - 1]).unwrap();
     assert!(refusal(&attached).contains("size is"));
     fs::write(&file, &sound).unwrap();

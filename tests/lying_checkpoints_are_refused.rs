@@ -204,7 +204,7 @@ fn an_index_that_lies_is_refused() {
 #[test]
 fn tensors_of_another_kind_are_refused() {
     type Edit = fn(&mut Value);
-    let edits: [(Edit, &str); 6] = [
+    let edits: [(Edit, &str); 7] = [
         (
             |h| rename(h, VALUES, "other"),
             "no tensor named `layers.1.engram.embed.weight`",
@@ -213,7 +213,14 @@ fn tensors_of_another_kind_are_refused() {
             |h| rename(h, SCALES, "other"),
             "no tensor named `layers.1.engram.embed.scale`",
         ),
-        (|h| h[VALUES]["dtype"] = json!("I8"), "dtype is I8"),
+        (
+            |h| h[VALUES]["dtype"] = json!("I8"),
+            "dtype is F8_E8M0, expected F32, F16 or BF16",
+        ),
+        (
+            |h| h[VALUES]["dtype"] = json!("F8_E5M2"),
+            "dtype is F8_E5M2, expected F32, F16, BF16 or F8_E4M3",
+        ),
         (
             |h| h[SCALES]["dtype"] = json!("I8"),
             "dtype is I8, expected F8_E8M0",

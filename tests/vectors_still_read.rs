@@ -8,8 +8,8 @@ use engram::{Config, Store};
 use engram_format::Digest;
 use engram_pack::{VerifyOptions, verify};
 use engram_tests::{
-    READERS, files, format_spec, look_up, make_checkpoint, make_pack, open, python, sample_rows,
-    sample_tokens, small_families,
+    READERS, files, format_spec, look_up, make_checkpoint, make_pack, open, python, python_with,
+    sample_rows, sample_tokens, small_families,
 };
 use serde_json::Value;
 
@@ -86,6 +86,24 @@ fn the_python_reader_agrees() {
     for (name, _) in small_families() {
         assert!(out.contains(&format!("{name}: ok")), "{out}");
     }
+    assert!(out.contains("codecs.json: ok"), "{out}");
+}
+
+/// `codecs.json` is what NumPy, `gguf` and `ml_dtypes` say, whichever versions of them are here.
+#[test]
+fn other_libraries_find_the_same_values() {
+    let Some(mut oracle) = python_with("vectors/make_codecs.py", &["gguf", "ml_dtypes", "numpy"])
+    else {
+        return;
+    };
+    let made = oracle.output().unwrap();
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
+    let frozen = fs::read(format_spec().join("vectors/codecs.json")).unwrap();
+    assert!(made.stdout == frozen, "codecs.json differs");
 }
 
 #[test]
@@ -150,7 +168,7 @@ fn forged(name: &str, from: &str, to: &str, pack: &Path) {
 
 #[test]
 fn both_readers_refuse_the_same_forged_manifests() {
-    const CASES: [(&str, &str, &str); 30] = [
+    const CASES: [(&str, &str, &str); 34] = [
         ("deepseek", r#""boundary":null,"#, ""),
         ("deepseek", r#""boundary":null"#, r#""boundary":[]"#),
         ("deepseek", r#""compressed":true"#, r#""compressed":1"#),
@@ -191,6 +209,22 @@ fn both_readers_refuse_the_same_forged_manifests() {
         ),
         ("deepseek", r#""width":64"#, r#""width":0"#),
         ("deepseek", r#""group":32"#, r#""group":48"#),
+        ("qwen", "fp8_e4m3_scaled", "fp8_e9m9_scaled"),
+        (
+            "demo",
+            r#"{"name":"f32","width":16}"#,
+            r#"{"name":"q8_0","width":16}"#,
+        ),
+        (
+            "demo",
+            r#"{"name":"f32","width":16}"#,
+            r#"{"group":0,"name":"int8","scale":"f16","width":16}"#,
+        ),
+        (
+            "demo",
+            r#"{"name":"f32","width":16}"#,
+            r#"{"group":16,"name":"int8","scale":"f8","width":16}"#,
+        ),
         ("deepseek", r#""entries":60"#, r#""entries":61"#),
         (
             "deepseek",

@@ -9,6 +9,7 @@ use engram_format::{Scheme, Segment, SourceFile, TokenMap};
 
 use crate::{
     error::CheckpointError,
+    gguf::{self, GgufModel},
     layouts::{CONFIG_FILE, Family, TableTensors},
     locate::{SourceTable, check_stored_constants, locate},
     prefix::{ModelPrefix, model_prefix},
@@ -34,14 +35,36 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Reads the configuration, the tokenizer and the headers of the checkpoint in `folder`. If `tokenizer` is given,
-    /// the tokenizer or plain token map at that path is used instead of one in the folder.
+    /// Reads the configuration, the tokenizer and the headers of the checkpoint in the folder `path`, or all of it from
+    /// the GGUF file `path` and the other parts of it, where it is split. If `tokenizer` is given, the tokenizer or
+    /// plain token map at that path is used instead of the checkpoint's own.
     ///
     /// # Errors
     /// A file that is missing, too large or damaged, a configuration of no known family, a tokenizer for a model that
     /// hashes raw ids, tensors of another shape or type than the configuration says, or tables with other row counts
     /// than its scheme.
-    pub fn open(folder: &Path, tokenizer: Option<&Path>) -> Result<Self, CheckpointError> {
+    pub fn open(path: &Path, tokenizer: Option<&Path>) -> Result<Self, CheckpointError> {
+        if gguf::is_gguf(path) {
+            gguf::open(path, tokenizer).map(Self::from_gguf)
+        } else {
+            Self::open_folder(path, tokenizer)
+        }
+    }
+
+    fn from_gguf(model: GgufModel) -> Self {
+        let mut checkpoint = Self {
+            folder: model.folder,
+            scheme: model.scheme,
+            token_map: model.token_map,
+            sources: model.sources,
+            tables: model.tables,
+            notes: Vec::new(),
+        };
+        checkpoint.drop_unused_sources();
+        checkpoint
+    }
+
+    fn open_folder(folder: &Path, tokenizer: Option<&Path>) -> Result<Self, CheckpointError> {
         let family = Family::read(folder)?;
         let in_config = |cause| CheckpointError::Scheme {
             path: folder.join(CONFIG_FILE),

@@ -7,6 +7,8 @@ use engram_io::IoError;
 use thiserror::Error;
 
 use crate::{
+    gguf::GgufError,
+    nearest::{nearest_of, quoted},
     size::{grouped, missing},
     stand_in::StandIn,
     tokenizer::TokenizerError,
@@ -129,6 +131,14 @@ pub enum CheckpointError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// A GGUF file that is damaged, lies, or holds tables that are not known.
+    #[error("{}: {cause}", path.display())]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: GgufError,
     },
     /// A tensor that should be there.
     #[error(
@@ -283,22 +293,6 @@ pub enum CheckpointError {
         /// What is wrong.
         cause: FormatError,
     },
-}
-
-fn quoted(names: &[String]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    match quoted.split_last() {
-        None => "none".into(),
-        Some((last, [])) => last.clone(),
-        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
-    }
-}
-
-fn nearest_of(nearest: &[String]) -> String {
-    match nearest {
-        [] => "none is like it".into(),
-        nearest => format!("the nearest are {}", quoted(nearest)),
-    }
 }
 
 #[cfg(test)]

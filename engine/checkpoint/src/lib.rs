@@ -4,6 +4,8 @@
 //! config.json ------------> Family --------> Scheme, names of the tensors
 //! tokenizer.json ---------> TokenMap           |
 //! *.safetensors headers --> TensorFiles -------+--> Checkpoint: where every part of every row lies
+//!
+//! or a .gguf file: scheme, token map and tensors --^
 //! ```
 //!
 //! Of the tensors' data, only the single scale of a table that has one is read here. [`TensorFiles::read`] reads
@@ -13,12 +15,15 @@
 
 mod builtin;
 mod checkpoint;
+mod encoding;
 mod error;
 mod files;
+mod gguf;
 mod json;
 mod layouts;
 mod locate;
 mod modules;
+mod named;
 mod nearest;
 mod prefix;
 mod size;
@@ -33,6 +38,7 @@ pub use builtin::builtin_token_map;
 pub use checkpoint::Checkpoint;
 pub use error::{CheckpointError, ConfigField};
 pub use files::{MAX_JSON_BYTES, read_json};
+pub use gguf::GgufError;
 pub use layouts::{
     CONFIG_FILE, DeepSeekConfig, DemoConfig, Family, LongCatConfig, OtherTensor, QwenConfig,
     Scales, TableTensors, TensorRows,

@@ -4,14 +4,15 @@ use engram_format::{HashRule, LayerId, Plane, RowCodec, Scheme, Segment};
 use safetensors::Dtype;
 
 use crate::{
+    encoding::{Encoding, stored_width},
     error::CheckpointError,
-    layouts::{Scales, TableTensors},
-    spellings::spellings,
+    layouts::TableTensors,
+    named::{find, get},
     tensors::{Tensor, TensorFiles},
 };
 
 /// The most rows of a table that are taken for padding. Models pad to multiples far below it.
-const MAX_PADDING_ROWS: u64 = 1 << 16;
+pub(crate) const MAX_PADDING_ROWS: u64 = 1 << 16;
 /// Bytes of padding that are read at a time.
 const PART_BYTES: usize = 1 << 20;
 
@@ -22,10 +23,19 @@ pub struct SourceTable {
     pub layer: LayerId,
     /// How rows are encoded.
     pub codec: RowCodec,
-    /// Values, then scales where they have their own tensor.
+    /// Values, then scales where they have their own tensor. Rows that hold both are one plane.
     pub planes: Vec<Plane>,
     /// Rows at the end of its tensors, all zero, that no column reads. `planes` leave them out.
     pub padding_rows: u64,
+}
+
+impl SourceTable {
+    /// Bytes of a row in each of the planes.
+    #[expect(clippy::missing_panics_doc, reason = "memory holds a row")]
+    pub fn part_bytes(&self) -> Vec<usize> {
+        let bytes = |plane: &Plane| usize::try_from(plane.row_bytes).expect("memory holds a row");
+        self.planes.iter().map(bytes).collect()
+    }
 }
 
 /// The table of the layer at `index` of `scheme`, whose `tensors` have names that begin with `prefix`, and how its rows
@@ -48,9 +58,9 @@ pub(crate) fn locate(
     let values = Values::find(files, tensors, prefix)?;
     let first = values.tensors[0];
     for tensor in &values.tensors {
-        check_shape(files, tensor, tensors.width, first.dtype)?;
+        check_shape(files, tensor, stored_width(first, width), first.dtype)?;
     }
-    let (codec, scales) = codec(files, tensors, prefix, first)?;
+    let Encoding { codec, scales } = Encoding::find(files, tensors, prefix, first)?;
     codec.validate().map_err(codec_fault)?;
     let [value_bytes, scale_bytes] = codec.plane_bytes().map(|bytes| bytes as u64);
     let rows = values.place(files, layer.id, value_bytes)?;
@@ -195,34 +205,6 @@ fn first_other(
     Ok(None)
 }
 
-/// The tensor that a published checkpoint calls `name`, after the model's `prefix`.
-fn find<'a>(
-    files: &'a TensorFiles,
-    prefix: &str,
-    name: &str,
-) -> Result<Option<&'a Tensor>, CheckpointError> {
-    let mut found = Vec::new();
-    for spelling in spellings(name) {
-        found.extend(files.resolve(&format!("{prefix}{spelling}"))?);
-    }
-    match found.as_slice() {
-        [] => Ok(None),
-        [tensor] => Ok(Some(tensor)),
-        _ => Err(files.ambiguous(
-            name,
-            found.iter().map(|tensor| tensor.name.clone()).collect(),
-        )),
-    }
-}
-
-fn get<'a>(
-    files: &'a TensorFiles,
-    prefix: &str,
-    name: &str,
-) -> Result<&'a Tensor, CheckpointError> {
-    find(files, prefix, name)?.ok_or_else(|| files.missing(name))
-}
-
 /// Checks that a tensor of values is `[rows, width]`.
 fn check_shape(
     files: &TensorFiles,
@@ -250,71 +232,6 @@ fn check_shape(
         ));
     }
     Ok(())
-}
-
-/// The codec of the rows, and the tensor of scales where each row has its own.
-fn codec<'a>(
-    files: &'a TensorFiles,
-    tensors: &TableTensors,
-    prefix: &str,
-    values: &Tensor,
-) -> Result<(RowCodec, Option<&'a Tensor>), CheckpointError> {
-    let width = tensors.width;
-    let codec = match (values.dtype, &tensors.scales) {
-        (Dtype::F32, _) => RowCodec::F32 { width },
-        (Dtype::F16, _) => RowCodec::F16 { width },
-        (Dtype::BF16, _) => RowCodec::Bf16 { width },
-        (Dtype::F8_E4M3, Scales::Single { name }) => RowCodec::Fp8Scaled {
-            width,
-            scale_bits: read_scale(files, get(files, prefix, name)?)?.to_bits(),
-        },
-        (Dtype::F8_E4M3, Scales::Rows { name, .. }) => {
-            let scales = get(files, prefix, name)?;
-            // Some converters store the scale bytes as plain integers.
-            if !matches!(scales.dtype, Dtype::F8_E8M0 | Dtype::U8) {
-                return Err(files.fault(scales, "dtype", scales.dtype, "F8_E8M0"));
-            }
-            let groups = match scales.shape.as_slice() {
-                &[_, groups] if groups > 0 && u64::from(width).is_multiple_of(groups) => groups,
-                shape => {
-                    let expected = format!("[rows, a divisor of {width}]");
-                    return Err(files.fault(scales, "shape", format!("{shape:?}"), expected));
-                }
-            };
-            let groups = u32::try_from(groups).expect("it divides the width");
-            let codec = RowCodec::Fp8Ue8m0 {
-                width,
-                group: width / groups,
-            };
-            return Ok((codec, Some(scales)));
-        }
-        (dtype, _) => {
-            return Err(files.fault(
-                values,
-                "dtype",
-                dtype,
-                "F32, F16, BF16, or F8_E4M3 with scales",
-            ));
-        }
-    };
-    Ok((codec, None))
-}
-
-fn read_scale(files: &TensorFiles, tensor: &Tensor) -> Result<f32, CheckpointError> {
-    if tensor.shape.iter().product::<u64>() != 1 {
-        return Err(files.fault(tensor, "shape", format!("{:?}", tensor.shape), "one scale"));
-    }
-    let bytes = files.read(tensor)?;
-    match (tensor.dtype, bytes.as_slice()) {
-        (Dtype::F32, &[a, b, c, d]) => Ok(f32::from_le_bytes([a, b, c, d])),
-        (Dtype::BF16, &[a, b]) => Ok(f32::from_le_bytes([0, 0, a, b])),
-        (Dtype::F16, half) => {
-            let mut scale = [0.0];
-            RowCodec::F16 { width: 1 }.decode_f32(half, &mut scale);
-            Ok(scale[0])
-        }
-        (dtype, _) => Err(files.fault(tensor, "dtype", dtype, "F32, F16 or BF16")),
-    }
 }
 
 fn plane(tensors: &[(&Tensor, u64)], row_bytes: u64) -> Plane {

@@ -35,6 +35,24 @@ fn distance(name: &str, full: &str) -> usize {
     row[full.len()]
 }
 
+/// The names, as a sentence lists them.
+pub(crate) fn quoted(names: &[String]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        None => "none".into(),
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+/// What an error says of names that are most like one that is missing.
+pub(crate) fn nearest_of(nearest: &[String]) -> String {
+    match nearest {
+        [] => "none is like it".into(),
+        nearest => format!("the nearest are {}", quoted(nearest)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

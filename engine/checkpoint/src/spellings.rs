@@ -6,7 +6,9 @@ const SAME: [&[&str]; 2] = [
     &["scale", "weight_scale", "weight_scale_inv"],
 ];
 /// What stands before the scales of a module: some leave out that they are of its weight.
-const WEIGHT: &str = "weight";
+pub(crate) const WEIGHT: &str = "weight";
+/// The scale of a whole table whose rows have scales, too.
+pub(crate) const TABLE_SCALE: &str = "weight_scale_2";
 /// What begins the name of a part of a table, before its number.
 const PART: &str = "shard_";
 /// The same as modules of a list.
@@ -19,7 +21,7 @@ pub(crate) fn spellings(name: &str) -> Vec<String> {
     for (place, part) in parts.iter().enumerate() {
         let is_table = parts
             .get(place + 1)
-            .is_some_and(|next| *next == WEIGHT || SAME[1].contains(next));
+            .is_some_and(|next| [WEIGHT, TABLE_SCALE].contains(next) || SAME[1].contains(next));
         let choices: Vec<String> = match SAME.iter().position(|same| same.contains(part)) {
             // Only the module that holds the table, and the last part.
             Some(0) if is_table => others_of(part, SAME[0]),

@@ -355,6 +355,7 @@ impl TensorFiles {
             name: name.into(),
             bytes: found,
             header_digest: Digest::of(&header),
+            header_bytes: None,
         };
         Ok((file, metadata))
     }

@@ -77,17 +77,10 @@ impl<'a> ZeroScan<'a> {
 
     /// Goes on with the rows whose bytes are `rows`. The first is `first_row`, which follows those of the last call.
     pub fn rows(&mut self, first_row: u64, rows: &[u8]) {
-        let row_bytes = self.table.codec.row_bytes();
-        for (row, bytes) in (first_row..).zip(rows.chunks_exact(row_bytes)) {
+        let parts = self.table.part_bytes();
+        for (row, bytes) in (first_row..).zip(rows.chunks_exact(parts.iter().sum())) {
             let mut start = 0;
-            for (plane, part_bytes) in self
-                .table
-                .codec
-                .plane_bytes()
-                .into_iter()
-                .enumerate()
-                .take(self.open.len())
-            {
+            for (plane, part_bytes) in parts.iter().enumerate() {
                 let part = &bytes[start..start + part_bytes];
                 start += part_bytes;
                 if part.iter().any(|&byte| byte != 0) {

@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError, atomic::Ordering};
 
-use engram::{HEADER_BYTES, RowCodec, RowId, ValueType};
+use engram::{HEADER_BYTES, RowId, ValueType};
 
 use crate::{
     device::Device,
     error::DeviceError,
     hot_rows::HotRows,
     keep_alive::Used,
-    kernels::{Gather, Kernel, check_max_rows},
+    kernels::{Codec, Gather, Kernel, check_max_rows},
     mapped_columns::MappedColumns,
     memory::{DeviceMemory, PinnedMemory},
     owner::Owner,
@@ -22,6 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Gatherer {
     max_rows: usize,
+    kernel_codec: Codec,
     value_type: ValueType,
     /// Values per thread.
     step: u32,
@@ -59,6 +60,7 @@ impl Gatherer {
     ) -> Result<Self, DeviceError> {
         let layer = mapped.layer();
         let codec = mapped.store().codec(layer)?;
+        let kernel_codec = Codec::new(layer, codec)?;
         if !mapped.is_complete() {
             return Err(DeviceError::NotAllMapped {
                 layer,
@@ -76,6 +78,7 @@ impl Gatherer {
         let id_bytes = max_rows * size_of::<u64>();
         Ok(Self {
             max_rows,
+            kernel_codec,
             value_type,
             step,
             passes: 0,
@@ -129,7 +132,7 @@ impl Gatherer {
             *id = row.0;
         }
         let codec = mapped.store().codec(mapped.layer())?;
-        let call = self.call(row_ids.len(), codec);
+        let call = self.call(row_ids.len());
         let (from, to) = (pinned_ids.address(), memory.device_row_ids.address());
         let (number, bytes) = (self.passes + 1, size_of_val(row_ids));
         // SAFETY: the stream keeps all memory. Nobody writes the ids until `copied` has this pass's number, and never
@@ -146,7 +149,7 @@ impl Gatherer {
         put.map(|()| true)
     }
 
-    fn call(&self, rows: usize, codec: RowCodec) -> Gather {
+    fn call(&self, rows: usize) -> Gather {
         let memory = &*self.memory;
         let (mapped, hot) = (&memory.mapped, memory.hot.as_ref());
         let layout = mapped.layout();
@@ -166,7 +169,7 @@ impl Gatherer {
             group_records: narrow(layout.group_records()),
             group_bytes: narrow(layout.group_bytes()),
             stride: narrow(layout.stride()),
-            codec: codec.into(),
+            codec: self.kernel_codec,
         }
     }
 

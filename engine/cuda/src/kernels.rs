@@ -1,6 +1,6 @@
 //! The calls of the kernels in `kernels/rows.cu`, which has the same structures.
 
-use engram::{RowCodec, ValueType};
+use engram::{LayerId, RowCodec, ValueType};
 
 use crate::error::DeviceError;
 
@@ -17,21 +17,26 @@ pub(crate) struct Codec {
     scale_bits: u32,
 }
 
-impl From<RowCodec> for Codec {
-    fn from(codec: RowCodec) -> Self {
+impl Codec {
+    /// The codec of the rows of `layer`.
+    ///
+    /// # Errors
+    /// One that the kernels do not decode.
+    pub(crate) fn new(layer: LayerId, codec: RowCodec) -> Result<Self, DeviceError> {
         let (width, group, scale_bits) = match codec {
             RowCodec::F32 { width } | RowCodec::F16 { width } | RowCodec::Bf16 { width } => {
                 (width, width, 0)
             }
             RowCodec::Fp8Ue8m0 { width, group } => (width, group, 0),
             RowCodec::Fp8Scaled { width, scale_bits } => (width, width, scale_bits),
+            _ => return Err(DeviceError::NoKernel { layer, codec }),
         };
-        Self {
+        Ok(Self {
             kind: codec.id(),
             width,
             group,
             scale_bits,
-        }
+        })
     }
 }
 

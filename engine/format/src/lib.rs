@@ -22,7 +22,7 @@ pub use address::{
     LayerScheme, LongCatParameters, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, NGrams, OwnedBatch,
     QwenParameters, Request, RowIds, Scheme, SchemeName, Sequence, TokenMap,
 };
-pub use codec::{NanPlace, RowCodec};
+pub use codec::{NanPlace, RowCodec, ScaleType};
 pub use digest::{Digest, Digester, ShardDigests};
 pub use error::{AddressError, ColumnsError, FormatError, SchemeError, TokenMapError};
 pub use extent::Extent;
@@ -31,8 +31,9 @@ pub use header::ShardHeader;
 pub use ids::{LayerId, RowId};
 pub use layout::{BLOCK_BYTES, HEADER_BYTES, RecordLayout, SEAL_BYTES};
 pub use manifest::{
-    MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SEGMENTS, MAX_STRIPES, Manifest, PACK_FOLDER, Plane,
-    Sample, Segment, SourceFile, Storage, Stripes, TOKEN_MAP_FILE, Table, TokenMapFile, shard_path,
+    MANIFEST_FILE, MAX_MANIFEST_BYTES, MAX_SEGMENTS, MAX_SOURCE_HEADER_BYTES, MAX_STRIPES,
+    Manifest, PACK_FOLDER, Plane, Sample, Segment, SourceFile, Storage, Stripes, TOKEN_MAP_FILE,
+    Table, TokenMapFile, shard_path,
 };
 pub use profile::{
     MAX_PROFILE_BYTES, MAX_PROFILE_NGRAMS, OrderCounts, Profile, ProfileCounter, WindowRules,

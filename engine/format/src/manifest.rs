@@ -33,6 +33,8 @@ pub const TOKEN_MAP_FILE: &str = "token_map.u32le";
 /// A column takes about 100 bytes of a packed pack's manifest and a tensor about 150. So there is room for 100,000
 /// of either, where the largest known models have hundreds, and a hostile file cannot fill the memory.
 pub const MAX_MANIFEST_BYTES: u64 = 16 << 20;
+/// The most bytes that may precede the tensors' data in a file of a checkpoint.
+pub const MAX_SOURCE_HEADER_BYTES: u64 = 256 << 20;
 
 const FORMAT: &str = "engram-pack";
 
@@ -80,7 +82,7 @@ pub enum Storage {
     },
 }
 
-/// One safetensors file of the checkpoint.
+/// One safetensors or GGUF file of the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceFile {
@@ -90,6 +92,9 @@ pub struct SourceFile {
     pub bytes: u64,
     /// Digest of its first bytes up to the tensors' data.
     pub header_digest: Digest,
+    /// Those bytes; none in a safetensors file, which begins with their number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub header_bytes: Option<u64>,
 }
 
 /// The table of one layer.
@@ -109,7 +114,7 @@ pub struct Table {
     pub samples: Vec<Sample>,
 }
 
-/// The part of each row that comes from one kind of tensor: the values, or the scales.
+/// The part of each row that comes from one kind of tensor: the values, or the scales, or both.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plane {

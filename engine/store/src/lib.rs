@@ -65,7 +65,8 @@ pub use config::{Config, ConfigError, Reader, Resident};
 pub use engram_format::{
     AddressError, Batch, Column, Columns, ColumnsError, DEAD, FormatError, HEADER_BYTES, Hasher,
     LayerId, Manifest, NGrams, OrderCounts, OwnedBatch, Profile, RecordLayout, Request, RowCodec,
-    RowId, RowIds, Scheme, SchemeError, SchemeName, Sequence, Storage, TokenMap, bf16, f16,
+    RowId, RowIds, ScaleType, Scheme, SchemeError, SchemeName, Sequence, Storage, TokenMap, bf16,
+    f16,
 };
 pub use engram_io::{
     BlockRead, BufferMemory, EngineKind, FileChange, Io, IoError, RowBuffer, SystemIo,

@@ -93,11 +93,14 @@ fn fill(
     Ok(manifest)
 }
 
-/// Whether the values or the scales of a row are zero.
+/// Whether the part of a row that one of the planes has is zero.
 fn has_zero_part(table: &SourceTable, row: &[u8]) -> bool {
-    let (values, scales) = row.split_at(table.codec.plane_bytes()[0]);
-    let is_zero = |part: &[u8]| !part.is_empty() && part.iter().all(|&byte| byte == 0);
-    is_zero(values) || is_zero(scales)
+    let mut rest = row;
+    table.part_bytes().into_iter().any(|bytes| {
+        let (part, after) = rest.split_at(bytes);
+        rest = after;
+        part.iter().all(|&byte| byte == 0)
+    })
 }
 
 /// The runs of zero rows about `row`, as far as they are in its column and near.

@@ -74,7 +74,7 @@ pub fn lean_bytes(checkpoint: &Checkpoint) -> u64 {
 /// is compared with what [`restore`] would make. `progress` counts them.
 ///
 /// # Errors
-/// A pack of another checkpoint, one that is attached to it, a folder that is not empty, a file that cannot be read or
+/// A pack of another checkpoint, one that is attached to it, tables in GGUF files, a folder that is not empty, a file that cannot be read or
 /// written, or rows that differ. What was made until then is removed.
 pub fn lean(
     checkpoint: &Checkpoint,
@@ -95,6 +95,16 @@ pub fn lean(
         pack.display(),
         checkpoint.folder.display()
     );
+    if let Some(source) = checkpoint
+        .sources
+        .iter()
+        .find(|file| file.header_bytes.is_some())
+    {
+        bail!(
+            "{}: tables are taken out of safetensors files only",
+            checkpoint.folder.join(&source.name).display()
+        );
+    }
     let claim = Claim::take(out, &LEAN, || {
         ensure!(
             !out.join(LEAN_FILE).exists(),

@@ -147,7 +147,7 @@ fn decoded_values_are_the_processors() {
                     out: found.as_mut_ptr() as u64,
                     rows: u32::try_from(count + 1).unwrap(),
                     step,
-                    codec: codec.into(),
+                    codec: Codec::new(LayerId(1), codec).unwrap(),
                 };
                 run(&library, &Kernel::Decode(call, codec, value_type), &call);
                 assert!(
@@ -238,7 +238,7 @@ fn gathered_values_are_the_processors() {
                 group_records: u32::try_from(layout.group_records()).unwrap(),
                 group_bytes: u32::try_from(layout.group_bytes()).unwrap(),
                 stride: u32::try_from(layout.stride()).unwrap(),
-                codec: codec.into(),
+                codec: Codec::new(LayerId(1), codec).unwrap(),
             };
             run(&library, &Kernel::Gather(call, codec, value_type), &call);
             assert!(
@@ -247,4 +247,13 @@ fn gathered_values_are_the_processors() {
             );
         }
     }
+}
+
+#[test]
+fn a_codec_without_a_kernel_is_refused_by_name() {
+    let refused = Codec::new(LayerId(1), RowCodec::Q8_0 { width: 256 }).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "layer 1: no kernel decodes rows of Q8_0 { width: 256 }; the store decodes them on the host"
+    );
 }

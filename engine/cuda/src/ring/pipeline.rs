@@ -21,7 +21,7 @@ use crate::{
     device::Device,
     driver::Timing,
     error::DeviceError,
-    kernels::{Decode, Kernel, check_max_rows, values_per_thread},
+    kernels::{Codec, Decode, Kernel, check_max_rows, values_per_thread},
     stream::Stream,
 };
 
@@ -34,6 +34,8 @@ const POLL: Duration = Duration::from_micros(50);
 pub(super) struct LayerPipeline {
     layer: LayerId,
     codec: RowCodec,
+    /// The same as kernels know it.
+    kernel_codec: Codec,
     value_type: ValueType,
     max_rows: usize,
     /// Values per thread.
@@ -54,6 +56,7 @@ impl LayerPipeline {
         config: &RingConfig,
     ) -> Result<Self, DeviceError> {
         let (codec, value_type) = (store.codec(layer)?, config.value_type);
+        let kernel_codec = Codec::new(layer, codec)?;
         let (row_bytes, value_bytes) = (codec.row_bytes(), codec.width() * value_type.bytes());
         let sources = Sources::new(config, layer);
         let mut step = values_per_thread(codec, row_bytes);
@@ -73,6 +76,7 @@ impl LayerPipeline {
         Ok(Self {
             layer,
             codec,
+            kernel_codec,
             value_type,
             max_rows: config.max_rows,
             step,
@@ -145,7 +149,7 @@ impl LayerPipeline {
             out: slot.values.address(),
             rows: u32::try_from(row_count).expect("a pass has fewer than 2^32 rows"),
             step: self.step,
-            codec: self.codec.into(),
+            codec: self.kernel_codec,
         };
         let decode = Kernel::Decode(decode, self.codec, self.value_type);
         let time = |which: usize| match &slot.times {

@@ -2,7 +2,10 @@
 
 use half::f16;
 
-use super::interface::{Codec, NanPlace, convert, nan_value};
+use super::{
+    interface::{Codec, NanPlace, convert, nan_value},
+    lanes::Simd,
+};
 
 /// [`super::RowCodec::F16`].
 #[derive(Clone, Copy)]
@@ -27,8 +30,8 @@ impl Codec for Float16 {
         nan_value(values, |b| f16::from_le_bytes(b).is_nan())
     }
 
-    #[inline]
-    fn decode_row<T>(self, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T) {
+    #[inline(always)]
+    fn decode_row<S: Simd, T>(self, _simd: S, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T) {
         convert(row, out, |b| round(f16::from_le_bytes(b).to_f32()));
     }
 }

@@ -1,6 +1,9 @@
 //! IEEE binary32 values, one after another.
 
-use super::interface::{Codec, NanPlace, convert, nan_value};
+use super::{
+    interface::{Codec, NanPlace, convert, nan_value},
+    lanes::Simd,
+};
 
 /// [`super::RowCodec::F32`].
 #[derive(Clone, Copy)]
@@ -25,8 +28,8 @@ impl Codec for Float32 {
         nan_value(values, |b| f32::from_le_bytes(b).is_nan())
     }
 
-    #[inline]
-    fn decode_row<T>(self, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T) {
+    #[inline(always)]
+    fn decode_row<S: Simd, T>(self, _simd: S, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T) {
         convert(row, out, |b| round(f32::from_le_bytes(b)));
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{
     fp8::{e4m3, nan_e4m3},
-    interface::{Codec, NanPlace, convert},
+    interface::{Codec, NanPlace, check_scale, convert},
+    lanes::Simd,
 };
 use crate::error::FormatError;
 
@@ -27,22 +28,15 @@ impl Codec for Fp8Scaled {
     }
 
     fn validate(self) -> Result<(), FormatError> {
-        if f32::from_bits(self.scale_bits).is_finite() {
-            return Ok(());
-        }
-        Err(FormatError::Codec {
-            field: "scale_bits",
-            found: self.scale_bits.into(),
-            expected: "the bits of a finite f32",
-        })
+        check_scale(self.scale_bits)
     }
 
     fn find_nan(self, values: &[u8], _scales: &[u8]) -> Option<NanPlace> {
         nan_e4m3(values)
     }
 
-    #[inline]
-    fn decode_row<T>(self, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T) {
+    #[inline(always)]
+    fn decode_row<S: Simd, T>(self, _simd: S, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T) {
         let scale = f32::from_bits(self.scale_bits);
         convert(row, out, |[code]| round(e4m3(code) * scale));
     }

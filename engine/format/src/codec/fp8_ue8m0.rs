@@ -2,7 +2,8 @@
 
 use super::{
     fp8::{e4m3, nan_e4m3, nan_ue8m0, ue8m0},
-    interface::{Codec, NanPlace, convert},
+    interface::{Codec, NanPlace, check_group, convert},
+    lanes::Simd,
 };
 use crate::error::FormatError;
 
@@ -27,22 +28,15 @@ impl Codec for Fp8Ue8m0 {
     }
 
     fn validate(self) -> Result<(), FormatError> {
-        if self.group != 0 && self.width.is_multiple_of(self.group) {
-            return Ok(());
-        }
-        Err(FormatError::Codec {
-            field: "group",
-            found: self.group.into(),
-            expected: "a divisor of the width",
-        })
+        check_group(self.width, self.group, 1, "a divisor of the width")
     }
 
     fn find_nan(self, values: &[u8], scales: &[u8]) -> Option<NanPlace> {
         nan_e4m3(values).or_else(|| nan_ue8m0(scales))
     }
 
-    #[inline]
-    fn decode_row<T>(self, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T) {
+    #[inline(always)]
+    fn decode_row<S: Simd, T>(self, _simd: S, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T) {
         let (values, scales) = row.split_at(self.width as usize);
         let group = self.group as usize;
         let groups = values.chunks_exact(group).zip(out.chunks_exact_mut(group));

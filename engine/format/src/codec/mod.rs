@@ -1,12 +1,36 @@
 //! How the values of a row are stored, and their exact decoding: one file for each codec.
 
+// What a codec calls must be compiled into a function for the processor that there is.
+#![expect(
+    clippy::inline_always,
+    reason = "a call would be of code for any processor"
+)]
+
 mod bfloat16;
 mod float16;
 mod float32;
+mod fp4;
 mod fp8;
+mod fp8_grouped;
+mod fp8_plain;
 mod fp8_scaled;
 mod fp8_ue8m0;
+mod int4;
+mod int8;
 mod interface;
+mod iq4_nl;
+mod k_quants;
+mod lanes;
+mod mxfp4;
+mod mxfp4_gguf;
+mod nvfp4;
+mod nvfp4_gguf;
+mod q4_0;
+mod q4_k;
+mod q5_k;
+mod q8_0;
+mod scale;
+mod simd;
 
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
@@ -15,19 +39,33 @@ use crate::error::FormatError;
 use bfloat16::Bfloat16;
 use float16::Float16;
 use float32::Float32;
+use fp8_grouped::Fp8Grouped;
+use fp8_plain::Fp8Plain;
 use fp8_scaled::Fp8Scaled;
 use fp8_ue8m0::Fp8Ue8m0;
+use int4::Int4;
+use int8::Int8;
 use interface::Codec;
+use iq4_nl::Iq4Nl;
+use mxfp4::Mxfp4;
+use mxfp4_gguf::Mxfp4Gguf;
+use nvfp4::Nvfp4;
+use nvfp4_gguf::Nvfp4Gguf;
+use q4_0::Q4_0;
+use q4_k::Q4K;
+use q5_k::Q5K;
+use q8_0::Q8_0;
 
 pub use interface::NanPlace;
+pub use scale::ScaleType;
 
 const MAX_WIDTH: u32 = 1 << 20;
 
 /// The encoding of a row's values (FORMAT.md, "Row codecs").
 ///
-/// Rows keep the checkpoint's bytes; decoding to `f32` is exact for every codec but for overflow to
-/// infinity under the largest scales. NaN codes and scale code 255 decode to NaN and scale code 0 to
-/// 2^-127, as PyTorch reads `float8_e4m3fn` and `float8_e8m0fnu`.
+/// Rows keep the checkpoint's bytes; what is decoded to `f32` is the exact value, rounded once where it has more digits.
+/// NaN codes and scale code 255 decode to NaN and scale code 0 to 2^-127, as PyTorch reads `float8_e4m3fn` and
+/// `float8_e8m0fnu`; blocks of GGML's decode as GGML reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RowCodec {
@@ -62,6 +100,95 @@ pub enum RowCodec {
         /// The scale, as the bits of an `f32`.
         scale_bits: u32,
     },
+    /// FP8 E4M3 values without scales.
+    #[serde(rename = "fp8_e4m3")]
+    Fp8 {
+        /// Values a row.
+        width: u32,
+    },
+    /// FP8 E4M3 values, then one scale for each group of consecutive values.
+    #[serde(rename = "fp8_e4m3_grouped")]
+    Fp8Grouped {
+        /// Values a row.
+        width: u32,
+        /// Values that share a scale; divides `width`, and is the same for one scale a row.
+        group: u32,
+        /// How scales are stored.
+        scale: ScaleType,
+    },
+    /// Signed bytes, then one scale for each group of consecutive values.
+    Int8 {
+        /// Values a row.
+        width: u32,
+        /// Values that share a scale; divides `width`, and is the same for one scale a row.
+        group: u32,
+        /// How scales are stored.
+        scale: ScaleType,
+    },
+    /// Nibbles in two's complement, the first of two neighbours in the low one, then one scale for each group of
+    /// consecutive values.
+    Int4 {
+        /// Values a row.
+        width: u32,
+        /// Values that share a scale; a multiple of 16 that divides `width`, and is the same for one scale a row.
+        group: u32,
+        /// How scales are stored.
+        scale: ScaleType,
+    },
+    /// FP4 E2M1 values, the first of two neighbours in the low nibble, then one E4M3 scale for each 16 of them, under
+    /// one scale for the whole table.
+    Nvfp4 {
+        /// Values a row; a multiple of 16.
+        width: u32,
+        /// The table's scale, as the bits of an `f32`.
+        scale_bits: u32,
+    },
+    /// FP4 E2M1 values, the first of two neighbours in the low nibble, then one UE8M0 scale for each 32 of them.
+    Mxfp4 {
+        /// Values a row; a multiple of 32.
+        width: u32,
+    },
+    /// GGML's `Q8_0`: 32 signed bytes under a binary16 scale.
+    #[serde(rename = "q8_0")]
+    Q8_0 {
+        /// Values a row; a multiple of 32.
+        width: u32,
+    },
+    /// GGML's `Q4_0`: 32 nibbles, less eight, under a binary16 scale.
+    #[serde(rename = "q4_0")]
+    Q4_0 {
+        /// Values a row; a multiple of 32.
+        width: u32,
+    },
+    /// GGML's `IQ4_NL`: 32 nibbles that name values of a table, under a binary16 scale.
+    Iq4Nl {
+        /// Values a row; a multiple of 32.
+        width: u32,
+    },
+    /// GGML's MXFP4: blocks of a scale and 32 E2M1 values, in GGML's order.
+    Mxfp4Gguf {
+        /// Values a row; a multiple of 32.
+        width: u32,
+    },
+    /// GGML's NVFP4: blocks of four scales and 64 E2M1 values, in GGML's order, under one scale for the whole table.
+    Nvfp4Gguf {
+        /// Values a row; a multiple of 64.
+        width: u32,
+        /// The table's scale, as the bits of an `f32`.
+        scale_bits: u32,
+    },
+    /// GGML's `Q4_K`: 256 values of four bits in eight groups.
+    #[serde(rename = "q4_k")]
+    Q4K {
+        /// Values a row; a multiple of 256.
+        width: u32,
+    },
+    /// GGML's `Q5_K`: 256 values of five bits in eight groups.
+    #[serde(rename = "q5_k")]
+    Q5K {
+        /// Values a row; a multiple of 256.
+        width: u32,
+    },
 }
 
 /// Evaluates the expression once for the codec that `$row_codec` is, with `$codec` of that codec's own type, so that
@@ -74,6 +201,19 @@ macro_rules! with_codec {
             Bf16 { width } => Bfloat16,
             Fp8Ue8m0 { width, group } => Fp8Ue8m0,
             Fp8Scaled { width, scale_bits } => Fp8Scaled,
+            Fp8 { width } => Fp8Plain,
+            Fp8Grouped { width, group, scale } => Fp8Grouped,
+            Int8 { width, group, scale } => Int8,
+            Int4 { width, group, scale } => Int4,
+            Nvfp4 { width, scale_bits } => Nvfp4,
+            Mxfp4 { width } => Mxfp4,
+            Q8_0 { width } => Q8_0,
+            Q4_0 { width } => Q4_0,
+            Iq4Nl { width } => Iq4Nl,
+            Mxfp4Gguf { width } => Mxfp4Gguf,
+            Nvfp4Gguf { width, scale_bits } => Nvfp4Gguf,
+            Q4K { width } => Q4K,
+            Q5K { width } => Q5K,
         )
     };
     ($row_codec:expr, $codec:ident => $value:expr; $($variant:ident { $($field:ident),* } => $type:ident,)*) => {
@@ -111,7 +251,7 @@ impl RowCodec {
     /// Checks the parameters.
     ///
     /// # Errors
-    /// A width of 0 or above 2^20, a group that does not divide it, or a scale that is not finite.
+    /// A width of 0 or above 2^20 or of no whole blocks, a group that does not divide it, or a scale that is not finite.
     pub fn validate(self) -> Result<(), FormatError> {
         let width = self.width() as u64;
         if width == 0 || width > u64::from(MAX_WIDTH) {
@@ -124,8 +264,8 @@ impl RowCodec {
         with_codec!(self, codec => codec.validate())
     }
 
-    /// The first value of `row` that is not a number: its index among the values, or among the scales for a scale code
-    /// of 255.
+    /// The first value of `row` that is not a number, by its index, or the first scale that is not finite: zero times an
+    /// infinite one is not a number either.
     ///
     /// # Panics
     /// If `row` is not [`Self::row_bytes`] long.
@@ -182,172 +322,9 @@ impl RowCodec {
             count * width,
             "{count} rows of {width} values do not match the output"
         );
-        let rows = rows
-            .chunks_exact(row_bytes)
-            .zip(out.chunks_exact_mut(width));
-        with_codec!(self, codec => rows.for_each(|(row, out)| codec.decode_row(row, out, round)));
+        with_codec!(self, codec => simd::decode_rows(codec, rows, out, round));
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{fp8::e4m3, *};
-
-    /// The definition, in double precision.
-    fn by_definition(value: u8, scale: u8) -> f64 {
-        let (exponent, mantissa) = (i32::from(value >> 3 & 0xF), f64::from(value & 7));
-        let sign = if value & 0x80 == 0 { 1.0 } else { -1.0 };
-        if value & 0x7F == 0x7F || scale == 255 {
-            return f64::NAN;
-        }
-        let magnitude = if exponent == 0 {
-            mantissa * 2_f64.powi(-9)
-        } else {
-            (1.0 + mantissa / 8.0) * 2_f64.powi(exponent - 7)
-        };
-        sign * magnitude * 2_f64.powi(i32::from(scale) - 127)
-    }
-
-    #[test]
-    fn every_pair_of_value_and_scale_decodes_exactly() {
-        let codec = RowCodec::Fp8Ue8m0 {
-            width: 256,
-            group: 256,
-        };
-        let mut row: Vec<u8> = (0..=255).chain([0]).collect();
-        for scale in 0..=255 {
-            row[256] = scale;
-            let mut floats = [0.0; 256];
-            let mut halves = [bf16::ZERO; 256];
-            codec.decode_f32(&row, &mut floats);
-            codec.decode_bf16(&row, &mut halves);
-            for value in 0..=255_u8 {
-                let exact = by_definition(value, scale);
-                let (float, half) = (floats[usize::from(value)], halves[usize::from(value)]);
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "overflow to infinity is meant"
-                )]
-                let rounded = exact as f32;
-                if exact.is_nan() {
-                    assert!(float.is_nan() && half.is_nan(), "{value:02x} {scale}");
-                    continue;
-                }
-                assert_eq!(float.to_bits(), rounded.to_bits(), "{value:02x} {scale}");
-                if rounded.is_finite() {
-                    assert_eq!(
-                        f64::from(float).to_bits(),
-                        exact.to_bits(),
-                        "{value:02x} {scale}"
-                    );
-                }
-                // Four significant bits survive bfloat16 unless it underflows to a subnormal.
-                if rounded.is_normal() {
-                    assert_eq!(
-                        half.to_f32().to_bits(),
-                        rounded.to_bits(),
-                        "{value:02x} {scale}"
-                    );
-                } else {
-                    assert_eq!(half, bf16::from_f64(exact), "{value:02x} {scale}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn published_values_decode() {
-        let codes = [
-            0x00, 0x01, 0x07, 0x08, 0x30, 0x38, 0x3C, 0x40, 0x7E, 0x81, 0xB8, 0xFE,
-        ];
-        let values = [
-            0.0,
-            0.001_953_125,
-            0.013_671_875,
-            0.015_625,
-            0.5,
-            1.0,
-            1.5,
-            2.0,
-            448.0,
-            -0.001_953_125,
-            -1.0,
-            -448.0,
-        ];
-        assert_eq!(codes.map(e4m3), values);
-    }
-
-    #[test]
-    fn other_codecs_decode() {
-        let mut out = [0.0; 2];
-        RowCodec::F32 { width: 2 }.decode_f32(&[0, 0, 0x80, 0x3F, 0, 0, 0x20, 0xC1], &mut out);
-        assert_eq!(out, [1.0, -10.0]);
-        RowCodec::Bf16 { width: 2 }.decode_f32(&[0x80, 0x3F, 0x20, 0xC1], &mut out);
-        assert_eq!(out, [1.0, -10.0]);
-        RowCodec::F16 { width: 2 }.decode_f32(&[0, 0x3C, 0, 0xC9], &mut out);
-        assert_eq!(out, [1.0, -10.0]);
-        let scale_bits = 0.25_f32.to_bits();
-        RowCodec::Fp8Scaled {
-            width: 2,
-            scale_bits,
-        }
-        .decode_f32(&[0x38, 0xC0], &mut out);
-        assert_eq!(out, [0.25, -0.5]);
-    }
-
-    #[test]
-    fn nans_are_found_where_they_are() {
-        let codec = RowCodec::Fp8Ue8m0 { width: 4, group: 2 };
-        assert_eq!(codec.find_nan(&[0, 1, 0x7E, 3, 0, 254]), None);
-        assert_eq!(
-            codec.find_nan(&[0, 1, 0xFF, 3, 0, 255]),
-            Some(NanPlace::Value(2))
-        );
-        assert_eq!(
-            codec.find_nan(&[0, 1, 2, 3, 0, 255]),
-            Some(NanPlace::Scale(1))
-        );
-        assert_eq!(
-            RowCodec::Bf16 { width: 2 }.find_nan(&[0, 0, 0xC0, 0x7F]),
-            Some(NanPlace::Value(1))
-        );
-    }
-
-    #[test]
-    fn impossible_parameters_are_refused() {
-        assert!(RowCodec::F32 { width: 0 }.validate().is_err());
-        assert!(
-            RowCodec::Fp8Ue8m0 {
-                width: 256,
-                group: 0
-            }
-            .validate()
-            .is_err()
-        );
-        assert!(
-            RowCodec::Fp8Ue8m0 {
-                width: 250,
-                group: 32
-            }
-            .validate()
-            .is_err()
-        );
-        let scale_bits = f32::NAN.to_bits();
-        assert!(
-            RowCodec::Fp8Scaled {
-                width: 1,
-                scale_bits
-            }
-            .validate()
-            .is_err()
-        );
-        assert!(
-            RowCodec::Fp8Ue8m0 {
-                width: 256,
-                group: 32
-            }
-            .validate()
-            .is_ok()
-        );
-    }
-}
+mod tests;

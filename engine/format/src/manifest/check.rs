@@ -1,6 +1,6 @@
 //! Contradictions that a manifest with a valid checksum may still hold.
 
-use super::{Manifest, Plane, SourceFile, Storage, Table};
+use super::{MAX_SOURCE_HEADER_BYTES, Manifest, Plane, SourceFile, Storage, Table};
 use crate::{
     address::{LayerScheme, MAX_TOKEN_MAP_ENTRIES},
     error::FormatError,
@@ -32,6 +32,9 @@ impl Manifest {
         }
         if let Some(file) = self.sources.iter().find(|file| !is_file_name(&file.name)) {
             return fault("sources.name", &file.name, "a file name without folders");
+        }
+        for file in &self.sources {
+            check_header(file)?;
         }
         let (tables, layers) = (self.tables.len(), self.scheme.layers.len());
         ensure(
@@ -91,23 +94,39 @@ impl Manifest {
             return fault("tables.samples.row", sample.row, &format!("below {rows}"));
         }
         let plane_bytes: Vec<u64> = table.planes.iter().map(|plane| plane.row_bytes).collect();
-        let expected = table.codec.plane_bytes().map(|bytes| bytes as u64);
-        let expected = if expected[1] == 0 {
-            &expected[..1]
+        let [values, scales] = table.codec.plane_bytes().map(|bytes| bytes as u64);
+        // Where a checkpoint has values and scales in one tensor, rows lie there as in a record.
+        let (whole, parts) = ([values + scales], [values, scales]);
+        let good = plane_bytes == whole || scales > 0 && plane_bytes == parts;
+        let expected = if scales > 0 {
+            format!("{parts:?} or {whole:?}, by the codec")
         } else {
-            &expected[..]
+            format!("{whole:?}, by the codec")
         };
         ensure(
             "tables.planes.row_bytes",
             format!("{plane_bytes:?}"),
-            plane_bytes == expected,
-            &format!("{expected:?}, by the codec"),
+            good,
+            &expected,
         )?;
         for plane in &table.planes {
             check_plane(plane, layer.row_count, &self.sources)?;
         }
         Ok(())
     }
+}
+
+fn check_header(file: &SourceFile) -> Result<(), FormatError> {
+    let Some(bytes) = file.header_bytes else {
+        return Ok(());
+    };
+    let most = file.bytes.min(MAX_SOURCE_HEADER_BYTES);
+    ensure(
+        "sources.header_bytes",
+        bytes,
+        bytes <= most,
+        &format!("at most {most} for {}", file.name),
+    )
 }
 
 fn check_plane(plane: &Plane, row_count: u64, sources: &[SourceFile]) -> Result<(), FormatError> {

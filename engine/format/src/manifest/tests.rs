@@ -54,6 +54,7 @@ fn manifest() -> Manifest {
             name: "model-00001-of-00001.safetensors".into(),
             bytes: 1 << 20,
             header_digest: Digest::of(b"header"),
+            header_bytes: None,
         }],
         scheme,
     }
@@ -160,7 +161,7 @@ fn a_newer_version_is_refused_before_anything_else() {
 #[test]
 fn contradictions_under_a_valid_checksum_are_named() {
     type Edit = fn(&mut Manifest);
-    let cases: [(Edit, &str); 16] = [
+    let cases: [(Edit, &str); 18] = [
         (|m| m.scheme.heads = 0, "heads is 0"),
         (|m| m.scheme.max_order = 99, "max_order is 99"),
         (|m| m.scheme.fill = 99_092, "fill is 99092"),
@@ -197,6 +198,14 @@ fn contradictions_under_a_valid_checksum_are_named() {
         (
             |m| m.tables[0].planes[0].segments[0].row_count -= 1,
             "rows of all segments",
+        ),
+        (
+            |m| m.sources[0].header_bytes = Some((1 << 20) + 1),
+            "sources.header_bytes is 1048577, expected at most 1048576",
+        ),
+        (
+            |m| m.tables[0].planes[1].row_bytes = 3,
+            "planes.row_bytes is [64, 3], expected [64, 2] or [66], by the codec",
         ),
     ];
     for (edit, expected) in cases {
@@ -297,6 +306,30 @@ fn stripes_lead_nowhere_but_where_they_say() {
         manifest.stripes = Some(Stripes::in_turns(vec!["a".into()], 2, 4));
     });
     assert!(refusal(&attached).contains("none in an attached pack"));
+}
+
+#[test]
+fn rows_may_lie_whole_in_one_tensor_of_a_file_whose_header_ends_anywhere() {
+    let text = forged(|m| {
+        m.sources[0].header_bytes = Some(96);
+        for table in &mut m.tables {
+            table.planes.truncate(1);
+            table.planes[0].row_bytes = 66;
+        }
+    });
+    let manifest = Manifest::from_text(text.as_bytes()).unwrap();
+    assert_eq!(manifest.sources[0].header_bytes, Some(96));
+    assert_eq!(manifest.to_text(), text);
+}
+
+#[test]
+fn a_codec_of_a_later_release_is_refused_by_its_name() {
+    let text = forged_json(|m| m["tables"][0]["codec"]["name"] = "q9_9".into());
+    assert!(
+        refusal(&text).contains("unknown variant `q9_9`, expected one of `f32`"),
+        "{}",
+        refusal(&text)
+    );
 }
 
 #[test]

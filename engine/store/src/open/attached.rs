@@ -8,8 +8,8 @@ use std::{
 };
 
 use engram_format::{
-    Column, Digest, Extent, Manifest, Plane, RowId, Sample, Segment, SourceFile, Storage, Table,
-    seal,
+    Column, Digest, Digester, Extent, Manifest, Plane, RowId, Sample, Segment, SourceFile, Storage,
+    Table, seal,
 };
 use engram_io::{Access, ReadAt, WatchedFile};
 
@@ -27,7 +27,9 @@ use crate::{
 };
 
 /// Safetensors readers refuse longer headers.
-const MAX_SOURCE_HEADER: u64 = 100_000_000;
+const MAX_SAFETENSORS_HEADER: u64 = 100_000_000;
+/// Bytes of a header that are read at a time.
+const PIECE_BYTES: usize = 1 << 20;
 /// Known rows of each table that are compared when an attached pack is opened.
 const SAMPLES_AT_OPEN: usize = 32;
 
@@ -170,17 +172,29 @@ fn open_source(
         Reader::Pread | Reader::Direct | Reader::DirectThreads => Access::Pread,
     };
     let reader = config.file_access.open(path, access)?;
-    let mut length = [0; 8];
-    reader.read_at(0, &mut length)?;
-    let header_bytes = u64::from_le_bytes(length).min(MAX_SOURCE_HEADER) + 8;
-    let mut header =
-        vec![0; usize::try_from(header_bytes.min(file.bytes)).expect("it is below 2^27")];
-    reader.read_at(0, &mut header)?;
-    check_digest(
-        path,
-        "safetensors header",
-        Digest::of(&header),
-        file.header_digest,
-    )?;
+    let header_bytes = if let Some(bytes) = file.header_bytes {
+        bytes
+    } else {
+        let mut length = [0; 8];
+        reader.read_at(0, &mut length)?;
+        u64::from_le_bytes(length).min(MAX_SAFETENSORS_HEADER) + 8
+    };
+    let found = digest_of_start(&*reader, header_bytes.min(file.bytes))?;
+    check_digest(path, "header before the tensors", found, file.header_digest)?;
     Ok(reader)
+}
+
+/// The digest of the first `bytes` bytes.
+fn digest_of_start(reader: &dyn ReadAt, bytes: u64) -> Result<Digest, OpenError> {
+    let (mut digester, mut piece, mut at) = (Digester::new(), Vec::new(), 0);
+    while at < bytes {
+        piece.resize(
+            usize::try_from(bytes - at).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES)),
+            0,
+        );
+        reader.read_at(at, &mut piece)?;
+        digester.update(&piece);
+        at += piece.len() as u64;
+    }
+    Ok(digester.finish())
 }

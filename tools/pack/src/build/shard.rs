@@ -121,14 +121,19 @@ impl ShardJob<'_> {
         }
         let codec = self.codec();
         for (row, bytes) in (first.0..).zip(rows.chunks_exact(codec.row_bytes())) {
-            let (plane, place, what) = match codec.find_nan(bytes) {
+            let planes = &self.table.planes;
+            let (plane, what) = match codec.find_nan(bytes) {
                 None => continue,
-                Some(NanPlace::Value(place)) => (0, place, "value"),
-                Some(NanPlace::Scale(place)) => (1, place, "scale"),
+                Some(NanPlace::Value(place)) => (&planes[0], format!("value {place}")),
+                // Scales may lie with the values.
+                Some(NanPlace::Scale(place)) => (
+                    planes.get(1).unwrap_or(&planes[0]),
+                    format!("scale {place}"),
+                ),
             };
-            let segment = self.table.planes[plane].segment_of(RowId(row));
+            let segment = plane.segment_of(RowId(row));
             bail!(
-                "tensor `{}`: {what} {place} of row {} (row {row} of layer {}) is not a number; \
+                "tensor `{}`: {what} of row {} (row {row} of layer {}) is not a number; \
                  pass --allow-nan to keep it",
                 segment.tensor,
                 row - segment.first_row,

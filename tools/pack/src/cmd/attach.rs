@@ -9,7 +9,7 @@ use serde_json::json;
 /// Make a pack that reads the checkpoint's own files, without a copy
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder with config.json and safetensors files, which must stay
+    /// Folder with config.json and safetensors files, or a GGUF file, which must stay
     checkpoint: PathBuf,
     /// Folder of the pack; must be empty or missing
     #[arg(short, long, value_name = "PACK")]
@@ -53,9 +53,10 @@ impl Args {
             }))?;
         } else {
             say!(
-                "{}: attached to {} files with {samples} sampled rows; each row takes {reads} reads and has no seal",
+                "{}: attached to {} files with {samples} sampled rows; each row takes {reads} {} and has no seal",
                 self.output.display(),
                 manifest.sources.len(),
+                if reads == 1 { "read" } else { "reads" },
             );
             if checkpoint.padding_rows() > 0 {
                 say!("left out: {} rows of padding", checkpoint.padding_rows());

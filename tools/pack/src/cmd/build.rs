@@ -15,7 +15,7 @@ use engram_pack::{BuildOptions, build, source_bytes};
     reason = "each is a flag of the command line"
 )]
 pub(crate) struct Args {
-    /// Folder with config.json and safetensors files
+    /// Folder with config.json and safetensors files, or a GGUF file
     checkpoint: PathBuf,
     /// Folder of the pack; must be empty or missing
     #[arg(short, long, value_name = "PACK")]

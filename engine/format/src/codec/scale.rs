@@ -1,0 +1,57 @@
+//! How the scale of a row, or of a group of its values, is stored.
+
+use half::{bf16, f16};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    fp8::{e4m3, ue8m0},
+    interface::NanPlace,
+};
+
+/// The number format of scales (FORMAT.md, "Row codecs").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScaleType {
+    /// IEEE binary32.
+    F32,
+    /// IEEE binary16.
+    F16,
+    /// The upper half of binary32.
+    Bf16,
+    /// FP8 E4M3.
+    E4m3,
+    /// A power of two.
+    Ue8m0,
+}
+
+impl ScaleType {
+    /// Bytes of a scale.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+            Self::E4m3 | Self::Ue8m0 => 1,
+        }
+    }
+
+    /// The scale at `index` of `scales`.
+    #[inline(always)]
+    pub(super) fn get(self, scales: &[u8], index: usize) -> f32 {
+        let bytes = &scales[index * self.bytes()..][..self.bytes()];
+        match (self, bytes) {
+            (Self::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
+            (Self::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
+            (Self::Bf16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
+            (Self::E4m3, &[code]) => e4m3(code),
+            (Self::Ue8m0, &[code]) => ue8m0(code),
+            _ => unreachable!("a scale has the bytes of its type"),
+        }
+    }
+
+    /// The first of `scales` that is not finite: a value of zero under an infinite scale is not a number either.
+    pub(super) fn not_finite(self, scales: &[u8]) -> Option<NanPlace> {
+        let count = scales.len() / self.bytes();
+        let index = (0..count).find(|&index| !self.get(scales, index).is_finite());
+        index.map(NanPlace::Scale)
+    }
+}
