@@ -6,6 +6,7 @@ mod disk;
 mod fetch;
 mod fetch_pool;
 mod plan;
+mod read_queue;
 mod receiver;
 mod schedule;
 
