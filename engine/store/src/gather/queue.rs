@@ -68,9 +68,16 @@ mod loom_tests {
 
     use super::*;
 
+    /// For three threads, whose every order takes hours to try: those with up to three preemptions.
+    fn few_preemptions() -> loom::model::Builder {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(3);
+        builder
+    }
+
     #[test]
     fn all_work_is_done_once_and_every_thread_ends() {
-        loom::model(|| {
+        few_preemptions().check(|| {
             let queue = Arc::new(Queue::new());
             let threads = [(); 2].map(|()| {
                 let queue = queue.clone();
