@@ -17,10 +17,11 @@ use engram::{
     Sequence, Store, Ticket, Tier, ValueType, Wanted,
 };
 use engram_checkpoint::{Checkpoint, DemoConfig, Family};
+use engram_cuda::{Device, Ring, RingConfig};
 use engram_pack::attach;
 use engram_tests::{
-    Fixture, GatedIo, READERS, ReaderBackings, When, all_rows, look_up, make_checkpoint, make_pack,
-    sample_tokens,
+    Fixture, GatedIo, READERS, ReaderBackings, When, all_rows, format_spec, look_up,
+    make_checkpoint, make_pack, sample_tokens,
 };
 
 /// Rows that are a read each: none fits beside another.
@@ -98,6 +99,139 @@ fn a_token_waits_for_the_reads_in_flight_and_its_own() {
             io.begun() - begun
         );
     }
+}
+
+#[test]
+fn a_token_goes_before_the_profile_that_fills_the_cache() {
+    let vectors = format_spec().join("vectors");
+    let io = GatedIo::default();
+    let config = Config::new()
+        .io(1, 8)
+        .cache_bytes(1 << 20)
+        .profile(vectors.join("profiles/deepseek.profile"))
+        .file_access(Arc::new(io.clone()));
+    let store = Store::open(vectors.join("deepseek"), config).unwrap();
+    // The cache is being filled, with reads in flight that nobody asked for.
+    io.wait_until_begun(1);
+    let rows = all_rows(&store, 0);
+    let token = submit(&store, Priority::Decode, &rows[..5]);
+    let reads = reads_until_done(&io, token);
+    assert!(reads <= 4 + 5, "{reads}: a piece is half of the reads");
+    io.open_gate();
+    assert!(store.wait_seeded().unwrap() > 0);
+}
+
+#[test]
+fn a_wait_that_times_out_gives_the_ticket_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let [checkpoint, pack] = ["checkpoint", "pack"].map(|name| folder.path().join(name));
+    make_checkpoint(&long_rows(), 1, &checkpoint);
+    make_pack(&checkpoint, &pack);
+    let io = GatedIo::default();
+    let config = Config::new().file_access(Arc::new(io.clone()));
+    let store = Store::open(&pack, config).unwrap();
+    let rows = all_rows(&store, 0);
+    let mut ticket = submit(&store, Priority::Decode, &rows[..5]);
+    for timeout in [Duration::ZERO, Duration::from_millis(1)] {
+        ticket = ticket.wait_timeout(timeout).unwrap_err();
+    }
+    io.open_gate();
+    let found = ticket.wait_timeout(Duration::MAX).unwrap().unwrap();
+    let layer = store.scheme().layers[0].id;
+    assert!(*found == *look_up(&store, layer, &rows[..5]).unwrap());
+}
+
+#[test]
+fn the_batches_of_each_priority_are_counted() {
+    let fixture = Fixture::new("deepseek");
+    let store = Store::open(fixture.pack(), Config::new()).unwrap();
+    let rows = all_rows(&store, 0);
+    submit(&store, Priority::Warm, &rows[..3]).wait().unwrap();
+    submit(&store, Priority::Decode, &rows[..5]).wait().unwrap();
+    submit_owned(&store, &many_rows(&store, 2_000))
+        .wait()
+        .unwrap();
+    let metrics = store.metrics();
+    let table = &metrics.tables[0];
+    let counts = table
+        .priorities
+        .map(|of| (of.priority, of.batches, of.rows));
+    assert_eq!(
+        counts,
+        [
+            (Priority::Decode, 1, 5),
+            (Priority::Prefill, 1, 2_000),
+            (Priority::Warm, 1, 3)
+        ]
+    );
+    assert_eq!((table.batches, table.rows), (3, 2_008));
+    let waited: Duration = table.priorities.iter().map(|of| of.waited).sum();
+    assert_eq!(waited, table.waited);
+    let layer = table.layer;
+    let line = format!("engram_priority_rows_total{{layer=\"{layer}\",priority=\"warm\"}} 3\n");
+    assert!(metrics.to_prometheus().contains(&line));
+}
+
+#[test]
+fn who_is_cancelled_from_elsewhere_is_told_and_reads_nothing_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let [checkpoint, pack] = ["checkpoint", "pack"].map(|name| folder.path().join(name));
+    make_checkpoint(&long_rows(), 1, &checkpoint);
+    make_pack(&checkpoint, &pack);
+    let io = GatedIo::default();
+    let config = Config::new().io(1, 8).cache_bytes(0);
+    let store = Store::open(&pack, config.file_access(Arc::new(io.clone()))).unwrap();
+    let rows = all_rows(&store, 0);
+    let ticket = submit(&store, Priority::Prefill, &rows);
+    io.wait_until_begun(8);
+    let canceller = ticket.canceller();
+    let waits = thread::spawn(move || ticket.wait());
+    canceller.cancel();
+    io.open_gate();
+    let cancelled = waits.join().unwrap().unwrap_err();
+    assert!(matches!(cancelled, LookupError::Cancelled), "{cancelled}");
+    assert_eq!(io.begun(), 8);
+    // The same memory serves others, whom nothing cancels any more.
+    for _ in 0..3 {
+        let next = submit(&store, Priority::Prefill, &rows[..20]);
+        canceller.cancel();
+        next.wait().unwrap();
+    }
+}
+
+#[test]
+fn a_pass_that_is_dropped_from_a_ring_reads_nothing_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let [checkpoint, pack] = ["checkpoint", "pack"].map(|name| folder.path().join(name));
+    make_checkpoint(&long_rows(), 1, &checkpoint);
+    make_pack(&checkpoint, &pack);
+    let io = GatedIo::default();
+    let config = Config::new().io(1, 8).cache_bytes(0);
+    let store = Store::open(&pack, config.file_access(Arc::new(io.clone()))).unwrap();
+    let rows = all_rows(&store, 0);
+    let layer = store.scheme().layers[0].id;
+    let device = Device::host();
+    let ring = Ring::new(
+        &device,
+        Arc::new(store),
+        &RingConfig::new(rows.len()).depth(1),
+    )
+    .unwrap();
+    let prompt = ring.stage_at(Priority::Prefill, layer, &rows);
+    io.wait_until_begun(8);
+    drop(prompt.unwrap().unwrap());
+    io.open_gate();
+    // The slot becomes free, and its next pass has its own rows.
+    let next = loop {
+        if let Some(staged) = ring.stage(layer, &rows[..3]).unwrap() {
+            break staged;
+        }
+        thread::yield_now();
+    };
+    next.read_on(&device.stream(0).unwrap()).unwrap();
+    assert_eq!(io.begun(), 8 + 3);
+    let priorities = ring.store().metrics().tables[0].priorities;
+    assert_eq!(priorities.map(|of| of.batches), [1, 1, 0]);
 }
 
 #[test]

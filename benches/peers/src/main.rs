@@ -3,8 +3,10 @@
 //! ```text
 //! engram-peers prepare --pack PACK --trace FILE --tokens 6144   # each storage's files, in PACK.peers
 //! engram-peers run --pack PACK --trace FILE --tokens 6144 --memory 256
+//! engram-peers serve --pack PACK
 //! ```
 
+mod apart;
 mod folder;
 mod known;
 mod peers;
@@ -12,11 +14,13 @@ mod prepare;
 mod profile;
 mod python;
 mod registry;
+#[cfg(feature = "rocksdb")]
+mod rocks;
 mod view;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use engram_bench::{mixed, ours};
+use engram_bench::{mixed, ours, serve};
 
 #[derive(Parser)]
 #[command(version)]
@@ -31,6 +35,8 @@ enum Command {
     Prepare(prepare::Args),
     /// Run all storages in turns, each with the same memory
     Run(mixed::Args),
+    /// Decode many sequences while prompts arrive, our readers and EngramDB in turns
+    Serve(serve::Args),
 }
 
 fn main() -> Result<()> {
@@ -42,7 +48,7 @@ fn main() -> Result<()> {
                 .filter(|(name, _)| name.contains("cache"));
             // A process that runs one storage is asked for it by one that has looked.
             let asks = !args.runs_one();
-            let peers = registry::PEERS.into_iter().filter(|(name, _)| {
+            let peers = registry::PEERS.into_iter().chain(registry::ROCKSDB).filter(|(name, _)| {
                 let needs = registry::WITH_PYTHON.iter().find(|(with, _)| with == name);
                 let missing = needs.filter(|(_, module)| asks && !python::has(module));
                 if let Some((_, module)) = missing {
@@ -51,6 +57,10 @@ fn main() -> Result<()> {
                 missing.is_none()
             });
             args.run(&ours.chain(peers).collect::<Vec<_>>())
+        }
+        Command::Serve(args) => {
+            let servers = ours::SERVERS.into_iter().chain(registry::SERVERS);
+            args.run(&servers.collect::<Vec<_>>())
         }
     }
 }

@@ -60,62 +60,6 @@ impl Contender for EngramDb {
     }
 }
 
-/// Direct reads, nothing compressed, blocks of a page, a cache of `memory` bytes.
-pub fn rocksdb_options(memory: usize) -> rocksdb::Options {
-    let mut table = rocksdb::BlockBasedOptions::default();
-    table.set_block_size(4096);
-    table.set_block_cache(&rocksdb::Cache::new_lru_cache(memory));
-    table.set_bloom_filter(10.0, false);
-    table.set_cache_index_and_filter_blocks(false);
-    table.set_format_version(5);
-    let mut options = rocksdb::Options::default();
-    options.create_if_missing(true);
-    options.set_block_based_table_factory(&table);
-    options.set_compression_type(rocksdb::DBCompressionType::None);
-    options.set_use_direct_reads(true);
-    options.set_max_open_files(-1);
-    options
-}
-
-struct Rocks(HashMap<LayerId, rocksdb::DB>);
-
-pub fn rocksdb(pack: &Path, memory: u64) -> Result<Box<dyn Contender>> {
-    let manifest = read_manifest(pack)?;
-    let share = usize::try_from(memory)? / manifest.tables.len();
-    let tables = manifest.tables.iter().map(|table| {
-        let path = folder(pack).join(format!("rocksdb-{}", table.layer));
-        let db =
-            rocksdb::DB::open_cf_for_read_only(&rocksdb_options(share), path, ["default"], false)?;
-        Ok((table.layer, db))
-    });
-    Ok(Box::new(Rocks(tables.collect::<Result<_>>()?)))
-}
-
-impl Contender for Rocks {
-    fn gather(&mut self, layer: LayerId, rows: &[RowId], out: &mut [u8]) -> Result<()> {
-        let db = &self.0[&layer];
-        let cf = db
-            .cf_handle("default")
-            .context("the default column family")?;
-        let mut order: Vec<usize> = (0..rows.len()).collect();
-        order.sort_unstable_by_key(|&index| rows[index]);
-        let keys: Vec<[u8; 8]> = order
-            .iter()
-            .map(|&index| rows[index].0.to_be_bytes())
-            .collect();
-        let mut options = rocksdb::ReadOptions::default();
-        options.set_async_io(true);
-        options.set_verify_checksums(true);
-        let found = db.batched_multi_get_cf_opt(cf, &keys, true, &options);
-        let row_bytes = out.len() / rows.len();
-        for (index, value) in order.into_iter().zip(found) {
-            let value = value?.context("a missing row")?;
-            out[index * row_bytes..(index + 1) * row_bytes].copy_from_slice(&value);
-        }
-        Ok(())
-    }
-}
-
 pub type LmdbRows = heed::Database<U64<BigEndian>, Bytes>;
 
 /// An environment at `path` without read-ahead.

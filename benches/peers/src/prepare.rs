@@ -58,7 +58,8 @@ impl Args {
             };
             engramdb(&folder, table.layer, rows, &copy)?;
             flat(&flat_path(&self.pack, table.layer), &copy)?;
-            rocksdb(&folder, table.layer, &copy)?;
+            #[cfg(feature = "rocksdb")]
+            crate::rocks::prepare(&folder, table.layer, &copy)?;
             lmdb(
                 &folder,
                 table.layer,
@@ -70,7 +71,8 @@ impl Args {
     }
 }
 
-type Copy<'a> = &'a dyn Fn(&str, &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()>;
+/// Gives each row to the storage of a name.
+pub type Copy<'a> = &'a dyn Fn(&str, &mut dyn FnMut(u64, &[u8]) -> Result<()>) -> Result<()>;
 
 fn each_row(
     store: &Store,
@@ -116,29 +118,6 @@ fn flat(path: &Path, copy: Copy<'_>) -> Result<()> {
     let mut file = BufWriter::with_capacity(1 << 20, File::create(path)?);
     copy("one file", &mut |_, bytes| Ok(file.write_all(bytes)?))?;
     Ok(file.into_inner()?.sync_all()?)
-}
-
-fn rocksdb(folder: &Path, layer: LayerId, copy: Copy<'_>) -> Result<()> {
-    let path = folder.join(format!("rocksdb-{layer}"));
-    let options = peers::rocksdb_options(64 << 20);
-    let db = rocksdb::DB::open(&options, &path)?;
-    let sst = folder.join("bulk.sst");
-    let mut writer = rocksdb::SstFileWriter::create(&options);
-    writer.open(&sst)?;
-    let mut written = 0;
-    copy("RocksDB", &mut |row, bytes| {
-        writer.put(row.to_be_bytes(), bytes)?;
-        written += 1;
-        Ok(())
-    })?;
-    writer.finish()?;
-    let mut ingest = rocksdb::IngestExternalFileOptions::default();
-    ingest.set_move_files(true);
-    db.ingest_external_file_opts(&ingest, vec![&sst])?;
-    db.flush()?;
-    say!("  {written} rows");
-    let _ = fs::remove_file(sst);
-    Ok(())
 }
 
 fn lmdb(folder: &Path, layer: LayerId, bytes: u64, copy: Copy<'_>) -> Result<()> {

@@ -1,10 +1,14 @@
 //! The storages by name.
 
-use engram_bench::mixed::Open;
+use engram::read_manifest;
+use engram_bench::{mixed::Open, serve};
 
+#[cfg(feature = "rocksdb")]
+use crate::rocks;
 use crate::{
+    apart::Apart,
     known::Known,
-    peers::{EngramDb, Plain, Pool, lmdb, rocksdb},
+    peers::{EngramDb, Plain, Pool, lmdb},
     profile::Warmed,
     python::Take,
     view::View,
@@ -16,7 +20,7 @@ pub const WITH_PYTHON: [(&str, &str); 2] = [
     ("torch index_select", "torch"),
 ];
 
-pub const PEERS: [(&str, Open); 11] = [
+pub const PEERS: [(&str, Open); 10] = [
     ("warmed, other text", |pack, memory| {
         Ok(Box::new(Warmed::open(pack, memory, Known::Other)?))
     }),
@@ -32,7 +36,6 @@ pub const PEERS: [(&str, Open); 11] = [
     ("EngramDB, view of this text", |pack, _| {
         Ok(Box::new(View::open(pack, Known::All)?))
     }),
-    ("RocksDB MultiGet", rocksdb),
     ("LMDB", lmdb),
     ("plain mmap, random", |pack, _| {
         Ok(Box::new(Plain::open(pack)?))
@@ -45,5 +48,23 @@ pub const PEERS: [(&str, Open); 11] = [
     }),
     (WITH_PYTHON[1].0, |pack, _| {
         Ok(Box::new(Take::open(pack, WITH_PYTHON[1].1)?))
+    }),
+];
+
+/// RocksDB, if it was compiled.
+#[cfg(feature = "rocksdb")]
+pub const ROCKSDB: Option<(&str, Open)> = Some(("RocksDB MultiGet", rocks::open));
+#[cfg(not(feature = "rocksdb"))]
+pub const ROCKSDB: Option<(&str, Open)> = None;
+
+/// Those that are run under a server's traffic.
+pub const SERVERS: [(&str, serve::Open); 2] = [
+    ("EngramDB, 32 threads", |pack, _| {
+        let row_bytes = read_manifest(pack)?.tables[0].codec.row_bytes();
+        let rows = Box::new(EngramDb::open(pack)?);
+        Ok(Box::new(serve::Waiting::new(rows, row_bytes)))
+    }),
+    ("EngramDB, prompts apart", |pack, _| {
+        Ok(Box::new(Apart::open(pack)?))
     }),
 ];

@@ -79,6 +79,7 @@ impl From<&LookupError> for Failure {
             LookupError::Tier(_) => engram_status::ENGRAM_TIER_FAILED,
             LookupError::Forked { .. } => engram_status::ENGRAM_FORKED,
             LookupError::ReadDropped => engram_status::ENGRAM_READ_DROPPED,
+            LookupError::Cancelled => engram_status::ENGRAM_CANCELLED,
             LookupError::Aborted => engram_status::ENGRAM_ABORTED,
             LookupError::Io(cause) => of_io(cause),
             _ => engram_status::ENGRAM_OTHER,

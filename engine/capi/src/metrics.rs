@@ -1,6 +1,6 @@
 //! What a store has done, as text.
 
-use std::ffi::c_char;
+use std::{ffi::c_char, time::Duration};
 
 use engram::Metrics;
 use serde_json::{Value, json};
@@ -13,7 +13,9 @@ use crate::{
 /// What the store has done since it was opened, as a JSON object of one line:
 ///
 ///     {"tables": [{"layer": 1, "batches": 2, "rows": 96, "reads": 40, "read_bytes": 163840, "used_bytes": 10560,
-///                  "wait_ns": 250000, "columns": [{"column": 0, "order": 2, "head": 0, "rows": 8, "cached": 3}]}],
+///                  "wait_ns": 250000,
+///                  "priorities": [{"priority": "decode", "batches": 2, "rows": 96, "wait_ns": 250000}],
+///                  "columns": [{"column": 0, "order": 2, "head": 0, "rows": 8, "cached": 3}]}],
 ///      "in_flight": 0, "pooled_bytes": 4096, "seeded_rows": 0, "seed_failures": 0}
 ///
 /// "columns" are those whose rows are fetched from the drive. Later releases may add fields. Copied to the `capacity`
@@ -74,6 +76,14 @@ fn to_json(metrics: &Metrics) -> Value {
                 "cached": column.cached,
             })
         });
+        let priorities = table.priorities.iter().map(|of| {
+            json!({
+                "priority": of.priority.as_str(),
+                "batches": of.batches,
+                "rows": of.rows,
+                "wait_ns": ns(of.waited),
+            })
+        });
         json!({
             "layer": table.layer,
             "batches": table.batches,
@@ -81,7 +91,8 @@ fn to_json(metrics: &Metrics) -> Value {
             "reads": table.reads,
             "read_bytes": table.bytes_read,
             "used_bytes": table.bytes_used,
-            "wait_ns": u64::try_from(table.waited.as_nanos()).unwrap_or(u64::MAX),
+            "wait_ns": ns(table.waited),
+            "priorities": priorities.collect::<Vec<_>>(),
             "columns": columns.collect::<Vec<_>>(),
         })
     });
@@ -92,6 +103,10 @@ fn to_json(metrics: &Metrics) -> Value {
         "seeded_rows": metrics.seeded_rows,
         "seed_failures": metrics.seed_failures,
     })
+}
+
+fn ns(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -128,6 +143,11 @@ mod tests {
         let table = &metrics["tables"][1];
         assert_eq!(table["layer"], 3);
         assert_eq!((&table["batches"], &table["rows"]), (&json!(1), &json!(3)));
+        let decode = &table["priorities"][0];
+        assert_eq!(
+            (&decode["priority"], &decode["rows"]),
+            (&json!("decode"), &json!(3))
+        );
         let columns = table["columns"].as_array().unwrap();
         let rows: u64 = columns
             .iter()

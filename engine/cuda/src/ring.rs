@@ -4,7 +4,7 @@
 //!              hot, mapped: the device reads them in place
 //! row ids --stage--> addresses --------------------------+
 //!        |                                               v
-//!        +--unique--> Store::submit --> pinned buffer --copy--> device rows --decode--> values --> consumer
+//!        +--unique--> submit_owned  --> pinned buffer --copy--> device rows --decode--> values --> consumer
 //!                     (ticket)          of the slot     in the layer's stream           of the slot
 //! ```
 //!
@@ -32,7 +32,7 @@ mod staged;
 
 use std::{mem, process, sync::Arc};
 
-use engram::{LayerId, LookupError, RowId, Store, ValueType};
+use engram::{LayerId, LookupError, Priority, RowId, Store, ValueType};
 
 pub use config::RingConfig;
 pub use layer_ring::LayerMetrics;
@@ -123,18 +123,31 @@ impl Ring {
         self.max_rows
     }
 
-    /// Begins to bring rows of `layer` to the device, in the order of `row_ids`, for the next pass: copies those in
-    /// memory to the staging buffer and asks the store for the others. Stage the layer that is needed first before
+    /// Begins to bring rows of `layer` to the device, in the order of `row_ids`, for the next pass: asks the store for
+    /// them, as [`Store::submit_owned`] does. Stage the layer that is needed first before
     /// others: its reads are asked for first, and its kernels go before those of later layers.
     ///
     /// Never waits. None if the next slot is in use; try again once the pass that has it has been consumed or dropped.
-    /// After the first passes it allocates nothing but handles.
+    /// After the first passes it allocates nothing but handles and the ids of different rows.
     ///
     /// # Errors
-    /// A layer or row that is not there, more rows than [`Self::max_rows`], a damaged row in memory, a driver that
-    /// refuses, now or in an earlier pass. [`Outcome::wait`] tells what happens later.
+    /// A layer or row that is not there, more rows than [`Self::max_rows`], in a small pass a damaged row in memory, a
+    /// driver that refuses, now or in an earlier pass. [`Outcome::wait`] tells what happens later.
     pub fn stage(&self, layer: LayerId, row_ids: &[RowId]) -> Result<Option<Staged>, DeviceError> {
-        self.layer(layer)?.stage(row_ids)
+        self.stage_at(Priority::of_rows(row_ids.len()), layer, row_ids)
+    }
+
+    /// As [`Self::stage`], before or after what others want rather than by the size of the pass.
+    ///
+    /// # Errors
+    /// As [`Self::stage`].
+    pub fn stage_at(
+        &self,
+        priority: Priority,
+        layer: LayerId,
+        row_ids: &[RowId],
+    ) -> Result<Option<Staged>, DeviceError> {
+        self.layer(layer)?.stage(priority, row_ids)
     }
 
     /// The slots of `layer`, which passes use in turn: what a captured graph takes the layer's rows from.

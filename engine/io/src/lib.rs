@@ -4,6 +4,7 @@
 //! read at a time from any thread; a [`ReadEngine`] has many reads of many files in flight for the thread that owns it.
 
 mod answers;
+mod batch_thread;
 mod direct_file;
 mod engine;
 mod error;
@@ -27,6 +28,7 @@ mod shared_memory;
 mod watched_file;
 mod whole_file;
 
+pub use batch_thread::become_batch_thread;
 pub use direct_file::DirectFile;
 #[cfg(feature = "fault")]
 pub use engine::FaultEngine;

@@ -10,7 +10,7 @@ use std::{
 use engram_format::{bf16, f16};
 use engram_io::{FilledRows, IoError, RowBuffer, lock};
 
-use crate::{output::ValueType, owner::Owner};
+use crate::{gather::GatherPool, output::ValueType, owner::Owner, priority::Priority};
 
 /// Where memory for rows comes from and returns to: a store's pool, or a caller's own, for example one
 /// whose memory a device can read.
@@ -132,6 +132,8 @@ impl fmt::Debug for Buffer {
 
 /// Buffers kept at most, so that finding one is cheap.
 const MAX_BUFFERS: usize = 256;
+/// Bytes of a buffer that its last holder gives back to the system itself: that takes some 100 microseconds.
+const FREED_AT_ONCE: usize = 1 << 20;
 /// The least memory that a buffer takes.
 const PAGE_BYTES: usize = 4096;
 
@@ -141,6 +143,8 @@ pub(crate) struct Buffers {
     unused: Mutex<Unused>,
     /// Bytes that unused buffers have together at most.
     max_bytes: usize,
+    /// Who frees large buffers.
+    gather: Arc<GatherPool>,
     owner: Owner,
 }
 
@@ -151,10 +155,11 @@ struct Unused {
 }
 
 impl Buffers {
-    pub(crate) fn new(owner: Owner, max_bytes: usize) -> Self {
+    pub(crate) fn new(owner: Owner, max_bytes: usize, gather: Arc<GatherPool>) -> Self {
         Self {
             unused: Mutex::default(),
             max_bytes,
+            gather,
             owner,
         }
     }
@@ -226,6 +231,11 @@ impl BufferPool for Buffers {
         if fits && unused.buffers.len() < MAX_BUFFERS {
             unused.bytes += rows.capacity();
             unused.buffers.push(rows);
+            return;
+        }
+        drop(unused);
+        if rows.capacity() > FREED_AT_ONCE {
+            self.gather.spawn(Priority::Prefill, move || drop(rows));
         }
     }
 }
@@ -237,7 +247,8 @@ mod tests {
     #[test]
     fn unused_buffers_stay_below_the_limit() {
         let owner = Owner::current(false);
-        let pool = Buffers::new(owner, 40_000);
+        let gather = Arc::new(GatherPool::new(Some(0)));
+        let pool = Buffers::new(owner, 40_000, gather.clone());
         let buffers: Vec<_> = (0..20).map(|_| pool.take(8, [100, 28]).unwrap()).collect();
         let large = pool.take(1_000, [100, 0]).unwrap();
         assert_eq!(pool.unused_bytes(), 0);
@@ -248,7 +259,7 @@ mod tests {
         let again = pool.take(1, [1_000, 0]).unwrap();
         assert_eq!((again.capacity(), pool.unused_bytes()), (4_096, 8 * 4_096));
         assert!(pool.take(usize::MAX / 2, [100, 0]).is_err());
-        let many = Buffers::new(owner, usize::MAX);
+        let many = Buffers::new(owner, usize::MAX, gather);
         let buffers: Vec<_> = (0..300).map(|_| many.take(1, [8, 0]).unwrap()).collect();
         buffers.into_iter().for_each(|buffer| many.recycle(buffer));
         assert_eq!(many.unused_bytes(), 256 * 4_096);

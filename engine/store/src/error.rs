@@ -349,6 +349,9 @@ pub enum LookupError {
     /// A read that the backing dropped without ending it.
     #[error("the backing has dropped a read without ending it")]
     ReadDropped,
+    /// A batch whose [`Canceller`](crate::Canceller) was used before all of its reads had begun.
+    #[error("the batch was cancelled")]
+    Cancelled,
     /// A reading thread that ended by a bug; the pack must be opened again.
     #[error("a reading thread has panicked; open the pack again")]
     Aborted,

@@ -1,17 +1,19 @@
 //! Threads that copy rows which are in memory, and do what would keep a caller.
 
+mod queue;
+
 use std::{
-    collections::VecDeque,
     fmt,
     num::NonZero,
     panic::{self, AssertUnwindSafe},
-    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError},
+    sync::Arc,
     thread,
 };
 
-use engram_io::{Process, lock};
+use engram_io::{Process, become_batch_thread};
 
 use crate::priority::Priority;
+use queue::Queue;
 
 /// Most threads where the configuration does not say: they share the memory's bandwidth, of which one thread takes a
 /// fourth to a tenth.
@@ -19,44 +21,32 @@ const MAX_DEFAULT_THREADS: usize = 4;
 /// Of the cores, so many are left to callers and reading threads while large batches are planned.
 const CORES_LEFT: usize = 1;
 
-/// Threads that are started when they are first needed. Without them, callers do the work themselves.
+/// Threads that are there from the beginning, since starting one takes longer than a caller should be kept. Without them,
+/// callers do the work themselves.
 pub(crate) struct GatherPool {
     /// Threads that gather for one caller who waits, its own among them.
     scoped: usize,
-    /// Threads of the pool.
+    /// Threads of the pool, as many as the system has granted.
     threads: usize,
-    /// How many the system has granted, once they were asked for.
-    granted: OnceLock<usize>,
-    queue: Arc<Queue>,
+    queue: Arc<Queue<Work>>,
     /// Where the threads are.
     process: Process,
 }
 
 type Work = Box<dyn FnOnce() + Send>;
 
-#[derive(Default)]
-struct Queue {
-    state: Mutex<QueueState>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct QueueState {
-    /// What is to be done, by priority.
-    work: [VecDeque<Work>; Priority::ALL.len()],
-    stopped: bool,
-}
-
 impl GatherPool {
-    /// A pool of `threads` threads; as many as suit the machine if none are given.
+    /// Starts `threads` threads; as many as suit the machine if none are given.
     pub(crate) fn new(threads: Option<usize>) -> Self {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let most = |cores: usize| cores.clamp(1, MAX_DEFAULT_THREADS);
+        let queue = Arc::new(Queue::new());
+        let wanted = 0..threads.unwrap_or(most(cores - CORES_LEFT));
+        let granted = wanted.map_while(|index| start(&queue, index).ok());
         Self {
             scoped: threads.unwrap_or(most(cores)),
-            threads: threads.unwrap_or(most(cores - CORES_LEFT)),
-            granted: OnceLock::new(),
-            queue: Arc::default(),
+            threads: granted.count(),
+            queue,
             process: Process::current(),
         }
     }
@@ -69,11 +59,7 @@ impl GatherPool {
 
     /// Whether the system grants any, and this process was not forked from the one that has them.
     pub(crate) fn has_threads(&self) -> bool {
-        let start = || {
-            let started = (0..self.threads).map_while(|index| self.queue.start(index).ok());
-            started.count()
-        };
-        self.process.is_current() && *self.granted.get_or_init(start) > 0
+        self.threads > 0 && self.process.is_current()
     }
 
     /// Lets a thread of the pool do `work`, after all of a higher priority and what was asked for before; this thread
@@ -82,8 +68,7 @@ impl GatherPool {
         if !self.has_threads() {
             return work();
         }
-        lock(&self.queue.state).work[priority.index()].push_back(Box::new(work));
-        self.queue.changed.notify_one();
+        self.queue.push(priority, Box::new(work));
     }
 }
 
@@ -92,42 +77,28 @@ impl Drop for GatherPool {
         // In a process that was forked from the one that has the threads there is nobody to tell, and the lock may be
         // held for ever.
         if self.process.is_current() {
-            lock(&self.queue.state).stopped = true;
-            self.queue.changed.notify_all();
+            self.queue.stop();
         }
     }
 }
 
-impl Queue {
-    /// Starts a thread that does what is asked for, until it is stopped and there is nothing left.
-    fn start(self: &Arc<Self>, index: usize) -> std::io::Result<()> {
-        let queue = self.clone();
-        let builder = thread::Builder::new().name(format!("engram-gather-{index}"));
-        let run = move || {
-            while let Some(work) = queue.next() {
-                // Whoever waits for the work learns of a panic by what was left undone.
-                if panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
-                    tracing::error!("a gathering thread has panicked");
-                }
+/// Starts a thread that does what is asked for, until the queue is stopped and there is nothing left.
+fn start(queue: &Arc<Queue<Work>>, index: usize) -> std::io::Result<()> {
+    let queue = queue.clone();
+    let builder = thread::Builder::new().name(format!("engram-gather-{index}"));
+    let run = move || {
+        become_batch_thread();
+        while let Some(work) = queue.next() {
+            // Whoever waits for the work learns of a panic by what was left undone.
+            if panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
+                tracing::error!("a gathering thread has panicked");
             }
-        };
-        let refused = |error: &std::io::Error| {
-            tracing::warn!(%error, granted = index, "gathering by fewer threads than asked for");
-        };
-        builder.spawn(run).inspect_err(refused).map(drop)
-    }
-
-    fn next(&self) -> Option<Work> {
-        let mut state = lock(&self.state);
-        loop {
-            let next = state.work.iter_mut().find_map(VecDeque::pop_front);
-            if next.is_some() || state.stopped {
-                return next;
-            }
-            let woken = self.changed.wait(state);
-            state = woken.unwrap_or_else(PoisonError::into_inner);
         }
-    }
+    };
+    let refused = |error: &std::io::Error| {
+        tracing::warn!(%error, granted = index, "gathering by fewer threads than asked for");
+    };
+    builder.spawn(run).inspect_err(refused).map(drop)
 }
 
 impl fmt::Debug for GatherPool {

@@ -59,7 +59,7 @@ mod ticket;
 mod tier;
 mod watch;
 
-pub use backing::{Backing, OpenBacking, PendingRead, PendingReads, ReadGeometry};
+pub use backing::{Backing, Canceller, OpenBacking, PendingRead, PendingReads, ReadGeometry};
 pub use buffer_pool::{Buffer, BufferPool};
 pub use config::{Config, ConfigError, Reader, Resident};
 pub use engram_format::{
@@ -72,10 +72,10 @@ pub use engram_io::{
     BlockRead, BufferMemory, EngineKind, FileChange, Io, IoError, RowBuffer, SystemIo,
 };
 pub use error::{LookupError, OpenError};
-pub use metrics::{ColumnMetrics, Metrics, TableMetrics};
+pub use metrics::{ColumnMetrics, Metrics, PriorityMetrics, TableMetrics};
 pub use open::{Backend, read_hasher, read_manifest, read_profile, shard_paths};
 pub use output::{RowsMut, ValueType, ValuesMut};
-pub use priority::Priority;
+pub use priority::{Priority, UnknownPriority};
 pub use resolve::{RowRef, Wanted};
 pub use shared_folder::{SharedFile, SharedFileKind, shared_files};
 pub use store::{AtPriority, ResidentColumn, Store};

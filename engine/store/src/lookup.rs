@@ -13,7 +13,7 @@ use crate::{
     backing::{Backed, Work},
     error::LookupError,
     gather::GatherPool,
-    metrics::{Counters, add},
+    metrics::Counters,
     output::{Output, RowsMut},
     resolve::{ColumnCursor, RowRef, Wanted, WantedList},
     source::Source,
@@ -165,12 +165,6 @@ impl Table {
             column: column.index,
             open,
         }
-    }
-
-    /// Counts a batch that somebody asked for.
-    pub(crate) fn count(&self, batch: &Batch<'_>) {
-        add(&self.counters.batches, 1);
-        add(&self.counters.rows, batch.len() as u64);
     }
 
     /// Takes the rows of a checked batch that `output` has memory for through `tiers`, and leaves those that none

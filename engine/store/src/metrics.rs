@@ -8,7 +8,7 @@ use std::{
 
 use engram_format::{Column, LayerId};
 
-use crate::resolve::RowRef;
+use crate::{priority::Priority, resolve::RowRef};
 
 /// Counts of one open pack. [`Self::cache_bytes`] and [`Self::shared_cache_bytes`] never change;
 /// all others but [`Self::in_flight`] and [`Self::pooled_bytes`] only grow.
@@ -54,6 +54,22 @@ pub struct TableMetrics {
     pub bytes_used: u64,
     /// Time that callers spent waiting for rows.
     pub waited: Duration,
+    /// The share of each priority in the batches, rows and time above, in the order of [`Priority::ALL`].
+    pub priorities: [PriorityMetrics; Priority::ALL.len()],
+}
+
+/// Counts of one priority's batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct PriorityMetrics {
+    /// Whose.
+    pub priority: Priority,
+    /// Batches looked up or submitted.
+    pub batches: u64,
+    /// Rows asked for.
+    pub rows: u64,
+    /// Time that callers spent waiting for rows.
+    pub waited: Duration,
 }
 
 /// Counts of one column.
@@ -75,14 +91,19 @@ pub struct ColumnMetrics {
 /// Counts that many threads add to.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) batches: AtomicU64,
-    pub(crate) rows: AtomicU64,
+    priorities: [PriorityCounters; Priority::ALL.len()],
     pub(crate) reads: AtomicU64,
     pub(crate) bytes_read: AtomicU64,
     pub(crate) bytes_used: AtomicU64,
-    pub(crate) waited_ns: AtomicU64,
     /// Rows found in the cache, and rows fetched, of each column.
     columns: Vec<[AtomicU64; 2]>,
+}
+
+#[derive(Debug, Default)]
+struct PriorityCounters {
+    batches: AtomicU64,
+    rows: AtomicU64,
+    waited_ns: AtomicU64,
 }
 
 pub(crate) fn add(counter: &AtomicU64, count: u64) {
@@ -95,6 +116,19 @@ impl Counters {
             columns: (0..columns).map(|_| Default::default()).collect(),
             ..Self::default()
         }
+    }
+
+    /// Counts a batch of `rows` rows that somebody asked for.
+    pub(crate) fn add_batch(&self, priority: Priority, rows: usize) {
+        let counters = &self.priorities[priority.index()];
+        add(&counters.batches, 1);
+        add(&counters.rows, rows as u64);
+    }
+
+    /// Counts time that a caller has waited.
+    pub(crate) fn add_waited(&self, priority: Priority, waited: Duration) {
+        let ns = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        add(&self.priorities[priority.index()].waited_ns, ns);
     }
 
     /// Counts rows of a column that were found in the cache.
@@ -130,15 +164,25 @@ impl Counters {
                 cached,
             }
         });
+        let priorities = Priority::ALL.map(|priority| {
+            let counters = &self.priorities[priority.index()];
+            PriorityMetrics {
+                priority,
+                batches: read(&counters.batches),
+                rows: read(&counters.rows),
+                waited: Duration::from_nanos(read(&counters.waited_ns)),
+            }
+        });
         TableMetrics {
             layer,
-            batches: read(&self.batches),
-            rows: read(&self.rows),
+            batches: priorities.iter().map(|of| of.batches).sum(),
+            rows: priorities.iter().map(|of| of.rows).sum(),
             columns: columns.collect(),
             reads: read(&self.reads),
             bytes_read: read(&self.bytes_read),
             bytes_used: read(&self.bytes_used),
-            waited: Duration::from_nanos(read(&self.waited_ns)),
+            waited: priorities.iter().map(|of| of.waited).sum(),
+            priorities,
         }
     }
 }
@@ -179,6 +223,24 @@ const OF_TABLES: [Count<TableMetrics>; 6] = [
         "wait_seconds",
         "Time that callers waited for rows.",
         |table| table.waited.as_secs_f64().to_string(),
+    ),
+];
+
+const OF_PRIORITIES: [Count<PriorityMetrics>; 3] = [
+    (
+        "priority_batches",
+        "Batches of a priority looked up or submitted.",
+        |of| of.batches.to_string(),
+    ),
+    (
+        "priority_rows",
+        "Rows asked for by batches of a priority.",
+        |of| of.rows.to_string(),
+    ),
+    (
+        "priority_wait_seconds",
+        "Time that callers waited for rows of a priority.",
+        |of| of.waited.as_secs_f64().to_string(),
     ),
 ];
 
@@ -224,6 +286,16 @@ impl Metrics {
         for (name, help, count) in OF_TABLES {
             let values = self.tables.iter();
             let values = values.map(|t| (format!("{{layer=\"{}\"}}", t.layer), count(t)));
+            write(&mut text, name, help, values);
+        }
+        for (name, help, count) in OF_PRIORITIES {
+            let values = self.tables.iter().flat_map(|table| {
+                let labels = |of: &PriorityMetrics| {
+                    format!("{{layer=\"{}\",priority=\"{}\"}}", table.layer, of.priority)
+                };
+                let priorities = table.priorities.iter();
+                priorities.map(move |of| (labels(of), count(of)))
+            });
             write(&mut text, name, help, values);
         }
         for (name, help, count) in OF_COLUMNS {

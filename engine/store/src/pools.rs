@@ -17,10 +17,11 @@ pub(crate) struct Pools {
 impl Pools {
     /// No memory yet; unused buffers may have `max_bytes` together.
     pub(crate) fn new(owner: Owner, max_bytes: usize, gather_threads: Option<usize>) -> Self {
+        let gather = Arc::new(GatherPool::new(gather_threads));
         Self {
-            buffers: Arc::new(Buffers::new(owner, max_bytes)),
+            buffers: Arc::new(Buffers::new(owner, max_bytes, gather.clone())),
             fetches: FetchPool::new(owner),
-            gather: Arc::new(GatherPool::new(gather_threads)),
+            gather,
             owner,
         }
     }

@@ -1,6 +1,8 @@
 //! Whose reads go first.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
+
+use thiserror::Error;
 
 /// Whose reads go first where many want the drive.
 ///
@@ -27,8 +29,17 @@ impl Priority {
     /// The highest first.
     pub const ALL: [Self; 3] = [Self::Decode, Self::Prefill, Self::Warm];
 
+    /// Its name, which is also its text form.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Prefill => "prefill",
+            Self::Warm => "warm",
+        }
+    }
+
     /// That of a batch of `rows` rows, where its caller does not say.
-    pub(crate) fn of_batch(rows: usize) -> Self {
+    pub fn of_rows(rows: usize) -> Self {
         if rows <= DECODE_ROWS {
             Self::Decode
         } else {
@@ -44,10 +55,40 @@ impl Priority {
 
 impl fmt::Display for Priority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Decode => "decode",
-            Self::Prefill => "prefill",
-            Self::Warm => "warm",
-        })
+        f.write_str(self.as_str())
+    }
+}
+
+/// A word that names no [`Priority`].
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{found}` is no priority, expected decode, prefill or warm")]
+pub struct UnknownPriority {
+    /// The word.
+    pub found: String,
+}
+
+impl FromStr for Priority {
+    type Err = UnknownPriority;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let named = Self::ALL.into_iter().find(|known| known.as_str() == word);
+        named.ok_or_else(|| UnknownPriority { found: word.into() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for priority in Priority::ALL {
+            assert_eq!(priority.to_string().parse(), Ok(priority));
+        }
+        let refused = "Decode".parse::<Priority>().unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "`Decode` is no priority, expected decode, prefill or warm"
+        );
     }
 }

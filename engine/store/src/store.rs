@@ -216,7 +216,7 @@ impl Store {
     /// A layer or row that is not there, an `out` of another size than the rows, a failed read, or a
     /// damaged record. Then `out` is all zero.
     pub fn lookup(&self, batch: Batch<'_>, out: &mut [u8]) -> Result<(), LookupError> {
-        self.answer(batch, Priority::of_batch(batch.len()), None, out)
+        self.answer(batch, Priority::of_rows(batch.len()), None, out)
     }
 
     /// As [`Self::lookup`], with the rows decoded to `f32`, `f16` or `bf16` as they are copied:
@@ -230,7 +230,7 @@ impl Store {
         out: impl Into<ValuesMut<'a>>,
     ) -> Result<(), LookupError> {
         let (value_type, out) = out.into().into_bytes();
-        let priority = Priority::of_batch(batch.len());
+        let priority = Priority::of_rows(batch.len());
         self.answer(batch, priority, Some(value_type), out)
     }
 
@@ -247,7 +247,7 @@ impl Store {
             self.pools.owner.check()?;
             let mut output = Output::new(table.codec, value_type, out);
             table.check(&batch, &output)?;
-            table.count(&batch);
+            table.counters.add_batch(priority, batch.len());
             Scratch::with(|scratch| {
                 table.gather(&self.pools.gather, batch, &mut output, scratch)?;
                 if scratch.missing.is_empty() {
@@ -354,7 +354,7 @@ impl Store {
     /// A layer or row that is not there, a `destination` of another size than the rows or not aligned for its
     /// values, no memory, or what a tier cannot serve; errors of fetched rows come with the ticket.
     pub fn submit(&self, batch: Batch<'_>, destination: Buffer) -> Result<Ticket, LookupError> {
-        self.ask(batch, Priority::of_batch(batch.len()), destination)
+        self.ask(batch, Priority::of_rows(batch.len()), destination)
     }
 
     fn ask(
@@ -370,7 +370,7 @@ impl Store {
         self.pools.owner.check()?;
         let mut destination = SubmitBuffer(destination);
         table.check(&batch, &destination.output(table)?)?;
-        table.count(&batch);
+        table.counters.add_batch(priority, batch.len());
         destination.reset(table, batch.len());
         Scratch::with(|scratch| {
             let mut output = destination.output(table)?;
@@ -395,7 +395,7 @@ impl Store {
 
     /// As [`Self::submit`], and returns within some microseconds however large the batch is: batches of more than 1,024
     /// rows are checked, gathered and planned by threads of the store's
-    /// ([`Config::gather_threads`](crate::Config::gather_threads)), which the first of them starts. Smaller ones are
+    /// ([`Config::gather_threads`](crate::Config::gather_threads)). Smaller ones are
     /// served by the caller as by [`Self::submit`]; that takes up to 100 microseconds where their rows are in memory,
     /// and as long as the reads where files are read through.
     ///
@@ -407,7 +407,7 @@ impl Store {
         batch: OwnedBatch,
         destination: Buffer,
     ) -> Result<Ticket, LookupError> {
-        let priority = Priority::of_batch(batch.as_batch().len());
+        let priority = Priority::of_rows(batch.as_batch().len());
         self.ask_owned(batch, priority, destination)
     }
 
@@ -426,7 +426,7 @@ impl Store {
         let table = self.table(asked.layer())?;
         let mut destination = SubmitBuffer(destination);
         check_shape(&asked, &destination.output(table)?)?;
-        table.count(&asked);
+        table.counters.add_batch(priority, asked.len());
         let freed_by = self.freed_by(asked.len());
         let mut fetch = self.pools.fetches.take();
         let (mine, mut work) = Fetch::prepare(&mut fetch);

@@ -7,12 +7,13 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use engram_io::{EventFd, IoError};
 
 use crate::{
-    backing::{Fetch, Listener},
+    backing::{Canceller, Fetch, Listener},
     buffer_pool::{Buffer, BufferPool},
     error::LookupError,
     pools::Pools,
@@ -20,8 +21,8 @@ use crate::{
 
 /// A batch whose rows are on their way.
 ///
-/// A caller has four ways to learn that they are there: [`wait`](Self::wait) blocks, [`try_wait`](Self::try_wait)
-/// asks, [`eventfd`](Self::eventfd) and [`on_done`](Self::on_done) tell an event loop, and a ticket is a
+/// A caller has four ways to learn that they are there: [`wait`](Self::wait) and
+/// [`wait_timeout`](Self::wait_timeout) block, [`try_wait`](Self::try_wait) asks, [`eventfd`](Self::eventfd) and [`on_done`](Self::on_done) tell an event loop, and a ticket is a
 /// [`Future`] that any executor can await.
 ///
 /// Dropping it lets go of the batch: what has not been read is not read, and its buffer returns to its pool
@@ -73,6 +74,18 @@ impl Ticket {
         }
     }
 
+    /// As [`Self::wait`], for `timeout` at most: the ticket again if rows are missing then.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub fn wait_timeout(self, timeout: Duration) -> Result<Result<Buffer, LookupError>, Self> {
+        if self.is_done() || self.fetch().wait_timeout_counted(timeout) {
+            Ok(self.wait())
+        } else {
+            Err(self)
+        }
+    }
+
     /// Calls `callback` once all rows are there, or the batch has failed: at once if that is so already, else
     /// on the thread that brings the last of them. It holds up that thread's other work, so it must not
     /// block. It takes the place of one given before, of an event file, and of a task that awaits the ticket.
@@ -98,6 +111,11 @@ impl Ticket {
 
     /// Lets go of the batch, as dropping it does: for speculative tokens that were rejected.
     pub fn cancel(self) {}
+
+    /// What cancels the batch while this ticket is waited for elsewhere.
+    pub fn canceller(&self) -> Canceller {
+        self.fetch().canceller()
+    }
 
     /// Checks that it is done, or being done, in the process that calls.
     fn check(&self) -> Result<(), LookupError> {

@@ -41,8 +41,8 @@ impl Job {
             slot_index,
             number,
             row_count,
+            progress: Arc::new(Progress::new(ticket.canceller())),
             ticket: Some(ticket),
-            progress: Arc::default(),
             result: Err(pipeline.ended()),
             pipeline: pipeline.clone(),
         }

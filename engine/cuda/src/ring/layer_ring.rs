@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use engram::{Batch, Buffer, LayerId, RowBuffer, RowId, Store, Ticket};
+use engram::{Buffer, LayerId, OwnedBatch, Priority, RowBuffer, RowId, Store, Ticket};
 
 use super::{
     config::RingConfig,
@@ -94,7 +94,11 @@ impl LayerRing {
             .collect()
     }
 
-    pub(super) fn stage(&self, row_ids: &[RowId]) -> Result<Option<Staged>, DeviceError> {
+    pub(super) fn stage(
+        &self,
+        priority: Priority,
+        row_ids: &[RowId],
+    ) -> Result<Option<Staged>, DeviceError> {
         let (found, max) = (row_ids.len(), self.pipeline.max_rows());
         if found > max {
             return Err(DeviceError::TooManyRows { found, max });
@@ -112,7 +116,7 @@ impl LayerRing {
             metrics.refused += 1;
             return Ok(None);
         };
-        let (ticket, counts) = self.submit(slot, buffer, row_ids, unique)?;
+        let (ticket, counts) = self.submit(slot, buffer, priority, row_ids, unique)?;
         let number = metrics.passes + 1;
         let job = Job::new(&self.pipeline, slot_index, number, row_ids.len(), ticket);
         slot.begin_pass(number);
@@ -139,6 +143,7 @@ impl LayerRing {
         &self,
         slot: &PassSlot,
         mut buffer: RowBuffer,
+        priority: Priority,
         row_ids: &[RowId],
         unique: &mut UniqueRows,
     ) -> Result<(Ticket, SourceCounts), DeviceError> {
@@ -150,10 +155,11 @@ impl LayerRing {
             (self.pipeline.sources()).resolve(row_ids, device_rows, unique, addresses)
         };
         buffer.reset(unique.row_ids().len(), [row_bytes, 0]);
-        let batch = Batch::new(self.layer(), unique.row_ids());
+        let batch = OwnedBatch::new(self.layer(), unique.row_ids().into());
         // From here on the buffer returns to the slot by itself.
         let buffer = Buffer::new(buffer, slot.pool.clone());
-        Ok((self.owner.store.submit(batch, buffer)?, counts))
+        let store = self.owner.store.at(priority);
+        Ok((store.submit_owned(batch, buffer)?, counts))
     }
 
     /// Sees to it that the device is told when the rows of a pass are there.

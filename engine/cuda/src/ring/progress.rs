@@ -5,16 +5,32 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
+use engram::Canceller;
+
 use crate::error::DeviceError;
 
 /// Whether the rows of a pass have come. The result is taken once.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Progress {
+    canceller: Canceller,
     result: Mutex<Option<Result<(), DeviceError>>>,
     is_finished: Condvar,
 }
 
 impl Progress {
+    pub(super) fn new(canceller: Canceller) -> Self {
+        Self {
+            canceller,
+            result: Mutex::default(),
+            is_finished: Condvar::new(),
+        }
+    }
+
+    /// Takes back the reads that have not begun: nobody wants the rows.
+    pub(super) fn cancel(&self) {
+        self.canceller.cancel();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Result<(), DeviceError>>> {
         self.result.lock().unwrap_or_else(PoisonError::into_inner)
     }

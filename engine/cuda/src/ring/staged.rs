@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{error::DeviceError, keep_alive::Used, stream::Stream};
 
-/// A pass whose rows are on their way to the device. If it is dropped unused, its slot is freed once they have come.
+/// A pass whose rows are on their way to the device. If it is dropped unused, reads that have not begun are taken back,
+/// and its slot is freed once the others have ended.
 #[derive(Debug)]
 pub struct Staged {
     slot: OutputSlot,
@@ -107,7 +108,8 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
-        if self.progress.take().is_some() {
+        if let Some(progress) = self.progress.take() {
+            progress.cancel();
             self.slot.drop_pass(self.number);
         }
     }

@@ -15,7 +15,7 @@ use crate::ids::{LayerId, RowId};
 ///
 /// let row_ids: Arc<[RowId]> = Arc::new([RowId(7), RowId(300)]);
 /// let batch = OwnedBatch::new(LayerId(1), row_ids);
-/// assert_eq!(batch.as_batch().len(), 2);
+/// assert_eq!((batch.layer(), batch.len()), (LayerId(1), 2));
 /// ```
 #[derive(Debug, Clone)]
 pub struct OwnedBatch(Rows);
@@ -39,6 +39,21 @@ impl OwnedBatch {
             Rows::Of(layer, row_ids) => Batch::new(*layer, row_ids),
             Rows::Hashed(index, row_ids) => row_ids.batch_at(*index),
         }
+    }
+
+    /// The layer whose table is asked.
+    pub fn layer(&self) -> LayerId {
+        self.as_batch().layer()
+    }
+
+    /// Rows wanted.
+    pub fn len(&self) -> usize {
+        self.as_batch().len()
+    }
+
+    /// Whether no row is wanted.
+    pub fn is_empty(&self) -> bool {
+        self.as_batch().is_empty()
     }
 }
 

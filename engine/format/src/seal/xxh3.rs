@@ -1,4 +1,4 @@
-//! XXH3-64, by AVX2 where the processor has it: the library chooses when it is compiled, and what is
+//! XXH3-64, by AVX-512 or AVX2 where the processor has it: the library chooses when it is compiled, and what is
 //! compiled for any x86-64 would take twice the time.
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -9,12 +9,20 @@ use xxhash_rust::xxh3::xxh3_64;
     reason = "code for a processor that is there must be called"
 )]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    unsafe_code,
+    reason = "code for a processor that is there must be called"
+)]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod long;
 
 /// XXH3-64 of `bytes`.
 #[inline]
 pub(super) fn hash(bytes: &[u8]) -> u64 {
     #[cfg(target_arch = "x86_64")]
-    if let Some(hash) = avx2::hash(bytes) {
+    if let Some(hash) = avx512::hash(bytes).or_else(|| avx2::hash(bytes)) {
         return hash;
     }
     xxh3_64(bytes)
@@ -26,6 +34,10 @@ pub(super) fn hash(bytes: &[u8]) -> u64 {
 /// If `out` is of another length.
 #[inline]
 pub(super) fn copy_and_hash(bytes: &[u8], out: &mut [u8]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(hash) = avx512::copy_and_hash(bytes, out) {
+        return hash;
+    }
     #[cfg(target_arch = "x86_64")]
     if let Some(hash) = avx2::copy_and_hash(bytes, out) {
         return hash;
@@ -52,6 +64,16 @@ mod tests {
             assert_eq!(hash(bytes), expected, "{} bytes", bytes.len());
             assert_eq!(copy_and_hash(bytes, &mut out), expected);
             assert_eq!(out, bytes);
+            #[cfg(target_arch = "x86_64")]
+            for [hash, copied] in [
+                [avx2::hash(bytes), avx2::copy_and_hash(bytes, &mut out)],
+                [avx512::hash(bytes), avx512::copy_and_hash(bytes, &mut out)],
+            ] {
+                // None where it is too short, or the processor has none of it.
+                assert!(hash.is_none_or(|hash| hash == expected));
+                assert_eq!(copied, hash);
+                assert_eq!(out, bytes);
+            }
         }
     }
 

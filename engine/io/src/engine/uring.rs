@@ -21,9 +21,11 @@ use crate::{
     progress::{Progress, Step, is_transient},
 };
 
-/// Completions that are handed on before new reads are taken: they take their caller some 4 microseconds each, which an
-/// urgent read should not wait for by the hundred.
-const COMPLETIONS_AT_ONCE: usize = 32;
+/// Of the reads in flight, this part may end before new ones are begun: while completions are handed on, in some 4
+/// microseconds each, the drive has fewer reads to work on, and an urgent one waits.
+const HANDED_ON: usize = 16;
+/// Where few are in flight, so many all the same: each look for more is a system call.
+const LEAST_HANDED_ON: usize = 4;
 
 /// Marks the entry of the waker. Entries of reads are marked with the number of their slot.
 const WAKER: u64 = u64::MAX;
@@ -291,7 +293,8 @@ impl ReadEngine for UringEngine {
             return Ok(());
         }
         self.submit_and_wait()?;
-        for _ in 0..COMPLETIONS_AT_ONCE {
+        let at_once = (self.in_flight() / HANDED_ON).max(LEAST_HANDED_ON);
+        for _ in 0..at_once {
             let Some(entry) = self.ring.completion().next() else {
                 return Ok(());
             };

@@ -10,6 +10,7 @@ use std::{
     panic::{self, AssertUnwindSafe},
     sync::PoisonError,
     task::Waker,
+    time::{Duration, Instant},
 };
 
 #[cfg(loom)]
@@ -112,6 +113,27 @@ impl Completion {
                 .wait(guard)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// As [`Self::wait`], for `timeout` at most. Whether no part is left.
+    pub(crate) fn wait_timeout(&self, timeout: Duration) -> bool {
+        if self.is_done() {
+            return true;
+        }
+        let Some(end) = Instant::now().checked_add(timeout) else {
+            self.wait();
+            return true;
+        };
+        let mut guard = self.lock();
+        while !self.is_done() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let woken = self.changed.wait_timeout(guard, left);
+            guard = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
     }
 
     /// Tells `listener` when no part is left: now, if that is so already. It takes the place of the one

@@ -2,23 +2,18 @@
 
 use std::{
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
-    time::Instant,
 };
 
 use engram_io::{
     DirectFile, EngineKind, EngineRequest, Io, IoError, Process, ReadEngine, Waker, lock,
 };
 
-use super::{
-    Backing, PendingRead, PendingReads, ReadGeometry,
-    schedule::{InFlight, Schedule},
-};
-use crate::priority::Priority;
+use super::{Backing, PendingRead, PendingReads, ReadGeometry, read_queue::ReadQueue};
 
 /// Reads that a thread takes at a time, so that others get some.
 const TAKEN_AT_ONCE: usize = 64;
@@ -53,7 +48,7 @@ pub(crate) struct DiskBacking {
 /// The reading threads, and what they share.
 #[derive(Debug)]
 struct Crew {
-    queue: Queue,
+    queue: ReadQueue<PendingReads>,
     options: DiskOptions,
     files: Arc<[DirectFile]>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -65,23 +60,6 @@ struct Crew {
 
 /// What a thread says of its engine when it starts to read.
 type Report = Result<(EngineKind, usize, Option<Waker>), IoError>;
-
-#[derive(Debug, Default)]
-struct Queue {
-    state: Mutex<QueueState>,
-    changed: Condvar,
-    /// Reads that a thread has taken and not ended, by priority.
-    in_flight: [AtomicUsize; Priority::ALL.len()],
-}
-
-#[derive(Debug, Default)]
-struct QueueState {
-    /// Reads that no thread has taken.
-    waiting: Schedule<PendingReads>,
-    /// Threads that wait for something to read.
-    idle: usize,
-    stopped: bool,
-}
 
 impl DiskBacking {
     /// Starts the threads.
@@ -100,7 +78,7 @@ impl DiskBacking {
             depth: 0,
             process: Process::current(),
             crew: Arc::new(Crew {
-                queue: Queue::default(),
+                queue: ReadQueue::default(),
                 options,
                 files: files.clone(),
                 threads: Mutex::default(),
@@ -216,7 +194,7 @@ impl Crew {
         }
         let (report, _) = mpsc::channel();
         for index in self.options.threads..self.options.blocking_threads {
-            let stopped = lock(&self.queue.state).stopped;
+            let stopped = self.queue.is_stopped();
             if stopped
                 || self
                     .spawn(index, EngineRequest::Threads, report.clone())
@@ -234,22 +212,11 @@ impl Backing for DiskBacking {
     }
 
     fn fetch(&self, reads: PendingReads) {
-        let queue = &self.crew.queue;
-        let mut state = lock(&queue.state);
-        if state.stopped {
-            drop(state);
-            reads.abort();
-            return;
+        let (priority, several) = (reads.priority(), reads.len() > 1);
+        match self.crew.queue.push(priority, reads, several) {
+            Ok(()) => self.wakers.iter().for_each(Waker::wake),
+            Err(reads) => reads.abort(),
         }
-        let several = reads.len() > 1;
-        state.waiting.push(reads.priority(), reads, Instant::now());
-        drop(state);
-        if several {
-            queue.changed.notify_all();
-        } else {
-            queue.changed.notify_one();
-        }
-        self.wakers.iter().for_each(Waker::wake);
     }
 
     fn depth(&self) -> usize {
@@ -268,8 +235,7 @@ impl Drop for DiskBacking {
             std::mem::forget(self.crew.clone());
             return;
         }
-        lock(&self.crew.queue.state).stopped = true;
-        self.crew.queue.changed.notify_all();
+        self.crew.queue.stop();
         let threads = std::mem::take(&mut *lock(&self.crew.threads));
         for thread in threads {
             // A ticket's callback may be what lets go of the store, on a reading thread: that one ends by
@@ -282,80 +248,14 @@ impl Drop for DiskBacking {
 }
 
 /// Ends all work when a thread panics, rather than leave others waiting for it.
-struct StopOnPanic<'a>(&'a Queue);
+struct StopOnPanic<'a>(&'a ReadQueue<PendingReads>);
 
 impl Drop for StopOnPanic<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            let mut state = lock(&self.0.state);
-            state.stopped = true;
-            let waiting = state.waiting.take_all();
-            drop(state);
+            let waiting = self.0.abort();
             waiting.into_iter().for_each(PendingReads::abort);
-            self.0.changed.notify_all();
         }
-    }
-}
-
-impl Queue {
-    /// Takes up to `room` reads; waits for some if `idle`, and lets `waker` wake the thread if there are
-    /// fewer. False at the end of all work.
-    fn take(
-        &self,
-        room: usize,
-        idle: bool,
-        waker: Option<&Waker>,
-        taken: &mut Vec<PendingRead>,
-    ) -> bool {
-        // Dropped once the lock is not held: that may end a fetch, whose listener runs then.
-        let mut finished = Vec::new();
-        let mut state = lock(&self.state);
-        loop {
-            let now = Instant::now();
-            while taken.len() < room
-                && let Some(read) = state.waiting.next(self.in_flight(), now, &mut finished)
-            {
-                self.in_flight[read.priority().index()].fetch_add(1, Ordering::Relaxed);
-                taken.push(read);
-            }
-            if !taken.is_empty() && state.idle > 0 && state.waiting.has_next(self.in_flight(), now)
-            {
-                // There is room for more, which nobody was told of when it came about.
-                self.changed.notify_one();
-            }
-            if !taken.is_empty() || !idle {
-                // While nothing can be added.
-                waker
-                    .into_iter()
-                    .for_each(|waker| waker.listen(taken.len() < room));
-                return true;
-            }
-            if !finished.is_empty() {
-                drop(state);
-                finished.clear();
-                state = lock(&self.state);
-                continue;
-            }
-            if state.stopped {
-                return false;
-            }
-            state.idle += 1;
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
-            state.idle -= 1;
-        }
-    }
-
-    fn in_flight(&self) -> InFlight {
-        std::array::from_fn(|index| self.in_flight[index].load(Ordering::Relaxed))
-    }
-
-    /// Notes that a read is over, and ends it.
-    fn end(&self, read: PendingRead, bytes: Result<&[u8], IoError>) {
-        self.in_flight[read.priority().index()].fetch_sub(1, Ordering::Relaxed);
-        read.end(bytes);
     }
 }
 
@@ -378,13 +278,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn run(&mut self, queue: &Queue) {
+    fn run(&mut self, queue: &ReadQueue<PendingReads>) {
         let mut taken = Vec::with_capacity(TAKEN_AT_ONCE);
         loop {
             loop {
                 let in_flight = self.engine.in_flight();
                 let room = (self.engine.depth() - in_flight).min(TAKEN_AT_ONCE);
-                if room > 0 && !queue.take(room, in_flight == 0, self.waker.as_ref(), &mut taken) {
+                let listen = |listens| self.waker.iter().for_each(|waker| waker.listen(listens));
+                if room > 0 && !queue.take(room, in_flight == 0, listen, &mut taken) {
                     return;
                 }
                 let no_more = taken.len() < TAKEN_AT_ONCE;
@@ -399,7 +300,8 @@ impl<'a> Reader<'a> {
             let slots = &mut self.slots;
             let finished = self.engine.finish(&mut |slot, bytes| {
                 let read = slots[slot as usize].take().expect("it was in flight");
-                queue.end(read, bytes);
+                queue.end(read.priority());
+                read.end(bytes);
             });
             if let Some(waker) = &self.waker {
                 waker.listen(false);
@@ -412,7 +314,7 @@ impl<'a> Reader<'a> {
 
     /// Goes on by `pread`, with other threads, where the system no longer serves the engine. What was in flight is read
     /// again.
-    fn replace_engine(&mut self, error: &IoError, queue: &Queue) {
+    fn replace_engine(&mut self, error: &IoError, queue: &ReadQueue<PendingReads>) {
         tracing::warn!(%error, "the engine has failed; reading by threads");
         self.crew.replace_engines();
         let engine = self.crew.engine(EngineRequest::Threads);
@@ -423,7 +325,9 @@ impl<'a> Reader<'a> {
             let mut unread = Some(read);
             while self.engine.in_flight() > 0 {
                 let finished = self.engine.finish(&mut |_, bytes| {
-                    queue.end(unread.take().expect("it was in flight"), bytes);
+                    let read = unread.take().expect("it was in flight");
+                    queue.end(read.priority());
+                    read.end(bytes);
                 });
                 finished.expect("an engine of single reads does not fail");
             }

@@ -39,7 +39,8 @@ pub(crate) struct Fetch {
     /// Nanoseconds from then until the last part ended.
     took_ns: AtomicU64,
     completion: Arc<Completion>,
-    cancelled: AtomicBool,
+    /// Shared with cancellers of this fetch, and of none that follows it in the same memory.
+    cancelled: Arc<AtomicBool>,
     failure: Mutex<Option<Failure>>,
 }
 
@@ -95,6 +96,18 @@ impl Destination {
                 (Some(buffer), staging)
             }
         }
+    }
+}
+
+/// Cancels the batch of a [`Ticket`](crate::Ticket) that somebody else has, and may be waiting for.
+#[derive(Debug, Clone)]
+pub struct Canceller(Arc<AtomicBool>);
+
+impl Canceller {
+    /// Takes back the reads that have not begun. When those in flight have ended, the ticket is done: with
+    /// [`LookupError::Cancelled`], or with its rows if all had begun.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -263,6 +276,11 @@ impl Fetch {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
+    /// What cancels it, for others than its caller.
+    pub(crate) fn canceller(&self) -> Canceller {
+        Canceller(self.cancelled.clone())
+    }
+
     /// Notes that a part has ended now.
     pub(crate) fn note_time(&self) {
         if let Some(began) = self.began {
@@ -322,6 +340,15 @@ impl Fetch {
         add(&receiver.counters.bytes_used, used);
     }
 
+    /// Why reads were dropped.
+    pub(crate) fn why_dropped(&self) -> LookupError {
+        if self.is_cancelled() {
+            LookupError::Cancelled
+        } else {
+            LookupError::ReadDropped
+        }
+    }
+
     pub(crate) fn fail(&self, error: LookupError, unread: &[RowId]) {
         let mut failure = lock(&self.failure);
         let failure = failure.get_or_insert_with(|| Failure {
@@ -339,16 +366,23 @@ impl Fetch {
 
     /// As [`Self::wait`], for a caller whose time is counted.
     pub(crate) fn wait_counted(fetch: &mut Arc<Self>) -> &mut Self {
-        if !fetch.is_done() {
-            let start = Instant::now();
-            fetch.completion.wait();
-            let receiver = fetch.work.get().and_then(|work| work.receiver.as_ref());
-            if let Some(receiver) = receiver {
-                let waited = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-                add(&receiver.counters.waited_ns, waited);
-            }
-        }
+        fetch.wait_timeout_counted(Duration::MAX);
         Self::wait(fetch)
+    }
+
+    /// Waits until nobody else works on it, for `timeout` at most, and counts that. Whether it is done.
+    pub(crate) fn wait_timeout_counted(&self, timeout: Duration) -> bool {
+        if self.is_done() {
+            return true;
+        }
+        let start = Instant::now();
+        let is_done = self.completion.wait_timeout(timeout);
+        if let Some(work) = self.work.get()
+            && let Some(receiver) = &work.receiver
+        {
+            (receiver.counters).add_waited(work.priority, start.elapsed());
+        }
+        is_done
     }
 
     /// Whether all rows have come.
@@ -376,7 +410,11 @@ impl Fetch {
         }
         self.began = None;
         *self.took_ns.get_mut() = 0;
-        *self.cancelled.get_mut() = false;
+        match Arc::get_mut(&mut self.cancelled) {
+            Some(cancelled) => *cancelled.get_mut() = false,
+            // Somebody may still cancel what this was.
+            None => self.cancelled = Arc::default(),
+        }
         *lock(&self.failure) = None;
     }
 
@@ -447,8 +485,8 @@ impl PendingReads {
 impl Drop for PendingReads {
     fn drop(&mut self) {
         let fetch = self.part.fetch();
-        if !self.is_empty() && !fetch.is_cancelled() {
-            fetch.fail(LookupError::ReadDropped, &[]);
+        if !self.is_empty() {
+            fetch.fail(fetch.why_dropped(), &[]);
         }
     }
 }

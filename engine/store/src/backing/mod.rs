@@ -7,6 +7,7 @@ mod drives;
 mod fetch;
 mod fetch_pool;
 mod plan;
+mod read_queue;
 mod receiver;
 mod schedule;
 
@@ -18,8 +19,8 @@ pub(crate) use backed::Backed;
 pub(crate) use completion::Listener;
 pub(crate) use disk::{DiskBacking, DiskOptions};
 pub(crate) use drives::Drives;
+pub use fetch::{Canceller, PendingRead, PendingReads};
 pub(crate) use fetch::{Destination, Fetch, Part, Work};
-pub use fetch::{PendingRead, PendingReads};
 pub(crate) use fetch_pool::FetchPool;
 pub use plan::ReadGeometry;
 pub(crate) use receiver::Receiver;

@@ -99,14 +99,14 @@ impl<J: Job> Schedule<J> {
         class.last_pushed = Some(now);
     }
 
-    /// The next read. Jobs that have none left go to `finished`. None if no job has a read, or the reads `in_flight`
+    /// The next read and its priority. Jobs that have none left go to `finished`. None if no job has a read, or the reads `in_flight`
     /// leave no room for those that have.
     pub(super) fn next(
         &mut self,
         in_flight: InFlight,
         now: Instant,
         finished: &mut Vec<J>,
-    ) -> Option<J::Read> {
+    ) -> Option<(Priority, J::Read)> {
         loop {
             let index = self.choose(in_flight, now)?;
             let class = &mut self.classes[index];
@@ -124,12 +124,12 @@ impl<J: Job> Schedule<J> {
             } else {
                 class.begun += 1;
             }
-            if read.is_some() {
+            if let Some(read) = read {
                 class.passed_over = 0;
                 for lower in &mut self.classes[index + 1..] {
                     lower.passed_over += usize::from(!lower.jobs.is_empty());
                 }
-                return read;
+                return Some((Priority::ALL[index], read));
             }
         }
     }

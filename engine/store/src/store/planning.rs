@@ -52,6 +52,7 @@ impl Planning {
     /// Takes a turn. Gives itself back if there is another one to take.
     fn turn(mut self) -> Option<Self> {
         if self.part.fetch().is_cancelled() {
+            self.part.fetch().fail(LookupError::Cancelled, &[]);
             return None;
         }
         match self.gather() {

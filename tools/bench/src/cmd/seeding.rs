@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use engram::{Batch, Config, Reader, Resident, RowIds, Sequence, Store};
 use engram_bench::timing::{Latencies, rate};
 use engram_kit::{
@@ -106,6 +106,8 @@ struct Figures {
     /// Share of the rows that took no read, by order: of the first tokens, and of all.
     first_hits: BTreeMap<u32, f64>,
     hits: BTreeMap<u32, f64>,
+    /// Time until the rows of the first token were there, of all layers.
+    first_token_ms: f64,
     /// Time of a layer's rows of one token.
     single_p50_us: f64,
     single_p99_us: f64,
@@ -157,7 +159,7 @@ impl Args {
         while setting.profile && store.metrics().seeded_rows == 0 && start.elapsed() < PATIENCE {
             thread::sleep(Duration::from_millis(1));
         }
-        let (mut singles, first_hits, elapsed) = look_up(&store, tokens)?;
+        let (first_token, mut singles, first_hits, elapsed) = look_up(&store, tokens)?;
         Ok(Figures {
             open_ms: 1e3 * opened.as_secs_f64(),
             seeded_rows: store.metrics().seeded_rows,
@@ -165,6 +167,7 @@ impl Args {
             columns: columns_in_memory(&store),
             first_hits,
             hits: hits(&store, tokens.len()),
+            first_token_ms: 1e3 * first_token.as_secs_f64(),
             single_p50_us: singles.percentile(50),
             single_p99_us: singles.percentile(99),
             tokens_per_second: rate(tokens.len(), elapsed),
@@ -172,11 +175,15 @@ impl Args {
     }
 }
 
-/// Looks up the rows of `tokens`: the times of single ones, the hits of the first, the time of all.
-fn look_up(store: &Store, tokens: &[u32]) -> Result<(Latencies, BTreeMap<u32, f64>, Duration)> {
+/// Looks up the rows of `tokens`: the time of the first one, the times of each layer of single ones, the hits of the
+/// first, the time of all.
+fn look_up(
+    store: &Store,
+    tokens: &[u32],
+) -> Result<(Duration, Latencies, BTreeMap<u32, f64>, Duration)> {
     let (mut sequence, mut rows) = (Sequence::new(), RowIds::new());
     let (mut out, mut singles) = (Vec::new(), Latencies::default());
-    let mut first_hits = BTreeMap::new();
+    let (mut first_token, mut first_hits) = (None, BTreeMap::new());
     let start = Instant::now();
     let (single, rest) = tokens.split_at(tokens.len().min(SINGLE));
     for chunk in single.chunks(1).chain(rest.chunks(CHUNK)) {
@@ -191,11 +198,13 @@ fn look_up(store: &Store, tokens: &[u32]) -> Result<(Latencies, BTreeMap<u32, f6
                 store.lookup(batch, &mut out)?;
             }
         }
+        first_token.get_or_insert_with(|| start.elapsed());
         if sequence.len() <= FIRST {
             first_hits = hits(store, sequence.len());
         }
     }
-    Ok((singles, first_hits, start.elapsed()))
+    let first_token = first_token.context("a text without tokens")?;
+    Ok((first_token, singles, first_hits, start.elapsed()))
 }
 
 /// The share of the rows of `tokens` tokens that took no read, by order.
@@ -251,6 +260,7 @@ fn print(name: &str, runs: &BTreeMap<&str, Vec<Figures>>) -> Result<()> {
             orders.join(" "),
             percent(&last.first_hits),
             percent(&last.hits),
+            cell(|run| run.first_token_ms),
             cell(|run| run.single_p50_us),
             cell(|run| run.single_p99_us),
             cell(|run| run.tokens_per_second),
@@ -265,6 +275,7 @@ fn print(name: &str, runs: &BTreeMap<&str, Vec<Figures>>) -> Result<()> {
         "columns",
         &first,
         "of all, %",
+        "first token, ms",
         "one token, us",
         "p99",
         "tokens/s",

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use engram::{BufferPool, Config, LayerId, Reader};
+use engram::{Batch, BufferPool, Config, LayerId, Reader};
 
 use super::*;
 use crate::{driver::faulty::Faulty, ring::progress::Outcome};
@@ -38,7 +38,7 @@ fn soon<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
 
 fn stage(ring: &LayerRing) -> Staged {
     for _ in 0..5_000 {
-        if let Some(staged) = ring.stage(&[RowId(3), RowId(5)]).unwrap() {
+        if let Some(staged) = ring.stage(Priority::Decode, &[RowId(3), RowId(5)]).unwrap() {
             return staged;
         }
         thread::sleep(Duration::from_millis(1));
@@ -49,7 +49,7 @@ fn stage(ring: &LayerRing) -> Staged {
 /// What [`LayerRing::stage`] gives once the pass before is out of the way.
 fn refused(ring: &LayerRing) -> DeviceError {
     for _ in 0..5_000 {
-        match ring.stage(&[RowId(3)]) {
+        match ring.stage(Priority::Decode, &[RowId(3)]) {
             Err(error) => return error,
             Ok(None) => thread::sleep(Duration::from_millis(1)),
             Ok(Some(_)) => panic!("a pass is staged after the layer has ended"),
@@ -128,7 +128,7 @@ fn a_job_that_cannot_be_sent_ends_its_pass() {
             assert!(matches!(error, DeviceError::Ended { layer: LAYER }));
             let error = soon(move || outcome.wait().unwrap_err());
             assert!(matches!(error, DeviceError::Ended { layer: LAYER }));
-            let error = ring.stage(&[RowId(3)]).unwrap_err();
+            let error = ring.stage(Priority::Decode, &[RowId(3)]).unwrap_err();
             assert!(matches!(error, DeviceError::Ended { layer: LAYER }));
             return;
         }
@@ -201,7 +201,7 @@ fn a_pass_that_is_half_in_the_stream_ends_the_layer() {
     let (ring, _device, faulty) = faulty_ring(2);
     let first = stage(&ring);
     faulty.fail(Some("launch"));
-    assert!(ring.stage(&[RowId(3)]).is_err());
+    assert!(ring.stage(Priority::Decode, &[RowId(3)]).is_err());
     faulty.fail(None);
     assert!(matches!(
         refused(&ring),

@@ -41,7 +41,8 @@ impl Bench {
     fn take(&mut self, count: usize) -> Vec<&'static str> {
         let next = |_| {
             let (in_flight, now) = (self.in_flight, self.now);
-            self.schedule.next(in_flight, now, &mut self.finished)
+            let next = self.schedule.next(in_flight, now, &mut self.finished);
+            next.map(|(_, name)| name)
         };
         (0..count).map_while(next).collect()
     }
