@@ -72,7 +72,7 @@ pub use engram_io::{
 };
 pub use error::{LookupError, OpenError};
 pub use metrics::{ColumnMetrics, Metrics, TableMetrics};
-pub use open::{Backend, read_hasher, read_manifest, read_profile};
+pub use open::{Backend, MemoryLimit, read_hasher, read_manifest, read_profile};
 pub use output::{RowsMut, ValueType, ValuesMut};
 pub use priority::Priority;
 pub use resolve::{RowRef, Wanted};

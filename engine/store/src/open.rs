@@ -40,7 +40,9 @@ use shard::Shard;
 pub use backend::Backend;
 pub(crate) use backend::Reading;
 pub(crate) use caches::Populating;
+pub(crate) use caches::bytes as cache_bytes;
 pub use documents::{read_hasher, read_manifest, read_profile};
+pub use memory_limit::MemoryLimit;
 
 /// What an open pack is made of.
 pub(crate) struct Parts {

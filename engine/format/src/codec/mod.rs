@@ -8,6 +8,8 @@ mod fp8_scaled;
 mod fp8_ue8m0;
 mod interface;
 
+use std::fmt;
+
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
@@ -189,6 +191,25 @@ impl RowCodec {
     }
 }
 
+/// In words, such as `256 values in FP8 (E4M3) with a UE8M0 scale for every 32`.
+impl fmt::Display for RowCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} values in ", self.width())?;
+        match self {
+            Self::F32 { .. } => f.write_str("F32"),
+            Self::F16 { .. } => f.write_str("F16"),
+            Self::Bf16 { .. } => f.write_str("BF16"),
+            Self::Fp8Ue8m0 { group, .. } => {
+                write!(f, "FP8 (E4M3) with a UE8M0 scale for every {group}")
+            }
+            Self::Fp8Scaled { scale_bits, .. } => {
+                let scale = f32::from_bits(*scale_bits);
+                write!(f, "FP8 (E4M3) with the scale {scale} for the whole table")
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{fp8::e4m3, *};
@@ -293,6 +314,21 @@ mod tests {
         }
         .decode_f32(&[0x38, 0xC0], &mut out);
         assert_eq!(out, [0.25, -0.5]);
+    }
+
+    #[test]
+    fn codecs_are_told_in_words() {
+        let of = |codec: RowCodec| codec.to_string();
+        assert_eq!(of(RowCodec::Bf16 { width: 8 }), "8 values in BF16");
+        let (width, scale_bits) = (2, 0.25_f32.to_bits());
+        assert_eq!(
+            of(RowCodec::Fp8Ue8m0 { width, group: 1 }),
+            "2 values in FP8 (E4M3) with a UE8M0 scale for every 1"
+        );
+        assert_eq!(
+            of(RowCodec::Fp8Scaled { width, scale_bits }),
+            "2 values in FP8 (E4M3) with the scale 0.25 for the whole table"
+        );
     }
 
     #[test]
