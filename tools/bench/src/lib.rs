@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod caveat;
 mod cgroup;
 pub mod cli;
 mod cmd;

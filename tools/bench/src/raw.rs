@@ -2,10 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use crate::timing::{Elapsed, Stopwatch};
 use anyhow::{Result, ensure};
 use engram_io::{BlockRead, DirectFile, ReadEngine, UringEngine};
 use engram_kit::random::Random;
+
+use crate::timing::{Elapsed, Stopwatch};
 
 const SLOT_BYTES: usize = 16 << 10;
 

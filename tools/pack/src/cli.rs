@@ -2,15 +2,23 @@
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{Parser, Subcommand};
-use engram_kit::{console, limits, warnings};
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+use engram_kit::{
+    cli::{self, CommonArgs},
+    envelope::Outcome,
+    exit,
+    manual::{CompletionsArgs, ManArgs},
+};
 
 use crate::cmd;
 
 /// Builds, inspects and verifies packs of N-gram memory tables.
 #[derive(Parser)]
-#[command(name = "engram-pack", version, max_term_width = 100)]
+#[command(name = "engram-pack", version, max_term_width = 100, after_help = exit::HELP)]
 struct Cli {
+    #[command(flatten)]
+    common: CommonArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -20,6 +28,7 @@ enum Command {
     Synth(cmd::synth::Args),
     Build(cmd::build::Args),
     Attach(cmd::attach::Args),
+    #[command(visible_aliases = ["info", "ls"])]
     Inspect(cmd::inspect::Args),
     Verify(cmd::verify::Args),
     Lean(cmd::lean::Args),
@@ -28,28 +37,31 @@ enum Command {
     Rows(cmd::rows::Args),
     Get(cmd::get::Args),
     Demo(cmd::demo::Args),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Runs the command with `args`, the first of which is the program's name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
-        Err(error) => return console::exit_with_usage(&error),
-    };
-    limits::raise_open_files();
-    warnings::show();
-    let result = match cli.command {
-        Command::Synth(args) => args.run(),
-        Command::Build(args) => args.run(),
-        Command::Attach(args) => args.run(),
-        Command::Inspect(args) => args.run(),
-        Command::Verify(args) => args.run(),
-        Command::Lean(args) => args.run(),
-        Command::Restore(args) => args.run(),
-        Command::Profile(args) => args.run(),
-        Command::Rows(args) => args.run(),
-        Command::Get(args) => args.run(),
-        Command::Demo(args) => args.run(),
-    };
-    console::exit(result)
+    cli::run(args, |cli: &Cli| &cli.common, |cli| cli.command.run())
+}
+
+impl Command {
+    fn run(self) -> Result<Outcome> {
+        match self {
+            Self::Synth(args) => args.run(),
+            Self::Build(args) => args.run(),
+            Self::Attach(args) => args.run(),
+            Self::Inspect(args) => args.run(),
+            Self::Verify(args) => args.run(),
+            Self::Lean(args) => args.run(),
+            Self::Restore(args) => args.run(),
+            Self::Profile(args) => args.run(),
+            Self::Rows(args) => args.run(),
+            Self::Get(args) => args.run(),
+            Self::Demo(args) => args.run(),
+            Self::Completions(args) => args.run(Cli::command()),
+            Self::Man(args) => args.run(Cli::command()),
+        }
+    }
 }

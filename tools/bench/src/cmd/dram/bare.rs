@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use crate::{cold, timing::Latencies};
 use anyhow::{Result, ensure};
 use engram::{Manifest, RowId};
 use engram_format::{Column, RecordLayout};
 use engram_io::{MemoryReader, prefetch};
+
+use crate::{cold, timing::Latencies};
 
 /// Rows whose memory is on its way when they are prefetched one by one.
 const AHEAD: usize = 24;
