@@ -167,6 +167,7 @@ fn every_command_explains_itself() {
         "verify",
         "lean",
         "restore",
+        "stats",
         "profile",
         "rows",
         "get",

@@ -88,6 +88,7 @@ fn a_damaged_row_has_the_exit_code_of_damage() {
     fs::write(shard, bytes).unwrap();
     for args in [
         &["get", pack, "--layer", "0", "--row", "0", "--json"][..],
+        &["stats", pack, "--json"],
         &["verify", pack, "--json"],
     ] {
         let (code, report) = report(args);

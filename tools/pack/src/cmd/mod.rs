@@ -10,6 +10,7 @@ pub(crate) mod lean;
 pub(crate) mod profile;
 pub(crate) mod restore;
 pub(crate) mod rows;
+pub(crate) mod stats;
 pub(crate) mod synth;
 mod tokens;
 pub(crate) mod verify;
