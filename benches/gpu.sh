@@ -59,6 +59,7 @@ run() {
     step machine nvidia-smi --format=csv \
         --query-gpu=name,driver_version,pcie.link.gen.max,pcie.link.width.max,memory.total
     { uname -r && grep -m 1 'model name' /proc/cpuinfo && nproc && grep MemTotal /proc/meminfo; } >>"$out/machine.txt"
+    step doctor ./engram-pack doctor
     local test
     for test in ring gather; do
         step "test-$test" "./test-$test" --nocapture --test-threads=1

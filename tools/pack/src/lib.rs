@@ -7,6 +7,7 @@ mod build;
 mod claim;
 pub mod cli;
 mod cmd;
+mod doctor;
 mod hub;
 mod lean;
 mod plan;
@@ -17,6 +18,7 @@ mod verify;
 
 pub use attach::{AttachOptions, attach, attach_with};
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
+pub use doctor::{Doctor, Finding, State, examine};
 pub use lean::{LEAN_FILE, LeanReport, RestoreReport, lean, lean_bytes, restore, restored_bytes};
 pub use plan::{BuildPlan, TablePlan};
 pub use profile::{OrderSummary, ProfileSummary, profile};

@@ -171,6 +171,7 @@ fn every_command_explains_itself() {
         "profile",
         "rows",
         "get",
+        "doctor",
         "demo",
         "completions",
         "man",

@@ -82,7 +82,7 @@ fn progress_comes_as_lines() {
 fn shells_and_manuals_know_the_commands() {
     for shell in ["bash", "zsh", "fish"] {
         let script = ok(&["completions", shell]);
-        for word in ["dry-run", "progress"] {
+        for word in ["doctor", "dry-run", "progress"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
     }

@@ -4,6 +4,7 @@ pub(crate) mod attach;
 pub(crate) mod build;
 mod checkpoint;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod get;
 pub(crate) mod inspect;
 pub(crate) mod lean;
