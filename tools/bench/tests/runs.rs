@@ -156,7 +156,7 @@ fn every_benchmark() {
     let one = [
         "mixed", "pack", "--tokens", "1024", "--memory", "64", "--rounds", "1",
     ];
-    let one = [&one[..], &["--only", "mmap", "--plot", "one.svg"]].concat();
+    let one = [&one[..], &["--only", "mmap", "--plot", "one.svg", "--json"]].concat();
     assert!(engram_bench(folder, &one).contains("even"));
     assert!(drawn(folder, "one.svg", "mmap"));
 

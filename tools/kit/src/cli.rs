@@ -52,14 +52,7 @@ pub struct CommonArgs {
     #[arg(short, long, global = true)]
     quiet: bool,
     /// How progress is shown on standard error
-    #[arg(
-        long,
-        value_name = "FORM",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true,
-        global = true
-    )]
+    #[arg(long, value_name = "FORM", value_enum, default_value_t, global = true)]
     progress: ProgressForm,
 }
 

@@ -30,12 +30,17 @@ macro_rules! say {
     };
 }
 
+/// Whether standard output is for text, and not for the report as JSON.
+pub fn has_text() -> bool {
+    !JSON_ONLY.load(Ordering::Relaxed)
+}
+
 /// Prints a line of text; [`say!`](crate::say) is the usual way to call this.
 ///
 /// # Errors
 /// An output that is closed, such as a pipe whose reader has gone.
 pub fn print(line: Arguments<'_>) -> io::Result<()> {
-    if JSON_ONLY.load(Ordering::Relaxed) {
+    if !has_text() {
         return Ok(());
     }
     writeln!(io::stdout(), "{line}")

@@ -115,6 +115,8 @@ fn wrong_sources_are_refused() {
     assert!(fails(&empty).contains("the text has no tokens"));
     let binary = [&get[..], &["--row", "1", "--as", "npy"]].concat();
     assert!(fails(&binary).contains("--output"));
+    let both = [&get[..], &["--row", "1", "-o", "-", "--json"]].concat();
+    assert!(fails(&both).contains("standard output cannot have"));
     let beyond = [
         &get[..],
         &["--row", "18446744073709551615", "--as", "raw", "-o"],

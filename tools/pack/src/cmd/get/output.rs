@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, ensure};
 use engram::RowCodec;
 use engram_io::NewFile;
-use engram_kit::say;
+use engram_kit::{console, say};
 
 use super::Form;
 
@@ -59,7 +59,13 @@ impl Output {
                 );
                 To::Lines
             }
-            Some(path) if path == Path::new("-") => To::Stdout(io::stdout().lock()),
+            Some(path) if path == Path::new("-") => {
+                ensure!(
+                    console::has_text(),
+                    "standard output cannot have the rows and the report; give one of them a file"
+                );
+                To::Stdout(io::stdout().lock())
+            }
             Some(path) => {
                 // The length of text is not known before.
                 let bytes = if form.is_text() {
