@@ -40,12 +40,12 @@ step() {
     timeout 600 "$@" 2>&1 | tee "$out/$name.txt" || failed+=("$name")
 }
 
-# As step, for a command that reports as JSON, into a file, and prints its tables to standard error.
+# As step, for a command that also reports as JSON, into a file.
 report() {
     local name=$1
     shift
     echo "== $*"
-    timeout 600 "$@" --json 2>&1 >"$out/$name.json" | tee "$out/$name.txt" || failed+=("$name")
+    timeout 600 "$@" --json="$out/$name.json" 2>&1 | tee "$out/$name.txt" || failed+=("$name")
 }
 
 run() {
@@ -59,6 +59,7 @@ run() {
     step machine nvidia-smi --format=csv \
         --query-gpu=name,driver_version,pcie.link.gen.max,pcie.link.width.max,memory.total
     { uname -r && grep -m 1 'model name' /proc/cpuinfo && nproc && grep MemTotal /proc/meminfo; } >>"$out/machine.txt"
+    step doctor ./engram-pack doctor
     local test
     for test in ring gather; do
         step "test-$test" "./test-$test" --nocapture --test-threads=1
@@ -74,9 +75,9 @@ run() {
     step synth ./engram-pack synth --scheme deepseek-v4.1-flash --scale "$scale" --output "$data/checkpoint"
     step build ./engram-pack build "$data/checkpoint" -o "$data/pack"
     rm -rf "$data/checkpoint"
-    report pcie ./engram-bench pcie --pack "$data/pack" --plot "$out/pcie.svg"
-    report overlap ./engram-bench overlap --pack "$data/pack"
-    report overlap-drive ./engram-bench overlap --pack "$data/pack" --drive
+    report pcie ./engram-bench pcie "$data/pack" --plot "$out/pcie.svg"
+    report overlap ./engram-bench overlap "$data/pack"
+    report overlap-drive ./engram-bench overlap "$data/pack" --drive
     if [ ${#failed[@]} -gt 0 ]; then
         echo "failed: ${failed[*]}" | tee "$out/failed.txt"
         exit 1

@@ -1,9 +1,9 @@
 //! Other storages of rows under the traffic of `engram-bench mixed`.
 //!
 //! ```text
-//! engram-peers prepare --pack PACK --trace FILE --tokens 6144   # each storage's files, in PACK.peers
-//! engram-peers run --pack PACK --trace FILE --tokens 6144 --memory 256
-//! engram-peers serve --pack PACK
+//! engram-peers prepare PACK --trace FILE --tokens 6144   # each storage's files, in PACK.peers
+//! engram-peers run PACK --trace FILE --tokens 6144 --memory 256
+//! engram-peers serve PACK
 //! ```
 
 mod apart;
@@ -18,13 +18,21 @@ mod registry;
 mod rocks;
 mod view;
 
+use std::{env, process::ExitCode};
+
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use engram_bench::{mixed, ours, serve};
+use engram_kit::{
+    cli::{self, CommonArgs},
+    envelope::Outcome,
+};
 
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
+    #[command(flatten)]
+    common: CommonArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -39,9 +47,16 @@ enum Command {
     Serve(serve::Args),
 }
 
-fn main() -> Result<()> {
-    match Cli::parse().command {
-        Command::Prepare(args) => args.run(),
+fn main() -> ExitCode {
+    cli::run(env::args_os(), |cli: &Cli| &cli.common, |cli| run(cli.command))
+}
+
+fn run(command: Command) -> Result<Outcome> {
+    match command {
+        Command::Prepare(args) => {
+            args.run()?;
+            Ok(Outcome::default())
+        }
         Command::Run(args) => {
             let ours = ours::READERS
                 .into_iter()

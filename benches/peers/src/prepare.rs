@@ -24,7 +24,6 @@ const CHUNK: u64 = 100_000;
 #[derive(clap::Args)]
 pub struct Args {
     /// Folder of the pack
-    #[arg(long)]
     pack: PathBuf,
     /// Token ids of the texts that will be run, to know in advance
     #[arg(long, value_name = "FILE", required = true)]

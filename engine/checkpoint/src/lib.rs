@@ -29,6 +29,7 @@ mod prefix;
 mod size;
 mod spellings;
 mod stand_in;
+mod table_files;
 mod tensors;
 mod token_map;
 mod tokenizer;
@@ -46,6 +47,7 @@ pub use layouts::{
 pub use locate::SourceTable;
 pub use safetensors::Dtype;
 pub use stand_in::StandIn;
+pub use table_files::table_files;
 pub use tensors::{Tensor, TensorFiles};
 pub use token_map::{PLAIN_TOKEN_MAP_FILE, TOKENIZER_FILE, is_plain_token_map, read_token_map};
 pub use tokenizer::{TokenizerError, compress};

@@ -21,7 +21,7 @@ use crate::{
 };
 
 const INDEX_FILE: &str = "model.safetensors.index.json";
-const SINGLE_FILE: &str = "model.safetensors";
+pub(crate) const SINGLE_FILE: &str = "model.safetensors";
 const EXTENSION: &str = ".safetensors";
 /// Size in bytes of the largest index that is read: it takes about 100 bytes a tensor, so this is room for 600,000,
 /// several times those of the largest published models.
@@ -395,7 +395,7 @@ fn read_header(path: &Path, reader: &PreadReader) -> Result<Vec<u8>, CheckpointE
 }
 
 /// The `weight_map`: for each tensor its file. Empty for a checkpoint of a single file.
-fn read_index(folder: &Path) -> Result<BTreeMap<String, String>, CheckpointError> {
+pub(crate) fn read_index(folder: &Path) -> Result<BTreeMap<String, String>, CheckpointError> {
     let path = folder.join(INDEX_FILE);
     let has_single = folder.join(SINGLE_FILE).exists();
     if has_single && !path.exists() {

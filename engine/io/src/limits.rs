@@ -17,6 +17,11 @@ impl Limit {
         Self::named("Max open files")
     }
 
+    /// Bytes of memory that may be locked, which registered buffers are; none where the system does not say.
+    pub fn locked_memory() -> Option<Self> {
+        Self::named("Max locked memory")
+    }
+
     /// Bytes of a file that is written; none where the system does not say.
     pub fn file_bytes() -> Option<Self> {
         Self::named("Max file size")

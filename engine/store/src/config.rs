@@ -7,7 +7,11 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use engram_format::Columns;
 use engram_io::{Io, SystemIo};
 
-use crate::{backing::OpenBacking, tier::Tier};
+use crate::{
+    backing::OpenBacking,
+    open::{MemoryLimit, cache_bytes},
+    tier::Tier,
+};
 
 pub use json::ConfigError;
 
@@ -169,6 +173,12 @@ impl Config {
     /// Whether rows that are not resident are fetched from a backing.
     pub(crate) fn fetches(&self) -> bool {
         self.reader.is_direct() || self.backing.is_some()
+    }
+
+    /// Bytes of caches that a store would have which was opened now: [`Self::cache_bytes`], or what is chosen where that
+    /// says nothing.
+    pub fn cache_bytes_now(&self) -> usize {
+        cache_bytes(self, MemoryLimit::now())
     }
 
     /// Direct reads with a cache of 256 MiB, or less where the container has less; seals checked.

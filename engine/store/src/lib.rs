@@ -73,7 +73,7 @@ pub use engram_io::{
 };
 pub use error::{LookupError, OpenError};
 pub use metrics::{ColumnMetrics, Metrics, PriorityMetrics, TableMetrics};
-pub use open::{Backend, read_hasher, read_manifest, read_profile, shard_paths};
+pub use open::{Backend, MemoryLimit, read_hasher, read_manifest, read_profile, shard_paths};
 pub use output::{RowsMut, ValueType, ValuesMut};
 pub use priority::{Priority, UnknownPriority};
 pub use resolve::{RowRef, Wanted};

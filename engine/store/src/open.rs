@@ -41,7 +41,9 @@ use shard::Shard;
 pub use backend::Backend;
 pub(crate) use backend::Reading;
 pub(crate) use caches::Populating;
+pub(crate) use caches::bytes as cache_bytes;
 pub use documents::{read_hasher, read_manifest, read_profile};
+pub use memory_limit::MemoryLimit;
 pub use stripes::shard_paths;
 
 /// What an open pack is made of.

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
@@ -14,7 +13,11 @@ use engram::{
 };
 use engram_format::Column;
 use engram_kit::{
-    console::{JsonReport, print_json},
+    cli,
+    console::{self, print_json},
+    envelope::Outcome,
+    figure::{Case, Figure},
+    pack_facts::row_bytes,
     plot,
     random::Random,
     report::{self, figure},
@@ -22,8 +25,10 @@ use engram_kit::{
     texts::{read_trace, trace_name},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use crate::{
+    caveat,
     cgroup::{self, Limit},
     cold,
     row_choice::random_rows,
@@ -65,7 +70,6 @@ pub type Open = fn(pack: &Path, memory: u64) -> Result<Box<dyn Contender>>;
 #[group(skip)]
 pub struct Args {
     /// Folder of the pack, best several times larger than the memory
-    #[arg(long)]
     pack: PathBuf,
     /// Token ids of a real text, little-endian u32; may be given more than once
     #[arg(long, value_name = "FILE")]
@@ -82,8 +86,6 @@ pub struct Args {
     /// Rounds; contenders run in turns, and medians count
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    #[command(flatten)]
-    json: JsonReport,
     /// Draw the prefill's tokens a second here, as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -130,15 +132,17 @@ impl Args {
     ///
     /// # Errors
     /// A pack, a trace or a contender that cannot be read or run.
-    pub fn run(self, registry: &[(&str, Open)]) -> Result<()> {
+    pub fn run(self, registry: &[(&str, Open)]) -> Result<Outcome> {
         match &self.contender {
-            Some(name) => self.run_one(name, registry),
+            Some(name) => {
+                self.run_one(name, registry)?;
+                Ok(Outcome::default())
+            }
             None => self.run_all(registry),
         }
     }
 
-    fn run_all(&self, registry: &[(&str, Open)]) -> Result<()> {
-        self.json.begin();
+    fn run_all(&self, registry: &[(&str, Open)]) -> Result<Outcome> {
         let names: Vec<&str> = registry.iter().map(|(name, _)| *name).collect();
         for name in &self.only {
             ensure!(
@@ -157,30 +161,34 @@ impl Args {
             }
         }
         self.print(&names, &runs)?;
-        let all: BTreeMap<&str, &Vec<Figures>> = names.iter().copied().zip(&runs).collect();
-        self.json.print(&all)?;
-        self.draw(&names, &runs)
+        self.draw(&names, &runs)?;
+        let caveat = caveat::fits(row_bytes(&read_manifest(&self.pack)?), self.memory << 20);
+        caveat::tell(&caveat);
+        let figures = (names.iter().zip(&runs)).flat_map(|(name, runs)| named(name, runs));
+        let figures = figures.map(|of| of.caveat(caveat.clone())).collect();
+        let about = |(name, runs): (&&str, &Vec<Figures>)| {
+            let run = runs.first();
+            let about = run.map(|run| json!({ "about": run.about, "limited": run.limited }));
+            ((*name).to_owned(), about)
+        };
+        let report = json!({
+            "memory_mib": self.memory,
+            "tokens": self.tokens,
+            "rounds": self.rounds,
+            "storages": names.iter().zip(&runs).map(about).collect::<BTreeMap<_, _>>(),
+        });
+        Ok(Outcome::new(&report)?.of_pack(&self.pack).figures(figures))
     }
 
     /// Runs a contender in a process of its own.
     fn start_one(&self, name: &str, seed: u64) -> Result<Figures> {
         let limit = Limit::new(name, (self.memory << 20) + OVERHEAD);
-        let mut command = Command::new(std::env::current_exe()?);
-        let subcommand = std::env::args()
-            .nth(1)
-            .filter(|word| !word.starts_with('-'));
-        command.args(subcommand);
-        command.arg("--pack").arg(&self.pack);
-        for trace in &self.trace {
-            command.arg("--trace").arg(trace);
-        }
-        command.arg("--memory").arg(self.memory.to_string());
-        command.arg("--tokens").arg(self.tokens.to_string());
+        let mut command = cli::again()?;
         command.arg("--contender").arg(name);
         command.arg("--seed").arg(seed.to_string());
         match &limit {
             Ok(limit) => drop(command.arg("--group").arg(limit.folder())),
-            Err(error) => eprintln!("{name}: page cache without limit: {error:#}"),
+            Err(error) => console::note(format!("{name}: page cache without limit: {error:#}")),
         }
         let output = command.output().context("cannot start a process")?;
         ensure!(
@@ -322,6 +330,42 @@ impl Args {
         }
         Ok(())
     }
+}
+
+/// The figures of all rounds of the storage `name`, each by its name.
+fn named(name: &str, runs: &[Figures]) -> Vec<Figure> {
+    let of = |case: &Case, name, unit, field: &dyn Fn(&Figures) -> f64| {
+        let values = || runs.iter().map(field);
+        case.figure(name, unit, stats::median(values().collect()))
+            .rounds(values())
+    };
+    let storage = Case::new().with("storage", name);
+    let rows = runs.first().map_or(0, |run| run.single_rows);
+    let single = storage.clone().with("rows", rows);
+    let [cold, warm] = [true, false].map(|cold| single.clone().with("cold", cold));
+    let mut all = vec![
+        of(&cold, "lookup_latency_p50", "us", &|run| run.single_cold_us),
+        of(&warm, "lookup_latency_p50", "us", &|run| run.single_warm_us),
+    ];
+    for trace in runs.first().into_iter().flat_map(|run| run.traces.keys()) {
+        let case = storage.clone().with("text", &**trace);
+        let on = |run: &Figures| run.traces[trace].clone();
+        all.extend([
+            of(&case, "prefill_rate", "tokens/s", &|run| {
+                on(run).prefill_tokens_per_second
+            }),
+            of(&case, "cpu_time_per_row", "us", &|run| {
+                on(run).cpu_us_per_row
+            }),
+            of(&case, "decode_latency_p50", "us", &|run| {
+                on(run).decode_p50_us
+            }),
+            of(&case, "decode_latency_p99", "us", &|run| {
+                on(run).decode_p99_us
+            }),
+        ]);
+    }
+    all
 }
 
 /// Names of the traces.

@@ -3,9 +3,10 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Result, ensure};
-use engram_bench::timing::{Elapsed, Stopwatch};
 use engram_io::{BlockRead, DirectFile, ReadEngine, UringEngine};
 use engram_kit::random::Random;
+
+use crate::timing::{Elapsed, Stopwatch};
 
 const SLOT_BYTES: usize = 16 << 10;
 

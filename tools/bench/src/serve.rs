@@ -1,5 +1,6 @@
 //! A server's traffic: many sequences decode while prompts arrive, and nobody waits for an answer before asking on.
 
+mod figures;
 mod traffic;
 
 use std::{
@@ -17,16 +18,17 @@ use anyhow::Result;
 use engram::{OwnedBatch, Ticket, read_manifest};
 use engram_io::lock;
 use engram_kit::{
-    console::JsonReport,
+    envelope::Outcome,
+    pack_facts::row_bytes,
     plot,
     random::Random,
     report::{self, figure},
     say, stats,
 };
-use serde::Serialize;
+use serde_json::json;
 
 use crate::{
-    cold,
+    caveat, cold,
     mixed::Contender,
     timing::{Latencies, rate},
 };
@@ -90,7 +92,6 @@ pub type Open = fn(pack: &Path, memory: u64) -> Result<Box<dyn Server>>;
 #[group(skip)]
 pub struct Args {
     /// Folder of the pack
-    #[arg(long)]
     pack: PathBuf,
     /// Length of a run
     #[arg(long, default_value_t = 8.0)]
@@ -122,17 +123,14 @@ pub struct Args {
     /// Seed of the rows and times
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    #[command(flatten)]
-    json: JsonReport,
     /// Draw the latencies of decode steps here, as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
 
 /// What decode steps took, in microseconds, and what asking took the caller.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default)]
 struct Figures {
-    decode_steps: usize,
     decode_p50_us: f64,
     decode_p99_us: f64,
     decode_p999_us: f64,
@@ -145,7 +143,7 @@ struct Figures {
 }
 
 /// One storage, without and with prompts.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 struct Round {
     alone: Figures,
     beside_prompts: Figures,
@@ -172,8 +170,7 @@ impl Args {
     ///
     /// # Errors
     /// A pack or a storage that cannot be read.
-    pub fn run(&self, registry: &[(&str, Open)]) -> Result<()> {
-        self.json.begin();
+    pub fn run(&self, registry: &[(&str, Open)]) -> Result<Outcome> {
         let manifest = read_manifest(&self.pack)?;
         let wanted = |name: &str| self.only.is_empty() || self.only.iter().any(|only| only == name);
         let servers: Vec<_> = registry.iter().filter(|(name, _)| wanted(name)).collect();
@@ -213,7 +210,9 @@ impl Args {
         }
         let names: Vec<&str> = servers.iter().map(|(name, _)| *name).collect();
         print(&names, &rounds)?;
-        self.json.print(&rounds)?;
+        let caveat = caveat::fits(row_bytes(&manifest), self.memory << 20);
+        caveat::tell(&caveat);
+        let figures = figures::figures(&rounds, caveat.as_ref());
         let groups = [
             ("alone", false, 990),
             ("beside prompts, p50", true, 500),
@@ -236,7 +235,18 @@ impl Args {
             (label.to_owned(), values.collect::<Vec<_>>())
         });
         let title = "Rows of one token, beside prompts";
-        plot::bars(self.plot.as_deref(), title, "microseconds", &names, &groups)
+        plot::bars(self.plot.as_deref(), title, "microseconds", &names, &groups)?;
+        let report = json!({
+            "sequences": self.sequences,
+            "tokens_per_second": self.tokens_per_second,
+            "prompts_per_second": self.prompts_per_second,
+            "prompt_tokens": self.prompt,
+            "cancelled": self.cancelled,
+            "memory_mib": self.memory,
+            "seconds": self.seconds,
+            "rounds": self.rounds,
+        });
+        Ok(Outcome::new(&report)?.of_pack(&self.pack).figures(figures))
     }
 }
 
@@ -295,7 +305,6 @@ fn serve(server: &mut dyn Server, events: Vec<Event>) -> Result<Figures> {
     check_done(&mut tickets)?;
     let (prompt_rows, prompt_time) = waited_for(&mut state.prompts);
     Ok(Figures {
-        decode_steps: state.decode.len(),
         decode_p50_us: state.decode.percentile(50),
         decode_p99_us: state.decode.percentile(99),
         decode_p999_us: state.decode.permille(999),

@@ -1,23 +1,25 @@
-//! What a person or a program sees: text and JSON on standard output, errors and progress on standard error.
+//! What a person or a program sees: results on standard output, all else on standard error.
 
 use std::{
     fmt::Arguments,
     io::{self, Write},
-    process::ExitCode,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-/// Whether standard output is reserved for JSON, so that text goes to standard error.
+/// Whether standard output is reserved for JSON, so that text is not printed.
 ///
 /// Like standard output itself, this belongs to the process.
 static JSON_ONLY: AtomicBool = AtomicBool::new(false);
 
-/// Prints a line of text, and returns the error from the calling function where that fails.
+/// Whether notes are not printed.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// Prints a line of a command's result, and returns the error from the calling function where that fails.
 ///
-/// `println!` would panic when the reader of a pipe has gone.
+/// `println!` would panic when the reader of a pipe has gone. Nothing is printed where standard output has the report
+/// as JSON.
 #[macro_export]
 macro_rules! say {
     () => {
@@ -28,16 +30,34 @@ macro_rules! say {
     };
 }
 
+/// Whether standard output is for text, and not for the report as JSON.
+pub fn has_text() -> bool {
+    !JSON_ONLY.load(Ordering::Relaxed)
+}
+
 /// Prints a line of text; [`say!`](crate::say) is the usual way to call this.
 ///
 /// # Errors
 /// An output that is closed, such as a pipe whose reader has gone.
 pub fn print(line: Arguments<'_>) -> io::Result<()> {
-    if JSON_ONLY.load(Ordering::Relaxed) {
-        writeln!(io::stderr(), "{line}")
-    } else {
-        writeln!(io::stdout(), "{line}")
+    if !has_text() {
+        return Ok(());
     }
+    writeln!(io::stdout(), "{line}")
+}
+
+/// Prints a line on standard error that a command's user should know, unless `--quiet` is given.
+pub fn note(line: impl AsRef<str>) {
+    if !QUIET.load(Ordering::Relaxed) {
+        // A closed standard error is no reason to stop.
+        let _ = writeln!(io::stderr(), "note: {}", line.as_ref());
+    }
+}
+
+/// Says what this process prints.
+pub(crate) fn begin(json_only: bool, quiet: bool) {
+    JSON_ONLY.store(json_only, Ordering::Relaxed);
+    QUIET.store(quiet, Ordering::Relaxed);
 }
 
 /// Prints `value` as one line of JSON on standard output.
@@ -50,64 +70,10 @@ pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The `--json` option of commands that also print tables.
-///
-/// With it, the report is the only line on standard output; tables go to standard error, where they can still be
-/// watched.
-#[derive(Debug, Clone, Copy, clap::Args)]
-#[group(skip)]
-pub struct JsonReport {
-    /// Report as JSON on standard output; text goes to standard error
-    #[arg(long = "json")]
-    wanted: bool,
-}
-
-impl JsonReport {
-    /// Reserves standard output for the report, if one is wanted. Call it before anything is printed.
-    pub fn begin(self) {
-        JSON_ONLY.store(self.wanted, Ordering::Relaxed);
-    }
-
-    /// Prints the report, if it is wanted.
-    ///
-    /// # Errors
-    /// As [`print_json`].
-    pub fn print(self, report: &impl Serialize) -> anyhow::Result<()> {
-        if self.wanted {
-            print_json(report)?;
-        }
-        Ok(())
-    }
-}
-
-/// The exit code of a command, after its error is printed.
-///
-/// A broken pipe is not printed: whoever closed the pipe knows.
-pub fn exit(result: anyhow::Result<ExitCode>) -> ExitCode {
-    result.unwrap_or_else(|error| {
-        if !is_broken_pipe(&error) {
-            eprintln!("error: {error:#}");
-        }
-        ExitCode::FAILURE
-    })
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+/// Whether `error` is that a reader has closed its pipe, which it knows itself.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let error = error.root_cause().downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-}
-
-/// A progress bar over `bytes`, on standard error and only where that is a terminal.
-#[expect(
-    clippy::missing_panics_doc,
-    reason = "the template is a constant that is valid"
-)]
-pub fn progress_bar(bytes: u64, what: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template(
-        "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",
-    );
-    let style = style.expect("the template is valid");
-    ProgressBar::new(bytes).with_style(style).with_message(what)
 }
 
 /// `bytes` in the largest binary unit that leaves a whole number before the point.

@@ -35,14 +35,11 @@ impl Texts {
         let Some(path) = &self.tokenizer else {
             return Ok(());
         };
-        let tokenizer =
-            Tokenizer::from_file(path).map_err(|error| anyhow!("{}: {error}", path.display()))?;
+        let tokenizer = read_tokenizer(path)?;
         for path in &self.text {
             let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            let tokens = tokenizer
-                .encode_fast(text, false)
-                .map_err(|error| anyhow!("{}: {error}", path.display()))?;
-            each(path, tokens.get_ids())?;
+            let tokens = encode(&tokenizer, &text, false);
+            each(path, &tokens.with_context(|| path.display().to_string())?)?;
         }
         Ok(())
     }
@@ -58,6 +55,24 @@ impl Texts {
         });
         sizes.sum()
     }
+}
+
+/// Reads a `tokenizer.json`.
+///
+/// # Errors
+/// A file that cannot be read, or is no tokenizer.
+pub fn read_tokenizer(path: &Path) -> Result<Tokenizer> {
+    Tokenizer::from_file(path).map_err(|error| anyhow!("{}: {error}", path.display()))
+}
+
+/// The token ids of `text`, with those that the tokenizer puts around a text if `special` ones are wanted.
+///
+/// # Errors
+/// A text that the tokenizer cannot encode.
+pub fn encode(tokenizer: &Tokenizer, text: &str, special: bool) -> Result<Vec<u32>> {
+    let encoding = tokenizer.encode_fast(text, special);
+    let encoding = encoding.map_err(|error| anyhow!("{error}"))?;
+    Ok(encoding.get_ids().to_vec())
 }
 
 /// Reads a file of little-endian u32 token ids.

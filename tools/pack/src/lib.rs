@@ -5,15 +5,24 @@
 mod attach;
 mod build;
 mod claim;
+pub mod cli;
+mod cmd;
+mod doctor;
+mod hub;
 mod lean;
+mod plan;
 mod profile;
+mod stats;
 mod synth;
 mod verify;
 
 pub use attach::{AttachOptions, attach, attach_with};
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
+pub use doctor::{Doctor, Finding, State, examine};
 pub use lean::{LEAN_FILE, LeanReport, RestoreReport, lean, lean_bytes, restore, restored_bytes};
+pub use plan::{BuildPlan, TablePlan};
 pub use profile::{OrderSummary, ProfileSummary, profile};
+pub use stats::{ColumnStats, StatsOptions, StatsReport, stats};
 pub use synth::{SynthOptions, SynthReport, synth, write_checkpoint};
 pub use verify::{Place, VerifyOptions, VerifyReport, pack_bytes, verify};
 

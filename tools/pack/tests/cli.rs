@@ -39,8 +39,10 @@ fn fails(code: i32, args: &[&str]) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
+/// What a run reports that must succeed.
 fn json(args: &[&str]) -> Value {
-    serde_json::from_str(&ok(args)).unwrap()
+    let mut envelope: Value = serde_json::from_str(&ok(args)).unwrap();
+    envelope["report"].take()
 }
 
 fn synth(folder: &Path, scheme: &str, scale: &str) -> String {
@@ -158,7 +160,21 @@ fn rows_refuses_what_is_not_there() {
 #[test]
 fn every_command_explains_itself() {
     for command in [
-        "synth", "build", "attach", "inspect", "verify", "rows", "get", "demo",
+        "synth",
+        "build",
+        "attach",
+        "inspect",
+        "verify",
+        "lean",
+        "restore",
+        "stats",
+        "profile",
+        "rows",
+        "get",
+        "doctor",
+        "demo",
+        "completions",
+        "man",
     ] {
         assert!(
             ok(&[command, "--help"]).contains("Usage: engram-pack"),
@@ -202,7 +218,7 @@ fn a_checkpoint_goes_the_whole_way() {
             ok(&["get", pack, "--layer", layer, "--row", &row, "--as", form])
         };
         assert_eq!(get(&pack, "hex"), get(&attached, "hex"));
-        let values: Vec<f32> = get(&pack, "f32")
+        let values: Vec<f32> = get(&pack, "values")
             .split_whitespace()
             .map(|value| value.parse().unwrap())
             .collect();
@@ -233,8 +249,9 @@ fn verify_names_damage_and_exits_with_3() {
     );
     let output = engram_pack(&["verify", &pack, "--json"]);
     assert_eq!(output.status.code(), Some(3));
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["damage"][0]["offset"], 4368);
+    let envelope: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(envelope["exit_code"], 3);
+    assert_eq!(envelope["report"]["damage"][0]["offset"], 4368);
     assert!(fails(1, &["verify", "no/such/pack"]).contains("no/such/pack holds no manifest.json"));
     assert!(fails(1, &["verify", &pack, "--sample", "0"]).contains("--sample is 0"));
 }
@@ -323,7 +340,7 @@ fn a_drive_without_room_stops_a_build_before_its_work() {
         "{err}"
     );
     let resumed: Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
-    assert_eq!(resumed["shards_resumed"], 0, "{resumed}");
+    assert_eq!(resumed["report"]["shards_resumed"], 0, "{resumed}");
 }
 
 #[test]

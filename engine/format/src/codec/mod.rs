@@ -32,6 +32,8 @@ mod q8_0;
 mod scale;
 mod simd;
 
+use std::fmt;
+
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
@@ -323,6 +325,45 @@ impl RowCodec {
             "{count} rows of {width} values do not match the output"
         );
         with_codec!(self, codec => simd::decode_rows(codec, rows, out, round));
+    }
+}
+
+/// In words, such as `256 values in FP8 (E4M3) with a scale in UE8M0 for every 32`.
+impl fmt::Display for RowCodec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.width();
+        write!(f, "{width} values in ")?;
+        let grouped = |f: &mut fmt::Formatter<'_>, values, group, scale: ScaleType| {
+            if usize::try_from(group) == Ok(width) {
+                write!(f, "{values} with a scale in {scale} for the row")
+            } else {
+                write!(f, "{values} with a scale in {scale} for every {group}")
+            }
+        };
+        let scaled = |f: &mut fmt::Formatter<'_>, values, scale_bits| {
+            let scale = f32::from_bits(scale_bits);
+            write!(f, "{values} with the scale {scale} for the whole table")
+        };
+        match *self {
+            Self::F32 { .. } => f.write_str("F32"),
+            Self::F16 { .. } => f.write_str("F16"),
+            Self::Bf16 { .. } => f.write_str("BF16"),
+            Self::Fp8Ue8m0 { group, .. } => grouped(f, "FP8 (E4M3)", group, ScaleType::Ue8m0),
+            Self::Fp8Scaled { scale_bits, .. } => scaled(f, "FP8 (E4M3)", scale_bits),
+            Self::Fp8 { .. } => f.write_str("FP8 (E4M3)"),
+            Self::Fp8Grouped { group, scale, .. } => grouped(f, "FP8 (E4M3)", group, scale),
+            Self::Int8 { group, scale, .. } => grouped(f, "INT8", group, scale),
+            Self::Int4 { group, scale, .. } => grouped(f, "INT4", group, scale),
+            Self::Nvfp4 { scale_bits, .. } => scaled(f, "NVFP4", scale_bits),
+            Self::Mxfp4 { .. } => f.write_str("MXFP4"),
+            Self::Q8_0 { .. } => f.write_str("GGML's Q8_0"),
+            Self::Q4_0 { .. } => f.write_str("GGML's Q4_0"),
+            Self::Iq4Nl { .. } => f.write_str("GGML's IQ4_NL"),
+            Self::Mxfp4Gguf { .. } => f.write_str("GGML's MXFP4"),
+            Self::Nvfp4Gguf { scale_bits, .. } => scaled(f, "GGML's NVFP4", scale_bits),
+            Self::Q4K { .. } => f.write_str("GGML's Q4_K"),
+            Self::Q5K { .. } => f.write_str("GGML's Q5_K"),
+        }
     }
 }
 

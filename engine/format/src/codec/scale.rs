@@ -1,5 +1,7 @@
 //! How the scale of a row, or of a group of its values, is stored.
 
+use std::fmt;
+
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +24,19 @@ pub enum ScaleType {
     E4m3,
     /// A power of two.
     Ue8m0,
+}
+
+/// As engineers write it, such as `UE8M0`.
+impl fmt::Display for ScaleType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::Bf16 => "BF16",
+            Self::E4m3 => "E4M3",
+            Self::Ue8m0 => "UE8M0",
+        })
+    }
 }
 
 impl ScaleType {

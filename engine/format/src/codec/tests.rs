@@ -475,3 +475,27 @@ fn rows_of_parts_of_blocks_are_refused() {
         assert!(codec.validate().is_err(), "{codec:?}");
     }
 }
+
+#[test]
+fn codecs_are_told_in_words() {
+    let of = |codec: RowCodec| codec.to_string();
+    assert_eq!(of(RowCodec::Bf16 { width: 8 }), "8 values in BF16");
+    let (width, scale_bits) = (32, 0.25_f32.to_bits());
+    assert_eq!(
+        of(RowCodec::Fp8Ue8m0 { width, group: 16 }),
+        "32 values in FP8 (E4M3) with a scale in UE8M0 for every 16"
+    );
+    assert_eq!(
+        of(RowCodec::Nvfp4 { width, scale_bits }),
+        "32 values in NVFP4 with the scale 0.25 for the whole table"
+    );
+    let (group, scale) = (width, ScaleType::F16);
+    assert_eq!(
+        of(RowCodec::Int4 {
+            width,
+            group,
+            scale
+        }),
+        "32 values in INT4 with a scale in F16 for the row"
+    );
+}

@@ -39,7 +39,7 @@ const FREE_PART: u64 = 8;
 const MOST_FREE_BYTES: u64 = 1 << 30;
 
 /// Bytes for the caches of all tables.
-pub(super) fn bytes(config: &Config, limit: Option<MemoryLimit>) -> usize {
+pub(crate) fn bytes(config: &Config, limit: Option<MemoryLimit>) -> usize {
     if !config.fetches() {
         return 0;
     }

@@ -7,14 +7,20 @@ use std::{
 
 /// The tightest limit of memory on this process, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct MemoryLimit {
+pub struct MemoryLimit {
     /// All that may be taken.
-    pub(super) bytes: u64,
+    pub bytes: u64,
     /// What of it is free, or holds pages of files that the system can drop.
-    pub(super) available: u64,
+    pub available: u64,
 }
 
 impl MemoryLimit {
+    /// That of the control groups of this process and those above them, or of the machine, now; none where the system
+    /// tells nothing.
+    pub fn now() -> Option<Self> {
+        MemoryLimits::find().now()
+    }
+
     /// The tighter of each.
     fn min(self, other: Self) -> Self {
         Self {

@@ -10,12 +10,13 @@ use engram::{Hasher, RowId, RowIds, SchemeName, Sequence, read_hasher, read_prof
 use engram_checkpoint::builtin_token_map;
 use engram_format::WindowRules;
 use engram_kit::{
-    console::JsonReport,
+    envelope::Outcome,
+    figure::{Case, Figure},
     plot::{self, Axes, Line},
     report, say,
     texts::{Texts, trace_name},
 };
-use serde::Serialize;
+use serde_json::json;
 use stack::distances;
 
 /// Tokens of the windows in which different rows are counted.
@@ -28,7 +29,9 @@ const ENTRY_BYTES: u64 = 280;
 /// Count how often a text asks for the same rows again
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Addressing of a known model
+    /// Folder of a pack, whose scheme is used
+    pack: Option<PathBuf>,
+    /// A known model instead of a pack
     #[arg(
         long,
         value_name = "NAME",
@@ -36,9 +39,6 @@ pub(crate) struct Args {
         conflicts_with = "pack"
     )]
     scheme: SchemeName,
-    /// Addressing of a pack
-    #[arg(long)]
-    pack: Option<PathBuf>,
     #[command(flatten)]
     texts: Texts,
     /// Counts of n-grams whose rows are in the cache before a text begins
@@ -47,15 +47,13 @@ pub(crate) struct Args {
     /// Bytes that a row takes in a cache
     #[arg(long, value_name = "BYTES", default_value_t = ENTRY_BYTES)]
     entry_bytes: u64,
-    #[command(flatten)]
-    json: JsonReport,
     /// Draw hit rate over budget here as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
 
 /// How a text uses the rows of the n-grams of one order.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 struct OfOrder {
     order: u32,
     /// Share of look-ups whose row was asked for before in the text.
@@ -66,23 +64,20 @@ struct OfOrder {
     /// the longest time.
     hit_rate: BTreeMap<u64, f64>,
     /// The same, where the rows of a profile are there when the text begins, the most wanted ones used last.
-    #[serde(skip_serializing_if = "Option::is_none")]
     seeded_hit_rate: Option<BTreeMap<u64, f64>>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 struct OfText {
     tokens: usize,
     orders: Vec<OfOrder>,
     /// Over all orders.
     hit_rate: BTreeMap<u64, f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     seeded_hit_rate: Option<BTreeMap<u64, f64>>,
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
-        self.json.begin();
+    pub(crate) fn run(self) -> Result<Outcome> {
         let hasher = match &self.pack {
             Some(pack) => read_hasher(pack)?,
             None => Hasher::new(self.scheme.scheme(), builtin_token_map(self.scheme))?,
@@ -96,7 +91,6 @@ impl Args {
             Ok(())
         })?;
         print(&texts)?;
-        self.json.print(&texts)?;
         let lines = texts.iter().flat_map(|(name, text)| {
             text.orders.iter().flat_map(move |order| {
                 let name = format!("{name}, {}-grams", order.order);
@@ -116,7 +110,53 @@ impl Args {
             x_log: true,
             y_log: false,
         };
-        plot::lines(self.plot.as_deref(), axes, &lines.collect::<Vec<_>>())
+        plot::lines(self.plot.as_deref(), axes, &lines.collect::<Vec<_>>())?;
+        let figures = texts.iter().flat_map(|(name, text)| text.named(name));
+        let report = json!({ "scheme": hasher.scheme().name, "entry_bytes": self.entry_bytes });
+        let outcome = Outcome::new(&report)?.figures(figures.collect());
+        Ok(match &self.pack {
+            Some(pack) => outcome.of_pack(pack),
+            None => outcome,
+        })
+    }
+}
+
+impl OfText {
+    /// The figures of the text `name`, each by its name.
+    fn named(&self, name: &str) -> Vec<Figure> {
+        let case = Case::new().with("text", name).with("tokens", self.tokens);
+        let rates = |case: &Case, hits: &BTreeMap<u64, f64>, seeded: bool| -> Vec<Figure> {
+            let case = case.clone().with("seeded", seeded);
+            let of = |(&megabytes, &rate)| {
+                case.clone()
+                    .with("cache_mib", megabytes)
+                    .figure("hit_rate", "1", rate)
+            };
+            hits.iter().map(of).collect()
+        };
+        let both = |case: &Case, hits: &BTreeMap<u64, f64>, seeded: &Option<BTreeMap<u64, f64>>| {
+            let seeded = seeded.iter().flat_map(|hits| rates(case, hits, true));
+            rates(case, hits, false)
+                .into_iter()
+                .chain(seeded)
+                .collect::<Vec<_>>()
+        };
+        let mut all = both(
+            &case.clone().with("order", "all"),
+            &self.hit_rate,
+            &self.seeded_hit_rate,
+        );
+        for of in &self.orders {
+            let case = case.clone().with("order", of.order);
+            all.push(case.figure("seen_before", "1", of.seen_before));
+            all.extend(of.unique_in_window.iter().map(|(&window, &share)| {
+                case.clone()
+                    .with("window_tokens", window)
+                    .figure("unique_rows", "1", share)
+            }));
+            all.extend(both(&case, &of.hit_rate, &of.seeded_hit_rate));
+        }
+        all
     }
 }
 

@@ -1,5 +1,7 @@
 use anyhow::Result;
-use engram_bench::{mixed, ours::READERS};
+use engram_kit::envelope::Outcome;
+
+use crate::{mixed, ours::READERS};
 
 /// Look up real texts with little memory, each reader in turn
 #[derive(clap::Args)]
@@ -9,7 +11,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<Outcome> {
         self.mixed.run(&READERS)
     }
 }

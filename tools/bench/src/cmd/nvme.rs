@@ -1,27 +1,29 @@
 use std::{
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 use engram::{Batch, Config, LayerId, Reader, RowId, Store, read_manifest};
-use engram_bench::{
-    cold,
-    row_choice::random_rows,
-    timing::{Elapsed, Latencies, Stopwatch, rate},
-};
 use engram_format::Column;
+use engram_io::DirectFile;
 use engram_kit::{
-    console::JsonReport,
+    envelope::Outcome,
+    figure::{Case, Figure},
     plot::{self, Axes, Line},
     random::Random,
     report::{self, figure},
     say,
     stats::median,
 };
-use serde::Serialize;
+use serde_json::json;
 
-use crate::{fio, raw};
+use crate::{
+    caveat, cold, fio, raw,
+    row_choice::random_rows,
+    timing::{Elapsed, Latencies, Stopwatch, rate},
+};
 
 /// Rows of the batches of which several are in flight.
 const STREAM_ROWS: usize = 1_024;
@@ -35,7 +37,6 @@ const SMALL_CALLS: usize = 150;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Folder of the pack, best larger than the memory
-    #[arg(long)]
     pack: PathBuf,
     /// Rows of each run
     #[arg(long, default_value_t = 200_000)]
@@ -49,15 +50,13 @@ pub(crate) struct Args {
     /// Seed of the rows
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    #[command(flatten)]
-    json: JsonReport,
     /// Draw reads a second over depth here as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
 
 /// One way to read.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 struct Figures {
     name: String,
     rows_per_second: f64,
@@ -65,13 +64,22 @@ struct Figures {
     cpu_us_per_row: f64,
     /// Not known of what the page cache reads.
     bytes_read_per_row: Option<f64>,
-    /// Microseconds: rows of the batch, median, 99th percentile.
-    latencies: Vec<(usize, f64, f64)>,
+    latencies: Vec<BatchLatency>,
     cold: Cold,
+    /// Why the share of the limit means nothing, if it does not.
+    caveat: Option<String>,
+}
+
+/// How long single batches took, in microseconds.
+#[derive(Debug, Clone, Copy)]
+struct BatchLatency {
+    rows: usize,
+    p50: f64,
+    p99: f64,
 }
 
 /// Whether the rows came from the drive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Cold {
     /// They went past the page cache.
     Direct,
@@ -82,8 +90,7 @@ enum Cold {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
-        self.json.begin();
+    pub(crate) fn run(self) -> Result<Outcome> {
         let manifest = read_manifest(&self.pack)?;
         let paths = cold::files(&self.pack, &manifest);
         let files = raw::open(&paths)?;
@@ -157,15 +164,35 @@ impl Args {
                 bytes_read_per_row: Some(f64::from(unit)),
                 latencies: Vec::new(),
                 cold: Cold::Direct,
+                caveat: self.caveat(&files[..1], unit),
             });
         }
         let limit = all[0].rows_per_second;
+        let small = self.caveat(&files, unit);
         for figures in &mut all {
             figures.of_limit = figures.rows_per_second / limit;
+            let reason = figures.caveat.take().or_else(|| small.clone());
+            figures.caveat = reason.or_else(|| caveat::above_limit(figures.of_limit));
         }
         print(&all)?;
-        self.json.print(&all)?;
-        self.draw(&files, layer, &columns, &mut random)
+        caveat::tell(all.iter().filter_map(|figures| figures.caveat.as_ref()));
+        self.draw(&files, layer, &columns, &mut random)?;
+        let report = json!({
+            "files": paths.len(),
+            "sector_bytes": unit,
+            "record_bytes": stride,
+            "rows": self.rows,
+            "depth": self.depth,
+            "rounds": self.rounds,
+        });
+        let figures = all.iter().flat_map(Figures::named).collect();
+        Ok(Outcome::new(&report)?.of_pack(&self.pack).figures(figures))
+    }
+
+    /// Why the reads of a run tell little of the drive with `files`, if they do.
+    fn caveat(&self, files: &[DirectFile], unit: u32) -> Option<String> {
+        let places = files.iter().map(|file| file.size() / u64::from(unit));
+        caveat::repeated_reads((self.rows * self.rounds) as u64, places.sum())
     }
 
     /// A reader through the page cache, emptied before, and read again to prove it.
@@ -203,7 +230,7 @@ impl Args {
 
     fn draw(
         &self,
-        files: &std::sync::Arc<[engram_io::DirectFile]>,
+        files: &Arc<[DirectFile]>,
         layer: LayerId,
         columns: &[Column],
         random: &mut Random,
@@ -281,14 +308,18 @@ fn latency(
     count: usize,
     columns: &[Column],
     random: &mut Random,
-) -> Result<(usize, f64, f64)> {
+) -> Result<BatchLatency> {
     let mut latencies = Latencies::default();
     let mut out = vec![0; count * store.codec(layer)?.row_bytes()];
     for _ in 0..SMALL_CALLS {
         let rows = random_rows(columns, count, random);
         latencies.time(|| store.lookup(Batch::new(layer, &rows), &mut out))?;
     }
-    Ok((count, latencies.percentile(50), latencies.percentile(99)))
+    Ok(BatchLatency {
+        rows: count,
+        p50: latencies.percentile(50),
+        p99: latencies.percentile(99),
+    })
 }
 
 fn figures(runs: &[Elapsed], rows: usize) -> Figures {
@@ -304,6 +335,32 @@ fn figures(runs: &[Elapsed], rows: usize) -> Figures {
         bytes_read_per_row: None,
         latencies: Vec::new(),
         cold: Cold::Direct,
+        caveat: None,
+    }
+}
+
+impl Figures {
+    /// Each by its name.
+    fn named(&self) -> Vec<Figure> {
+        let cold = match self.cold {
+            Cold::Direct => "direct",
+            Cold::Proven => "proven",
+            Cold::NotProven => "not_proven",
+        };
+        let case = Case::new().with("reader", &*self.name).with("cold", cold);
+        let rate = case.figure("row_rate", "rows/s", self.rows_per_second);
+        let bytes = self.bytes_read_per_row.unwrap_or(f64::NAN);
+        let mut all = vec![
+            rate.of_limit(self.of_limit).caveat(self.caveat.clone()),
+            case.figure("cpu_time_per_row", "us", self.cpu_us_per_row),
+            case.figure("bytes_read_per_row", "bytes", bytes),
+        ];
+        for &BatchLatency { rows, p50, p99 } in &self.latencies {
+            let case = case.clone().with("rows", rows);
+            all.push(case.figure("lookup_latency_p50", "us", p50));
+            all.push(case.figure("lookup_latency_p99", "us", p99));
+        }
+        all
     }
 }
 
@@ -330,13 +387,13 @@ fn print(all: &[Figures]) -> Result<()> {
         .iter()
         .map(|figures| {
             let latency = |index: usize| match figures.latencies.get(index) {
-                Some(&(_, p50, p99)) => [figure(p50), figure(p99)],
+                Some(of) => [figure(of.p50), figure(of.p99)],
                 None => [const { String::new() }; 2],
             };
             let mut row = vec![
                 figures.name.clone(),
                 figure(figures.rows_per_second),
-                format!("{:.0} %", 100.0 * figures.of_limit),
+                caveat::percent(figures.of_limit, figures.caveat.as_ref()),
                 figure(figures.cpu_us_per_row),
                 figures.bytes_read_per_row.map_or("-".into(), figure),
             ];

@@ -6,26 +6,25 @@ use std::{
 
 use anyhow::{Result, ensure};
 use engram::{Config, LayerId, Reader, Request, RowIds, Sequence, Store, ValueType};
-use engram_bench::timing::float;
 use engram_cuda::{Device, DeviceMemory, Ring, RingConfig, Staged, Stream};
 use engram_kit::{
-    console::JsonReport,
+    envelope::Outcome,
+    figure::Case,
     random::Random,
     report::{self, figure},
     say,
     stats::median,
     texts::read_trace,
 };
-use serde::Serialize;
+use serde_json::json;
 
-use crate::device::DeviceArgs;
+use crate::{device::DeviceArgs, timing::float};
 
 /// Decode with a synthetic model on a GPU, its rows from a pack in memory or on the drive, beside rows that are on the
 /// device already
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Folder of the pack
-    #[arg(long)]
     pack: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
@@ -51,15 +50,12 @@ pub(crate) struct Args {
     /// Rounds, of which the median counts
     #[arg(long, default_value_t = 7)]
     rounds: usize,
-    #[command(flatten)]
-    json: JsonReport,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 struct Report {
     device: String,
     backend: String,
-    sequences: usize,
     rows_per_step: usize,
     /// Medians of a step.
     on_device_us: f64,
@@ -86,8 +82,7 @@ struct Model<'a> {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
-        self.json.begin();
+    pub(crate) fn run(self) -> Result<Outcome> {
         ensure!(
             self.sequences > 0 && self.steps > 0 && self.rounds > 0,
             "--sequences, --steps and --rounds must be 1 or more"
@@ -138,7 +133,6 @@ impl Args {
         let report = Report {
             device: device.name(),
             backend: store.backend().to_string(),
-            sequences: self.sequences,
             rows_per_step: model.rows_per_step(),
             on_device_us: 1e6 * median(on_device),
             fetched_us: 1e6 * median(fetched),
@@ -173,11 +167,38 @@ impl Args {
             figure(report.hash_us),
             figure(report.stage_us)
         );
-        self.json.print(&report)
+        self.outcome(&report)
     }
 }
 
 impl Args {
+    /// What was measured, each figure by its name.
+    fn outcome(&self, report: &Report) -> Result<Outcome> {
+        let case = Case::new()
+            .with("sequences", self.sequences)
+            .with("drive", self.drive);
+        let [on_device, through_ring] =
+            ["on the device", "through the ring"].map(|rows| case.clone().with("rows", rows));
+        let figures = vec![
+            on_device.figure("step_time", "us", report.on_device_us),
+            through_ring.figure("step_time", "us", report.fetched_us),
+            through_ring.figure("throughput_lost", "1", report.lost),
+            through_ring.figure("hash_time_per_step", "us", report.hash_us),
+            through_ring.figure("stage_time_per_step", "us", report.stage_us),
+        ];
+        let settings = json!({
+            "backend": report.backend,
+            "layers": self.layers,
+            "layer_us": self.layer_us,
+            "sequences": self.sequences,
+            "rows_per_step": report.rows_per_step,
+            "steps": self.steps,
+            "rounds": self.rounds,
+        });
+        let outcome = Outcome::new(&settings)?.of_pack(&self.pack);
+        Ok(outcome.on_gpu(report.device.clone()).figures(figures))
+    }
+
     fn tokens(&self, store: &Store) -> Result<Vec<u32>> {
         if let Some(path) = &self.trace {
             return read_trace(path);

@@ -6,22 +6,22 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use engram::{Config, LayerId, Reader, RowId, Store};
-use engram_bench::{row_choice::random_rows, timing::float};
 use engram_cuda::{
     Device, Gatherer, HotRows, MappedColumns, OutputSlot, Ring, RingConfig, Stopwatch, Stream,
     Transfer, ValueType,
 };
 use engram_kit::{
-    console::JsonReport,
+    envelope::Outcome,
+    figure::{Case, Figure},
     plot::{self, Axes, Line},
     random::Random,
     report::{self, figure},
     say,
     stats::median,
 };
-use serde::Serialize;
+use serde_json::json;
 
-use crate::device::DeviceArgs;
+use crate::{caveat, device::DeviceArgs, row_choice::random_rows, timing::float};
 
 /// Rows of a pass, where no other are asked for: a token of one layer of DeepSeek-V4.1-Flash twice, up to the rows of a
 /// prefill of 8,000 tokens.
@@ -34,7 +34,6 @@ const DEPTH: usize = 3;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Folder of the pack, which must fit in memory
-    #[arg(long)]
     pack: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
@@ -50,15 +49,13 @@ pub(crate) struct Args {
     /// Seed of the rows
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    #[command(flatten)]
-    json: JsonReport,
     /// Draw rows a second over rows a pass here, as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
 
 /// Medians of the rounds.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 struct Figures {
     name: &'static str,
     rows_per_pass: usize,
@@ -68,17 +65,24 @@ struct Figures {
     gigabytes_per_second: f64,
     /// Of the rate of the copy that it is held against.
     of_limit: Option<f64>,
+    /// Why that share means nothing, if it does not.
+    caveat: Option<String>,
 }
 
-/// All that is said of a run.
-#[derive(Debug, Serialize)]
-struct Report {
-    device: String,
-    row_bytes: usize,
-    table_bytes: u64,
-    passes: usize,
-    rounds: usize,
-    figures: Vec<Figures>,
+impl Figures {
+    /// Each by its name.
+    fn named(&self) -> [Figure; 3] {
+        let case = Case::new()
+            .with("way", self.name)
+            .with("rows_per_pass", self.rows_per_pass);
+        let rate = case.figure("row_rate", "rows/s", self.rows_per_second);
+        let of_limit = self.of_limit.unwrap_or(f64::NAN);
+        [
+            rate.of_limit(of_limit).caveat(self.caveat.clone()),
+            case.figure("pass_time", "us", self.us_per_pass),
+            case.figure("throughput", "GB/s", self.gigabytes_per_second),
+        ]
+    }
 }
 
 /// What is measured.
@@ -123,8 +127,7 @@ impl Way {
 }
 
 impl Args {
-    pub(crate) fn run(mut self) -> Result<()> {
-        self.json.begin();
+    pub(crate) fn run(mut self) -> Result<Outcome> {
         ensure!(
             self.passes > 0 && self.rounds > 0 && self.rows.iter().all(|&rows| rows > 0),
             "--passes, --rounds and --rows must be 1 or more"
@@ -179,16 +182,17 @@ impl Args {
             figures.extend(of_ways(rows, codec.row_bytes(), &seconds));
         }
         print(&self.rows, &figures)?;
-        let report = Report {
-            device: device.name(),
-            row_bytes: codec.row_bytes(),
-            table_bytes,
-            passes: self.passes,
-            rounds: self.rounds,
-            figures,
-        };
-        self.json.print(&report)?;
-        self.draw(&report.figures)
+        caveat::tell(figures.iter().filter_map(|figures| figures.caveat.as_ref()));
+        self.draw(&figures)?;
+        let report = json!({
+            "row_bytes": codec.row_bytes(),
+            "table_bytes": table_bytes,
+            "passes": self.passes,
+            "rounds": self.rounds,
+        });
+        let outcome = Outcome::new(&report)?.of_pack(&self.pack);
+        let figures = figures.iter().flat_map(Figures::named).collect();
+        Ok(outcome.on_gpu(device.name()).figures(figures))
     }
 
     fn draw(&self, figures: &[Figures]) -> Result<()> {
@@ -346,13 +350,17 @@ fn gather(gatherer: &mut Gatherer, stream: &Stream, rows: &[RowId]) -> Result<()
 fn of_ways(rows: usize, row_bytes: usize, seconds: &[f64; 6]) -> Vec<Figures> {
     let time = |way: Way| seconds[way as usize];
     let measured = Way::ALL.into_iter().filter(|&way| time(way).is_finite());
-    let figures = measured.map(|way| Figures {
-        name: way.name(),
-        rows_per_pass: rows,
-        us_per_pass: 1e6 * time(way),
-        rows_per_second: float(rows) / time(way),
-        gigabytes_per_second: float(rows * row_bytes) / time(way) / 1e9,
-        of_limit: way.limit().map(|limit| time(limit) / time(way)),
+    let figures = measured.map(|way| {
+        let of_limit = way.limit().map(|limit| time(limit) / time(way));
+        Figures {
+            name: way.name(),
+            rows_per_pass: rows,
+            us_per_pass: 1e6 * time(way),
+            rows_per_second: float(rows) / time(way),
+            gigabytes_per_second: float(rows * row_bytes) / time(way) / 1e9,
+            of_limit,
+            caveat: of_limit.and_then(caveat::above_limit),
+        }
     });
     figures.collect()
 }
@@ -367,9 +375,9 @@ fn print(calls: &[usize], all: &[Figures]) -> Result<()> {
                 figure(figures.us_per_pass),
                 figure(figures.rows_per_second),
                 figure(figures.gigabytes_per_second),
-                figures
-                    .of_limit
-                    .map_or(String::new(), |share| format!("{:.0} %", 100.0 * share)),
+                figures.of_limit.map_or(String::new(), |share| {
+                    caveat::percent(share, figures.caveat.as_ref())
+                }),
             ]
         });
         let head = ["", "us a pass", "rows/s", "GB/s", "of limit"];

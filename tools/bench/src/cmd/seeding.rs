@@ -6,16 +6,22 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use engram::{Batch, Config, Reader, Resident, RowIds, Sequence, Store};
-use engram_bench::timing::{Latencies, rate};
+use engram::{Batch, Config, Reader, Resident, RowIds, Sequence, Store, read_manifest};
 use engram_kit::{
-    console::JsonReport,
+    envelope::Outcome,
+    figure::{Case, Figure},
+    pack_facts::row_bytes,
     report::{self, figure},
     say,
     stats::median,
     texts::{Texts, trace_name},
 };
-use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    caveat,
+    timing::{Latencies, float, rate},
+};
 
 /// Tokens looked up one by one at the beginning of a text, as in decoding.
 const SINGLE: usize = CHUNK;
@@ -30,7 +36,6 @@ const FIRST: usize = 4_096;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Folder of the pack
-    #[arg(long)]
     pack: PathBuf,
     /// Counts of n-grams, of other parts of the texts
     #[arg(long, value_name = "FILE")]
@@ -46,8 +51,6 @@ pub(crate) struct Args {
     /// Rounds; settings run in turns, and medians count
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    #[command(flatten)]
-    json: JsonReport,
 }
 
 /// How a pack is opened.
@@ -95,7 +98,7 @@ const SETTINGS: [Setting; 5] = [
 ];
 
 /// What happened to one text in one setting.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 struct Figures {
     open_ms: f64,
     seeded_rows: u64,
@@ -115,14 +118,13 @@ struct Figures {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
-        self.json.begin();
+    pub(crate) fn run(self) -> Result<Outcome> {
         ensure!(self.rounds > 0, "--rounds is 0, expected 1 or more");
         let mut all = BTreeMap::new();
         self.texts.each(|path, tokens| {
             let tokens = &tokens[..tokens.len().min(self.tokens)];
             for &memory in &self.memory {
-                let name = format!("{}, {memory} MiB", trace_name(path));
+                let name = trace_name(path);
                 let mut runs: BTreeMap<&str, Vec<Figures>> = BTreeMap::new();
                 for _ in 0..self.rounds {
                     for setting in SETTINGS {
@@ -130,12 +132,27 @@ impl Args {
                         runs.entry(setting.name).or_default().push(figures);
                     }
                 }
-                print(&name, &runs)?;
-                all.insert(name, runs);
+                print(&format!("{name}, {memory} MiB"), &runs)?;
+                all.insert((name, memory), runs);
             }
             Ok(())
         })?;
-        self.json.print(&all)
+        let bytes = row_bytes(&read_manifest(&self.pack)?);
+        let mut figures = Vec::new();
+        for ((text, memory), runs) in &all {
+            let caveat = caveat::fits(bytes, (*memory as u64) << 20);
+            caveat::tell(&caveat);
+            for (setting, runs) in runs {
+                let case = Case::new()
+                    .with("text", &**text)
+                    .with("memory_mib", *memory)
+                    .with("setting", *setting);
+                let named = named(&case, runs);
+                figures.extend(named.into_iter().map(|of| of.caveat(caveat.clone())));
+            }
+        }
+        let report = json!({ "tokens": self.tokens, "first_tokens": FIRST, "rounds": self.rounds });
+        Ok(Outcome::new(&report)?.of_pack(&self.pack).figures(figures))
     }
 
     fn measure(&self, setting: Setting, memory: usize, tokens: &[u32]) -> Result<Figures> {
@@ -173,6 +190,39 @@ impl Args {
             tokens_per_second: rate(tokens.len(), elapsed),
         })
     }
+}
+
+/// The figures of all rounds in one setting, each by its name.
+fn named(case: &Case, runs: &[Figures]) -> Vec<Figure> {
+    let of = |case: &Case, name, unit, field: &dyn Fn(&Figures) -> f64| {
+        let values = || runs.iter().map(field);
+        case.figure(name, unit, median(values().collect()))
+            .rounds(values())
+    };
+    let mut all = vec![
+        of(case, "open_time", "ms", &|run| run.open_ms),
+        #[expect(clippy::cast_precision_loss, reason = "a count of rows")]
+        of(case, "seeded_rows", "rows", &|run| run.seeded_rows as f64),
+        of(case, "seeding_time", "s", &|run| {
+            run.seeding_seconds.unwrap_or(f64::NAN)
+        }),
+        of(case, "columns_in_memory", "columns", &|run| {
+            float(run.columns.len())
+        }),
+        of(case, "single_latency_p50", "us", &|run| run.single_p50_us),
+        of(case, "single_latency_p99", "us", &|run| run.single_p99_us),
+        of(case, "token_rate", "tokens/s", &|run| run.tokens_per_second),
+    ];
+    let orders = runs.first().into_iter().flat_map(|run| run.hits.keys());
+    for order in orders {
+        let case = case.clone().with("order", *order);
+        let share = |hits: &BTreeMap<u32, f64>| hits.get(order).copied().unwrap_or(f64::NAN);
+        all.push(of(&case, "hit_rate_of_first", "1", &|run| {
+            share(&run.first_hits)
+        }));
+        all.push(of(&case, "hit_rate", "1", &|run| share(&run.hits)));
+    }
+    all
 }
 
 /// Looks up the rows of `tokens`: the time of the first one, the times of each layer of single ones, the hits of the

@@ -1,5 +1,7 @@
 use anyhow::Result;
-use engram_bench::{ours::SERVERS, serve};
+use engram_kit::envelope::Outcome;
+
+use crate::{ours::SERVERS, serve};
 
 /// Decode many sequences while prompts arrive, each reader in turn
 #[derive(clap::Args)]
@@ -9,7 +11,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<Outcome> {
         self.serve.run(&SERVERS)
     }
 }

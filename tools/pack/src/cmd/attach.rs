@@ -1,33 +1,33 @@
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 use anyhow::Result;
-use engram_checkpoint::Checkpoint;
-use engram_kit::{console::print_json, say};
-use engram_pack::{AttachOptions, attach_with};
+use engram_kit::{console::note, envelope::Outcome, say};
+
+use super::checkpoint::CheckpointArgs;
+use crate::{AttachOptions, attach_with};
 use serde_json::json;
 
 /// Make a pack that reads the checkpoint's own files, without a copy
+///
+/// The checkpoint must stay where it is. Rows of such a pack have no seals, so damage is not noticed.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  engram-pack attach deepseek-ai/DeepSeek-V4.1-Flash -o pack")]
 pub(crate) struct Args {
-    /// Folder with config.json and safetensors files, or a GGUF file, which must stay
-    checkpoint: PathBuf,
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
     /// Folder of the pack; must be empty or missing
     #[arg(short, long, value_name = "PACK")]
     output: PathBuf,
     /// Keep tables with many zero rows in sequence
     #[arg(long)]
     allow_zeros: bool,
-    /// tokenizer.json, or a token map with the extension u32le, if not in the checkpoint
-    #[arg(long, value_name = "FILE")]
-    tokenizer: Option<PathBuf>,
-    /// Report as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        let checkpoint = Checkpoint::open(&self.checkpoint, self.tokenizer.as_deref())?;
+    pub(crate) fn run(self) -> Result<Outcome> {
+        let checkpoint = self.checkpoint.open()?;
         let options = AttachOptions {
             allow_zeros: self.allow_zeros,
         };
@@ -43,28 +43,25 @@ impl Args {
             .iter()
             .map(|table| table.samples.len())
             .sum();
-        if self.json {
-            print_json(&json!({
-                "sources": manifest.sources.len(),
-                "samples": samples,
-                "reads_per_row": reads,
-                "padding_rows": checkpoint.padding_rows(),
-                "notes": checkpoint.notes,
-            }))?;
-        } else {
-            say!(
-                "{}: attached to {} files with {samples} sampled rows; each row takes {reads} {} and has no seal",
-                self.output.display(),
-                manifest.sources.len(),
-                if reads == 1 { "read" } else { "reads" },
-            );
-            if checkpoint.padding_rows() > 0 {
-                say!("left out: {} rows of padding", checkpoint.padding_rows());
-            }
-            for note in &checkpoint.notes {
-                say!("note: {note}");
-            }
+        say!(
+            "{}: attached to {} files with {samples} sampled rows; each row takes {reads} {} and has no seal",
+            self.output.display(),
+            manifest.sources.len(),
+            if reads == 1 { "read" } else { "reads" },
+        );
+        if checkpoint.padding_rows() > 0 {
+            say!("left out: {} rows of padding", checkpoint.padding_rows());
         }
-        Ok(ExitCode::SUCCESS)
+        for text in &checkpoint.notes {
+            note(text);
+        }
+        let report = json!({
+            "sources": manifest.sources.len(),
+            "samples": samples,
+            "reads_per_row": reads,
+            "padding_rows": checkpoint.padding_rows(),
+            "notes": checkpoint.notes,
+        });
+        Ok(Outcome::new(&report)?.of_pack(&self.output))
     }
 }

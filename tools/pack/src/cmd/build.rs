@@ -1,22 +1,35 @@
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 use anyhow::Result;
-use engram_checkpoint::Checkpoint;
 use engram_kit::{
-    console::{print_json, progress_bar, rate, size},
+    console::{note, rate, size},
+    envelope::Outcome,
+    exit,
+    progress::Progress,
     say,
 };
-use engram_pack::{BuildOptions, build, source_bytes};
+
+use super::checkpoint::CheckpointArgs;
+use crate::{BuildOptions, BuildPlan, build, source_bytes};
 
 /// Build a pack from a checkpoint
+///
+/// Each column's shard gets its name once it is whole and on the drive, and the manifest comes last. So a build may be
+/// stopped at any time, by Ctrl-C too: no program takes what is there for a pack, and --resume goes on with the shards
+/// that are missing, to the same bytes.
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  engram-pack build checkpoint -o pack
+  engram-pack build deepseek-ai/DeepSeek-V4.1-Flash -o pack --dry-run
+  engram-pack build checkpoint -o pack --resume --progress plain")]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag of the command line"
 )]
 pub(crate) struct Args {
-    /// Folder with config.json and safetensors files, or a GGUF file
-    checkpoint: PathBuf,
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
     /// Folder of the pack; must be empty or missing
     #[arg(short, long, value_name = "PACK")]
     output: PathBuf,
@@ -36,17 +49,17 @@ pub(crate) struct Args {
     /// Keep tables with many zero rows in sequence
     #[arg(long)]
     allow_zeros: bool,
-    /// tokenizer.json, or a token map with the extension u32le, if not in the checkpoint
-    #[arg(long, value_name = "FILE")]
-    tokenizer: Option<PathBuf>,
-    /// Report as JSON
-    #[arg(long)]
-    json: bool,
+    /// Say what would be written and whether it fits, and write nothing
+    #[arg(long, conflicts_with = "resume")]
+    dry_run: bool,
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        let checkpoint = Checkpoint::open(&self.checkpoint, self.tokenizer.as_deref())?;
+    pub(crate) fn run(self) -> Result<Outcome> {
+        let checkpoint = self.checkpoint.open()?;
+        if self.dry_run {
+            return plan(&BuildPlan::new(&checkpoint, &self.output)?);
+        }
         let options = BuildOptions {
             jobs: self.jobs,
             resume: self.resume,
@@ -54,28 +67,59 @@ impl Args {
             allow_nan: self.allow_nan,
             allow_zeros: self.allow_zeros,
         };
-        let bar = progress_bar(source_bytes(&checkpoint), "packing");
-        let report = build(&checkpoint, &self.output, &options, &|bytes| bar.inc(bytes))?;
-        bar.finish_and_clear();
-        if self.json {
-            print_json(&report)?;
-        } else {
-            say!(
-                "{}: {} rows in {} shards ({} built before), {} written, {}",
-                self.output.display(),
-                report.rows,
-                report.shards,
-                report.shards_resumed,
-                size(report.bytes_written),
-                rate(report.bytes_written, report.seconds),
-            );
-            if report.padding_rows > 0 {
-                say!("left out: {} rows of padding", report.padding_rows);
-            }
-            for note in &report.notes {
-                say!("note: {note}");
-            }
+        let progress = Progress::new(source_bytes(&checkpoint), "packing");
+        let report = build(&checkpoint, &self.output, &options, &|bytes| {
+            progress.add(bytes);
+        })?;
+        progress.finish();
+        say!(
+            "{}: {} rows in {} shards ({} built before), {} written, {}",
+            self.output.display(),
+            report.rows,
+            report.shards,
+            report.shards_resumed,
+            size(report.bytes_written),
+            rate(report.bytes_written, report.seconds),
+        );
+        if report.padding_rows > 0 {
+            say!("left out: {} rows of padding", report.padding_rows);
         }
-        Ok(ExitCode::SUCCESS)
+        for text in &report.notes {
+            note(text);
+        }
+        Ok(Outcome::new(&report)?.of_pack(&self.output))
     }
+}
+
+fn plan(plan: &BuildPlan) -> Result<Outcome> {
+    for table in &plan.tables {
+        say!(
+            "table   layer {}: {} rows of {}, {} in {} shards",
+            table.layer,
+            table.rows,
+            table.codec,
+            size(table.bytes),
+            table.shards
+        );
+    }
+    say!(
+        "pack    {}, read from {} of rows",
+        size(plan.bytes),
+        size(plan.row_bytes)
+    );
+    let code = match plan.free_bytes {
+        Some(free) if free < plan.bytes => {
+            say!("drive   {} free: it does not fit", size(free));
+            exit::FAILED
+        }
+        Some(free) => {
+            say!("drive   {} free", size(free));
+            exit::DONE
+        }
+        None => {
+            say!("drive   free space is not known");
+            exit::DONE
+        }
+    };
+    Ok(Outcome::new(plan)?.exit_code(code))
 }

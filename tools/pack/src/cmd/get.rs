@@ -1,26 +1,48 @@
-use std::{path::PathBuf, process::ExitCode};
+mod output;
 
-use anyhow::Result;
-use clap::ValueEnum;
-use engram::{Batch, Config, LayerId, Reader, RowId, Store};
-use engram_kit::say;
+use std::path::PathBuf;
 
-use super::stripe::MovedStripes;
+use anyhow::{Context, Result, ensure};
+use clap::{ArgGroup, ValueEnum};
+use engram::{Batch, Config, LayerId, Reader, RowId, RowIds, Sequence, Store, ValueType};
+use engram_kit::envelope::Outcome;
+use serde_json::json;
 
-/// Print one row
+use super::{stripe::MovedStripes, tokens::TokenArgs};
+use output::Output;
+
+/// Rows read at a time.
+const CHUNK: usize = 4_096;
+
+/// Print rows, or write them to a file
 #[derive(clap::Args)]
+#[command(
+    group(ArgGroup::new("which").args(["row", "tokens", "prompt", "text"]).required(true)),
+    after_help = "\
+Rows of tokens are [position][column].
+
+Examples:
+  engram-pack get pack --layer 1 --row 7 --as values
+  engram-pack get pack --layer 1 --tokens 0,3,15 --as npy -o rows.npy
+  engram-pack get pack --layer 1 --text book.txt --tokenizer tokenizer.json --as bf16 -o rows.bf16"
+)]
 pub(crate) struct Args {
     /// Folder of the pack
     pack: PathBuf,
     /// The model's layer id
     #[arg(long, value_name = "L")]
     layer: LayerId,
-    /// Row id in the layer's table
-    #[arg(long, value_name = "R")]
-    row: u64,
-    /// Stored bytes, or decoded values
+    /// Row ids in the layer's table
+    #[arg(long, value_name = "R,R,...", value_delimiter = ',')]
+    row: Vec<u64>,
+    #[command(flatten)]
+    tokens: TokenArgs,
+    /// What is written of each row
     #[arg(long = "as", value_name = "FORM", default_value = "hex")]
     form: Form,
+    /// Where it is written, `-` for standard output; forms other than hex and values need it
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Where the checkpoint behind an attached pack lies now
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
@@ -28,36 +50,77 @@ pub(crate) struct Args {
     moved: MovedStripes,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Form {
+    /// The stored bytes in hexadecimal, a line a row
     Hex,
+    /// The decoded values in decimal, a line a row
+    Values,
+    /// The stored bytes
+    Raw,
+    /// Decoded, little-endian binary32
     F32,
+    /// Decoded, little-endian binary16
+    F16,
+    /// Decoded, little-endian bfloat16
+    Bf16,
+    /// Decoded, a NumPy file of binary32
+    Npy,
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<Outcome> {
         let mut config = Config::new().reader(Reader::Pread);
-        (config.checkpoint, config.stripes) = (self.checkpoint, self.moved.by_number());
+        config.checkpoint.clone_from(&self.checkpoint);
+        config.stripes = self.moved.by_number();
         let store = Store::open(&self.pack, config)?;
         let codec = store.codec(self.layer)?;
-        let mut row = vec![0; codec.row_bytes()];
-        let rows = [RowId(self.row)];
-        let batch = Batch::new(self.layer, &rows);
-        store.lookup(batch, &mut row)?;
-        match self.form {
-            Form::Hex => say!(
-                "{}",
-                row.iter()
-                    .map(|byte| format!("{byte:02x}"))
-                    .collect::<String>()
-            ),
-            Form::F32 => {
-                let mut values = vec![0.0; codec.width()];
-                codec.decode_f32(&row, &mut values);
-                let values: Vec<String> = values.iter().map(f32::to_string).collect();
-                say!("{}", values.join(" "));
-            }
+        let rows = self.rows(&store)?;
+        let mut output = Output::new(self.form, self.output.as_deref(), codec, rows.len())?;
+        let mut bytes = Vec::new();
+        for rows in rows.chunks(CHUNK) {
+            bytes.resize(rows.len() * codec.row_bytes(), 0);
+            store.lookup(Batch::new(self.layer, rows), &mut bytes)?;
+            output.write(&bytes)?;
         }
-        Ok(ExitCode::SUCCESS)
+        let lines = output.finish()?;
+        let report = json!({
+            "layer": self.layer,
+            "row_ids": rows,
+            "codec": codec,
+            "output": self.output,
+            "rows": lines,
+        });
+        Ok(Outcome::new(&report)?.of_pack(&self.pack))
+    }
+
+    fn rows(&self, store: &Store) -> Result<Vec<RowId>> {
+        if !self.tokens.is_given() {
+            return Ok(self.row.iter().copied().map(RowId).collect());
+        }
+        let tokens = self.tokens.read()?;
+        ensure!(!tokens.is_empty(), "the text has no tokens");
+        let index = store.scheme().layer_index(self.layer);
+        let index = index.context("the layer has a table")?;
+        let mut ids = RowIds::new();
+        let hasher = store.hasher();
+        hasher.extend(&mut Sequence::new(), &tokens, &mut ids)?;
+        Ok(ids.layer(index).to_vec())
+    }
+}
+
+impl Form {
+    /// The type of the values; none of those that are not decoded.
+    fn value_type(self) -> Option<ValueType> {
+        match self {
+            Self::Hex | Self::Raw => None,
+            Self::Values | Self::F32 | Self::Npy => Some(ValueType::F32),
+            Self::F16 => Some(ValueType::F16),
+            Self::Bf16 => Some(ValueType::Bf16),
+        }
+    }
+
+    fn is_text(self) -> bool {
+        matches!(self, Self::Hex | Self::Values)
     }
 }

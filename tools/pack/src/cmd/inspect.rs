@@ -1,42 +1,34 @@
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use engram::{Manifest, Storage, read_manifest, read_profile};
-use engram_kit::{
-    console::{print_json, size},
-    say,
-};
-use engram_pack::{ProfileSummary, pack_bytes};
+use engram_kit::{console::size, envelope::Outcome, say};
 use serde_json::json;
+
+use crate::{ProfileSummary, pack_bytes};
 
 /// Show what a pack or a profile says of itself
 #[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  engram-pack inspect pack
+  engram-pack inspect english.profile --json | jq .report.orders")]
 pub(crate) struct Args {
     /// Folder of the pack, or file of the profile
     path: PathBuf,
-    /// Print the manifest, with sizes, or the profile's figures as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<Outcome> {
         if self.path.is_file() {
             let summary = ProfileSummary::of(&read_profile(&self.path)?);
-            if self.json {
-                print_json(&summary)?;
-            } else {
-                print_profile(&summary)?;
-            }
-            return Ok(ExitCode::SUCCESS);
+            print_profile(&summary)?;
+            return Outcome::new(&summary);
         }
         let manifest = read_manifest(&self.path)?;
-        if self.json {
-            print_json(&json!({ "bytes": pack_bytes(&manifest), "manifest": manifest }))?;
-        } else {
-            print(&manifest)?;
-        }
-        Ok(ExitCode::SUCCESS)
+        print(&manifest)?;
+        let report = json!({ "bytes": pack_bytes(&manifest), "manifest": manifest });
+        Ok(Outcome::new(&report)?.of_pack(&self.path))
     }
 }
 
@@ -111,15 +103,20 @@ fn print(manifest: &Manifest) -> Result<()> {
     for (table, layer) in manifest.tables.iter().zip(&scheme.layers) {
         let layout = table.layout();
         say!(
-            "table       layer {}: {} rows, {:?}; {} bytes a row, {} a record, {} to a group of {} bytes",
+            "table       layer {}: {} rows of {} bytes: {}",
             table.layer,
             layer.row_count,
-            table.codec,
             layout.row_bytes(),
-            layout.stride(),
-            layout.group_records(),
-            layout.group_bytes(),
+            table.codec,
         );
+        if !table.shards.is_empty() {
+            say!(
+                "            with seals {} bytes, {} to a group of {}",
+                layout.stride(),
+                layout.group_records(),
+                layout.group_bytes(),
+            );
+        }
     }
     Ok(())
 }

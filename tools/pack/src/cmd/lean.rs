@@ -1,46 +1,37 @@
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 use anyhow::Result;
-use engram_checkpoint::Checkpoint;
-use engram_kit::{
-    console::{print_json, progress_bar, size},
-    say,
-};
-use engram_pack::{lean, lean_bytes};
+use engram_kit::{console::size, envelope::Outcome, progress::Progress, say};
+
+use super::checkpoint::CheckpointArgs;
+use crate::{lean, lean_bytes};
 
 /// Make a checkpoint without its tables, for engines that read them from a pack
 #[derive(clap::Args)]
 #[command(after_help = "\
 Every byte that is left out is compared with what the pack would give back. The files that hold tables may be removed
-then; `engram-pack restore` makes them again, to the bit.")]
+then; `engram-pack restore` makes them again, to the bit.
+
+Example:
+  engram-pack lean checkpoint pack -o lean")]
 pub(crate) struct Args {
-    /// Folder with config.json and safetensors files
-    checkpoint: PathBuf,
+    #[command(flatten)]
+    checkpoint: CheckpointArgs,
     /// Folder of the pack that was built from it
     pack: PathBuf,
     /// Folder of the lean checkpoint; must be empty or missing
     #[arg(short, long, value_name = "LEAN")]
     output: PathBuf,
-    /// tokenizer.json, or a token map with the extension u32le, if not in the checkpoint
-    #[arg(long, value_name = "FILE")]
-    tokenizer: Option<PathBuf>,
-    /// Report as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        let checkpoint = Checkpoint::open(&self.checkpoint, self.tokenizer.as_deref())?;
-        let bar = progress_bar(lean_bytes(&checkpoint), "comparing");
+    pub(crate) fn run(self) -> Result<Outcome> {
+        let checkpoint = self.checkpoint.open()?;
+        let progress = Progress::new(lean_bytes(&checkpoint), "comparing");
         let report = lean(&checkpoint, &self.pack, &self.output, &|bytes| {
-            bar.inc(bytes);
+            progress.add(bytes);
         })?;
-        bar.finish_and_clear();
-        if self.json {
-            print_json(&report)?;
-            return Ok(ExitCode::SUCCESS);
-        }
+        progress.finish();
         say!(
             "{}: {} of other tensors copied, {} files linked",
             self.output.display(),
@@ -51,7 +42,7 @@ impl Args {
             say!(
                 "{} of the links are symbolic and need the files of {}",
                 report.symbolic_links,
-                self.checkpoint.display()
+                checkpoint.folder.display()
             );
         }
         say!(
@@ -61,6 +52,6 @@ impl Args {
         for path in &report.replaced {
             say!("  {}", path.display());
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(Outcome::new(&report)?.of_pack(&self.pack))
     }
 }

@@ -1,14 +1,18 @@
-//! One file for each subcommand.
+//! One file for each subcommand, and what some of them share.
 
 pub(crate) mod attach;
 pub(crate) mod build;
+mod checkpoint;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod get;
 pub(crate) mod inspect;
 pub(crate) mod lean;
 pub(crate) mod profile;
 pub(crate) mod restore;
 pub(crate) mod rows;
+pub(crate) mod stats;
 mod stripe;
 pub(crate) mod synth;
+mod tokens;
 pub(crate) mod verify;

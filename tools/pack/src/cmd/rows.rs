@@ -1,13 +1,24 @@
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, ensure};
-use engram::{DEAD, Hasher, LayerId, RowId, RowIds, SchemeName, Sequence, read_hasher};
+use anyhow::Result;
+use clap::ArgGroup;
+use engram::{Hasher, LayerId, RowId, RowIds, SchemeName, Sequence, read_hasher};
 use engram_checkpoint::builtin_token_map;
-use engram_kit::{console::print_json, say};
+use engram_kit::{envelope::Outcome, say};
 use serde_json::json;
+
+use super::tokens::{SOURCES, TokenArgs};
 
 /// Print the row ids that tokens read, as [position][layer][column]
 #[derive(clap::Args)]
+#[command(
+    group(ArgGroup::new("sources").args(SOURCES).required(true)),
+    after_help = "\
+Examples:
+  engram-pack rows pack --tokens 0,3,15
+  engram-pack rows pack --prompt 'The sea' --tokenizer tokenizer.json --json | jq .report.rows
+  engram-pack rows --scheme deepseek-v4.1-flash --tokens 0,3,15 --dead 1"
+)]
 pub(crate) struct Args {
     /// Folder of a pack, whose scheme is used
     #[arg(required_unless_present = "scheme", conflicts_with = "scheme")]
@@ -15,32 +26,14 @@ pub(crate) struct Args {
     /// A known model instead of a pack, at full size
     #[arg(long, value_name = "NAME")]
     scheme: Option<SchemeName>,
-    /// Raw token ids from the start of a sequence
-    #[arg(long, value_name = "ID,ID,...", value_delimiter = ',', required = true)]
-    tokens: Vec<u32>,
-    /// Positions that read no rows of their own, such as image tokens
-    #[arg(long, value_name = "POSITION,...", value_delimiter = ',')]
-    dead: Vec<usize>,
-    /// Report as JSON
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    tokens: TokenArgs,
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<ExitCode> {
-        let mut tokens = self.tokens;
-        ensure!(
-            !tokens.contains(&DEAD),
-            "token {DEAD} is outside every vocabulary; name dead positions by --dead"
-        );
-        for position in self.dead {
-            let count = tokens.len();
-            let token = tokens.get_mut(position);
-            *token.with_context(|| {
-                format!("dead position {position} is outside the {count} tokens")
-            })? = DEAD;
-        }
-        let hasher = match (self.pack, self.scheme) {
+    pub(crate) fn run(self) -> Result<Outcome> {
+        let tokens = self.tokens.read()?;
+        let hasher = match (&self.pack, self.scheme) {
             (Some(pack), _) => read_hasher(pack)?,
             (None, Some(name)) => Hasher::new(name.scheme(), builtin_token_map(name))?,
             (None, None) => unreachable!("clap asks for one of them"),
@@ -61,16 +54,19 @@ impl Args {
                     .collect()
             })
             .collect();
-        if self.json {
-            print_json(&json!({ "scheme": hasher.scheme().name, "layers": layers, "rows": rows }))?;
-        } else {
-            for (position, per_layer) in rows.iter().enumerate() {
-                for (layer, ids) in layers.iter().zip(per_layer) {
-                    let ids: Vec<String> = ids.iter().map(RowId::to_string).collect();
-                    say!("position {position} layer {layer}: {}", ids.join(" "));
-                }
+        for (position, per_layer) in rows.iter().enumerate() {
+            for (layer, ids) in layers.iter().zip(per_layer) {
+                let ids: Vec<String> = ids.iter().map(RowId::to_string).collect();
+                say!("position {position} layer {layer}: {}", ids.join(" "));
             }
         }
-        Ok(ExitCode::SUCCESS)
+        let scheme = &hasher.scheme().name;
+        let outcome = Outcome::new(
+            &json!({ "scheme": scheme, "layers": layers, "tokens": tokens, "rows": rows }),
+        )?;
+        Ok(match &self.pack {
+            Some(pack) => outcome.of_pack(pack),
+            None => outcome,
+        })
     }
 }

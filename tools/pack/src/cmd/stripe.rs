@@ -10,8 +10,8 @@ pub(super) struct MovedStripes {
 }
 
 impl MovedStripes {
-    pub(super) fn by_number(self) -> BTreeMap<u32, PathBuf> {
-        self.stripes.into_iter().collect()
+    pub(super) fn by_number(&self) -> BTreeMap<u32, PathBuf> {
+        self.stripes.iter().cloned().collect()
     }
 }
 

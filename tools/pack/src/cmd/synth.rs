@@ -1,15 +1,21 @@
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use engram::SchemeName;
 use engram_kit::{
-    console::{print_json, progress_bar, rate, size},
+    console::{rate, size},
+    envelope::Outcome,
+    progress::Progress,
     say,
 };
-use engram_pack::{SynthOptions, synth};
+
+use crate::{SynthOptions, synth};
 
 /// Make a checkpoint in a model's own layout, smaller and with made-up contents
 #[derive(clap::Args)]
+#[command(after_help = "\
+Example:
+  engram-pack synth --scheme deepseek-v4.1-flash --scale 1000 -o checkpoint")]
 pub(crate) struct Args {
     /// engram-demo-v1, deepseek-v4.1-flash, qwen3.8-flash-next or longcat-flash-lite
     #[arg(long, value_name = "NAME")]
@@ -26,35 +32,28 @@ pub(crate) struct Args {
     /// The model's tokenizer.json; the built-in token map if not given
     #[arg(long, value_name = "FILE")]
     tokenizer: Option<PathBuf>,
-    /// Report as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<Outcome> {
         let options = SynthOptions {
             scheme: self.scheme,
             scale: self.scale,
             seed: self.seed,
             tokenizer: self.tokenizer,
         };
-        let bar = progress_bar(0, "making the checkpoint");
-        let report = synth(&options, &self.output, &|bytes| bar.inc(bytes))?;
-        bar.finish_and_clear();
-        if self.json {
-            print_json(&report)?;
-        } else {
-            say!(
-                "{}: {} of {} in {} files, tables of {:?} rows, {}",
-                self.output.display(),
-                size(report.bytes),
-                report.scheme,
-                report.files,
-                report.rows,
-                rate(report.bytes, report.seconds),
-            );
-        }
-        Ok(ExitCode::SUCCESS)
+        let progress = Progress::new(0, "making the checkpoint");
+        let report = synth(&options, &self.output, &|bytes| progress.add(bytes))?;
+        progress.finish();
+        say!(
+            "{}: {} of {} in {} files, tables of {:?} rows, {}",
+            self.output.display(),
+            size(report.bytes),
+            report.scheme,
+            report.files,
+            report.rows,
+            rate(report.bytes, report.seconds),
+        );
+        Outcome::new(&report)
     }
 }

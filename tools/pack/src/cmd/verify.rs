@@ -1,26 +1,26 @@
-use std::{path::PathBuf, process::ExitCode};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use engram::read_manifest;
 use engram_kit::{
-    console::{print_json, progress_bar, rate, size},
+    console::{rate, size},
+    envelope::Outcome,
+    exit,
+    progress::Progress,
     say,
 };
-use engram_pack::{Place, VerifyOptions, pack_bytes, verify};
 
 use super::stripe::MovedStripes;
+use crate::{Place, VerifyOptions, pack_bytes, verify};
 
-/// The exit code for damage; 1 is any error, 2 wrong usage.
-const DAMAGED: u8 = 3;
+const EXAMPLES: &str = "\
+Examples:
+  engram-pack verify pack
+  engram-pack verify pack --sample 1 --json | jq .report.damage";
 
 /// Read a whole pack and name every damaged record
 #[derive(clap::Args)]
-#[command(after_help = "\
-Exit codes:
-  0  all that was read is sound
-  1  something could not be read, which says nothing of the pack itself
-  2  wrong usage
-  3  something is damaged or missing")]
+#[command(after_help = format!("{EXAMPLES}\n\n{}", exit::HELP))]
 pub(crate) struct Args {
     /// Folder of the pack
     pack: PathBuf,
@@ -35,43 +35,37 @@ pub(crate) struct Args {
     checkpoint: Option<PathBuf>,
     #[command(flatten)]
     moved: MovedStripes,
-    /// Report as JSON
-    #[arg(long)]
-    json: bool,
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<ExitCode> {
+    pub(crate) fn run(self) -> Result<Outcome> {
         let options = VerifyOptions {
             jobs: self.jobs,
             sample: self.sample,
             checkpoint: self.checkpoint,
             stripes: self.moved.by_number(),
         };
-        let bar = progress_bar(pack_bytes(&read_manifest(&self.pack)?), "verifying");
-        let report = verify(&self.pack, &options, &|bytes| bar.inc(bytes))?;
-        bar.finish_and_clear();
-        if self.json {
-            print_json(&report)?;
-        } else {
-            print("damaged", &report.damage)?;
-            print("cannot be read", &report.unread)?;
-            say!(
-                "{} records read ({}, {}), {} places damaged, {} not readable",
-                report.records,
-                size(report.bytes),
-                rate(report.bytes, report.seconds),
-                report.damage.len(),
-                report.unread.len(),
-            );
-        }
-        Ok(if !report.damage.is_empty() {
-            DAMAGED.into()
+        let progress = Progress::new(pack_bytes(&read_manifest(&self.pack)?), "verifying");
+        let report = verify(&self.pack, &options, &|bytes| progress.add(bytes))?;
+        progress.finish();
+        print("damaged", &report.damage)?;
+        print("cannot be read", &report.unread)?;
+        say!(
+            "{} records read ({}, {}), {} places damaged, {} not readable",
+            report.records,
+            size(report.bytes),
+            rate(report.bytes, report.seconds),
+            report.damage.len(),
+            report.unread.len(),
+        );
+        let code = if !report.damage.is_empty() {
+            exit::DAMAGED
         } else if !report.unread.is_empty() {
-            ExitCode::FAILURE
+            exit::FAILED
         } else {
-            ExitCode::SUCCESS
-        })
+            exit::DONE
+        };
+        Ok(Outcome::new(&report)?.of_pack(&self.pack).exit_code(code))
     }
 }
 

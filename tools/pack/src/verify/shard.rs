@@ -73,6 +73,7 @@ impl Scan<'_> {
                 }
             }
         }
+        progress(HEADER_BYTES as u64);
         let groups = column
             .row_count
             .div_ceil(self.layout.group_records() as u64);

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 use engram_checkpoint::Family;
-use engram_kit::console::JsonReport;
+use engram_kit::envelope::Outcome;
 use serde::Serialize;
 use tokenizers::Tokenizer;
 
@@ -30,8 +30,6 @@ pub(crate) struct CompareArgs {
     against_pack: Option<PathBuf>,
     #[command(flatten)]
     text: TextArgs,
-    #[command(flatten)]
-    json: JsonReport,
     /// Draw them to this SVG file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -49,7 +47,6 @@ pub(crate) struct Compared {
 
 impl CompareArgs {
     pub(crate) fn open(&self) -> Result<Compared> {
-        self.json.begin();
         let tokenizer = self.model.tokenizer()?;
         let text = self.text.encode(&tokenizer)?;
         let ours = self.model.model.as_path();
@@ -117,9 +114,9 @@ impl CompareArgs {
         Ok(())
     }
 
-    /// Writes `report` where it is wanted.
-    pub(crate) fn write(&self, report: &impl Serialize) -> Result<()> {
-        self.json.print(report)
+    /// What a command has done that reports `report`.
+    pub(crate) fn outcome(&self, report: &impl Serialize) -> Result<Outcome> {
+        Ok(Outcome::new(report)?.of_pack(&self.model.pack))
     }
 
     /// Where the picture goes.

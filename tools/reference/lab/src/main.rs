@@ -15,15 +15,23 @@ mod token_classes;
 mod token_kind;
 mod training;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
-use clap::{Parser, Subcommand};
-use engram_kit::console;
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+use engram_kit::{
+    cli::{self, CommonArgs},
+    envelope::Outcome,
+    exit,
+    manual::{CompletionsArgs, ManArgs},
+};
 
 /// Runs models that take their Engram rows from a pack.
 #[derive(Parser)]
-#[command(name = "engram-model", version, max_term_width = 100)]
+#[command(name = "engram-model", version, max_term_width = 100, after_help = exit::HELP)]
 struct Cli {
+    #[command(flatten)]
+    common: CommonArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -41,21 +49,34 @@ enum Command {
     Lens(cmd::lens::Args),
     Similarity(cmd::similarity::Args),
     Classes(cmd::classes::Args),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().command {
-        Command::Generate(args) => args.run(),
-        Command::Bench(args) => args.run(),
-        Command::Synth(args) => args.run(),
-        Command::Train(args) => args.run(),
-        Command::Demo(args) => args.run(),
-        Command::Sweep(args) => args.run(),
-        Command::Position(args) => args.run(),
-        Command::Gates(args) => args.run(),
-        Command::Lens(args) => args.run(),
-        Command::Similarity(args) => args.run(),
-        Command::Classes(args) => args.run(),
-    };
-    console::exit(result.map(|()| ExitCode::SUCCESS))
+    cli::run(
+        env::args_os(),
+        |cli: &Cli| &cli.common,
+        |cli| cli.command.run(),
+    )
+}
+
+impl Command {
+    fn run(self) -> Result<Outcome> {
+        match self {
+            Self::Generate(args) => args.run(),
+            Self::Bench(args) => args.run(),
+            Self::Synth(args) => args.run(),
+            Self::Train(args) => args.run(),
+            Self::Demo(args) => args.run(),
+            Self::Sweep(args) => args.run(),
+            Self::Position(args) => args.run(),
+            Self::Gates(args) => args.run(),
+            Self::Lens(args) => args.run(),
+            Self::Similarity(args) => args.run(),
+            Self::Classes(args) => args.run(),
+            Self::Completions(args) => args.run(Cli::command()),
+            Self::Man(args) => args.run(Cli::command()),
+        }
+    }
 }

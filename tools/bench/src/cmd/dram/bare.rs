@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use engram::{Manifest, RowId};
-use engram_bench::{cold, timing::Latencies};
 use engram_format::{Column, RecordLayout};
 use engram_io::{MemoryReader, prefetch};
+
+use crate::{cold, timing::Latencies};
 
 /// Rows whose memory is on its way when they are prefetched one by one.
 const AHEAD: usize = 24;

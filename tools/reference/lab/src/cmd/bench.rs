@@ -6,7 +6,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use engram::{Config, Reader};
-use engram_kit::{console::JsonReport, report, say, stats::median, texts::read_trace};
+use engram_kit::{envelope::Outcome, report, say, stats::median, texts::read_trace};
 use engram_model::{EngramBlocks, LayerHook, Model, RowTimes};
 use serde::Serialize;
 
@@ -32,8 +32,6 @@ pub(crate) struct Args {
     /// How often each is measured, in turns, with other parts of the text
     #[arg(long, value_name = "COUNT", default_value_t = 8)]
     rounds: usize,
-    #[command(flatten)]
-    json: JsonReport,
 }
 
 /// Medians over the rounds.
@@ -64,8 +62,7 @@ struct Round {
 const NAMES: [&str; 4] = ["memory", "drive alone", "drive and cache", "none"];
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
-        self.json.begin();
+    pub(crate) fn run(self) -> Result<Outcome> {
         let tokens = read_trace(&self.trace)?;
         let used = self.prefill.saturating_add(self.decode);
         ensure!(
@@ -121,7 +118,7 @@ impl Args {
             .map(|(rows, own)| Self::line(rows, own, &rounds[0]))
             .collect();
         print(&lines)?;
-        self.json.print(&lines)
+        Ok(Outcome::new(&lines)?.of_pack(&self.model.pack))
     }
 
     fn with_rows(&self, model: &Model, engram: &EngramBlocks, text: &[u32]) -> Result<Round> {

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use engram_kit::{plot, report, say};
+use engram_kit::{envelope::Outcome, plot, report, say};
 use engram_model::inside::{Score, scores};
 use serde::Serialize;
 
@@ -64,7 +64,7 @@ struct Figures {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<Outcome> {
         let Compared {
             tokenizer,
             text,
@@ -99,8 +99,8 @@ impl Args {
             runs: runs.into_iter().map(|(name, _)| name).collect(),
         };
         report.print()?;
-        self.compare.write(&report)?;
-        self.draw(&report)
+        self.draw(&report)?;
+        self.compare.outcome(&report)
     }
 
     fn draw(&self, report: &Report) -> Result<()> {

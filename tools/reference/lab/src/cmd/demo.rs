@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow, ensure};
 use candle_core::Device;
 use engram::{Config, Reader, Store};
 use engram_checkpoint::Checkpoint;
-use engram_kit::say;
+use engram_kit::{envelope::Outcome, say};
 use engram_model::{EngramBlocks, Generator, LayerHook, Model, Options, Sampling};
 use engram_pack::{BuildOptions, VerifyOptions, attach, build, verify};
 use engram_train::{Corpus, Preset, Trainer};
@@ -31,7 +31,7 @@ struct Given {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<Outcome> {
         let start = Instant::now();
         let folder = tempfile::Builder::new().prefix("engram-demo-").tempdir()?;
         let mut recipe = Preset::Tiny.recipe();
@@ -92,7 +92,7 @@ impl Args {
             "done in {:.0} s, folder removed",
             start.elapsed().as_secs_f64()
         );
-        Ok(())
+        Ok(Outcome::default())
     }
 }
 

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf};
 
 use anyhow::Result;
 use engram_kit::{
-    console::JsonReport,
+    envelope::Outcome,
     plot::{self, HeatMap},
 };
 use tokenizers::Tokenizer;
@@ -33,16 +33,13 @@ pub(crate) struct Args {
     /// A text that the model was trained on: gates are also shown by how often it has the 3-gram that opens them
     #[arg(long, value_name = "FILE")]
     trained_on: Option<PathBuf>,
-    #[command(flatten)]
-    json: JsonReport,
     /// Draw the gates of the first tokens to this SVG file
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
-        self.json.begin();
+    pub(crate) fn run(self) -> Result<Outcome> {
         let tokenizer = self.model.tokenizer()?;
         let text = self.text.encode(&tokenizer)?;
         let seen = NgramCounts::read(self.trained_on.as_deref(), &tokenizer)?;
@@ -65,8 +62,8 @@ impl Args {
             tokens,
         };
         report.print()?;
-        self.json.print(&report)?;
-        self.draw(&report)
+        self.draw(&report)?;
+        Ok(Outcome::new(&report)?.of_pack(&self.model.pack))
     }
 
     fn draw(&self, report: &Report) -> Result<()> {

@@ -5,7 +5,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow};
-use engram_kit::{console::JsonReport, report, say};
+use engram_kit::{envelope::Outcome, report, say};
 use engram_model::{Generator, LayerTimes, Options, Sampling};
 use serde::Serialize;
 
@@ -41,8 +41,6 @@ pub(crate) struct Args {
     /// Draw the same again
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    #[command(flatten)]
-    json: JsonReport,
 }
 
 #[derive(Debug, Serialize)]
@@ -70,8 +68,7 @@ struct Phase {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
-        self.json.begin();
+    pub(crate) fn run(self) -> Result<Outcome> {
         let tokenizer = self.model.tokenizer()?;
         let encoded = self.prompt.iter().map(|text| encode(&tokenizer, text));
         let encoded = encoded.collect::<Result<Vec<_>>>()?;
@@ -139,7 +136,7 @@ impl Args {
         say!("rows by {}\n", report.backend);
         report.prefill.print("prefill")?;
         report.decode.print("decode")?;
-        self.json.print(&report)
+        Ok(Outcome::new(&report)?.of_pack(&self.model.pack))
     }
 
     fn sampling(&self) -> Sampling {

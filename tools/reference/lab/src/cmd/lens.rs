@@ -1,5 +1,6 @@
 use anyhow::Result;
 use engram_kit::{
+    envelope::Outcome,
     plot::{self, Axes, Line},
     report,
 };
@@ -44,7 +45,7 @@ struct DepthReport {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<Outcome> {
         let Compared {
             text,
             studied,
@@ -64,8 +65,8 @@ impl Args {
             runs,
         };
         report.print()?;
-        self.compare.write(&report)?;
-        self.draw(&report)
+        self.draw(&report)?;
+        self.compare.outcome(&report)
     }
 
     #[expect(clippy::cast_precision_loss, reason = "few layers")]

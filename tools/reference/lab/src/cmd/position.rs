@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use engram_kit::{console::JsonReport, report};
+use engram_kit::{envelope::Outcome, report};
 use engram_train::{EngramRecipe, Recipe};
 use serde::Serialize;
 
@@ -15,8 +15,6 @@ pub(crate) struct Args {
     /// Idle parameters that are in experts, in percent; the others are in rows
     #[arg(long, value_name = "PERCENT", default_value_t = 80)]
     share: u32,
-    #[command(flatten)]
-    json: JsonReport,
     /// Draw the held-out loss over the layers here as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -31,8 +29,7 @@ struct Position {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
-        self.json.begin();
+    pub(crate) fn run(self) -> Result<Outcome> {
         let study = self.study.open()?;
         let recipe = study.base.allocated(f64::from(self.share) / 100.0)?;
         let Some(engram) = &recipe.engram else {
@@ -69,7 +66,7 @@ impl Args {
         )?;
         let labels = ["where the Engram block is", "the layer it is ahead of"];
         let points = positions.iter().map(|of| (of.layer, of.held_out_loss));
-        self.json.print(&positions)?;
-        draw_held_out(self.plot.as_deref(), labels, points)
+        draw_held_out(self.plot.as_deref(), labels, points)?;
+        Outcome::new(&positions)
     }
 }

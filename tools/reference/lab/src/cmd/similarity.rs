@@ -1,6 +1,7 @@
 use anyhow::Result;
 use candle_core::Tensor;
 use engram_kit::{
+    envelope::Outcome,
     plot::{self, HeatMap},
     report, say,
 };
@@ -41,7 +42,7 @@ struct Best {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<Outcome> {
         let Compared {
             text,
             studied,
@@ -63,8 +64,8 @@ impl Args {
             similarity,
         };
         report.print()?;
-        self.compare.write(&report)?;
-        self.draw(&report)
+        self.draw(&report)?;
+        self.compare.outcome(&report)
     }
 
     fn draw(&self, report: &Report) -> Result<()> {

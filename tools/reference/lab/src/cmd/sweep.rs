@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use engram_kit::{
-    console::JsonReport,
+    envelope::Outcome,
     plot::{Labels, Point, curves},
     report,
 };
@@ -24,8 +24,6 @@ pub(crate) struct Args {
         default_value = "100,90,80,70,60,40,20"
     )]
     shares: Vec<u32>,
-    #[command(flatten)]
-    json: JsonReport,
     /// Draw the held-out loss over the shares here as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -60,8 +58,7 @@ struct Share {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
-        self.json.begin();
+    pub(crate) fn run(self) -> Result<Outcome> {
         ensure!(
             self.shares.len() > 1 && self.shares[0] == 100 && !self.shares[1..].contains(&100),
             "--shares is {:?}, expected 100 and then others",
@@ -115,7 +112,6 @@ impl Args {
             experts_alone,
             best,
         };
-        self.json.print(&report)?;
         let points = report.shares.iter();
         let points = points.map(|of| (of.percent, of.held_out_loss));
         draw_held_out(self.plot.as_deref(), labels, points)?;
@@ -124,7 +120,8 @@ impl Args {
             x: "step",
             y: "loss, nats a token",
         };
-        curves(self.curves.as_deref(), labels, &lines)
+        curves(self.curves.as_deref(), labels, &lines)?;
+        Outcome::new(&report)
     }
 }
 

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use engram_kit::say;
+use engram_kit::{envelope::Outcome, say};
 
 use crate::synth::{Sizes, synth};
 
@@ -32,7 +32,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<Outcome> {
         let sizes = Sizes {
             scale: self.scale,
             layers: self.layers,
@@ -46,6 +46,6 @@ impl Args {
             report.parameters,
             report.rows
         );
-        Ok(())
+        Ok(Outcome::default())
     }
 }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
-use engram_kit::{console::JsonReport, say};
+use engram_kit::{envelope::Outcome, say};
 use engram_train::{
     Corpus, EngramRecipe, Measured, Parameters, Preset, Recipe, StepReport, Trainer,
 };
@@ -30,8 +30,6 @@ pub(crate) struct Args {
     /// Compute on this CUDA device instead of the processor, in a build with the feature `cuda`
     #[arg(long, value_name = "NUMBER")]
     cuda: Option<usize>,
-    #[command(flatten)]
-    json: JsonReport,
     /// Draw the loss here as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -94,8 +92,7 @@ impl RecipeArgs {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> Result<()> {
-        self.json.begin();
+    pub(crate) fn run(self) -> Result<Outcome> {
         let recipe = self.recipe.recipe()?;
         let device = device(self.cuda)?;
         let texts = training::texts(&self.text)?;
@@ -127,6 +124,6 @@ impl Args {
             steps: trainer.steps(),
         };
         training::plot(self.plot.as_deref(), trainer.steps())?;
-        self.json.print(&report)
+        Outcome::new(&report)
     }
 }

@@ -1,0 +1,89 @@
+//! What a build would write.
+
+use std::path::{Path, absolute};
+
+use anyhow::Result;
+use engram_checkpoint::Checkpoint;
+use engram_format::{LayerId, MANIFEST_FILE, RecordLayout, RowCodec, Storage};
+use engram_io::free_space;
+use serde::Serialize;
+
+use crate::build::{draft, source_bytes};
+
+/// What a build would write, and whether there is room.
+#[derive(Debug, Clone, Serialize)]
+pub struct BuildPlan {
+    /// In the order of the scheme's layers.
+    pub tables: Vec<TablePlan>,
+    /// Bytes of the whole pack.
+    pub bytes: u64,
+    /// Row bytes that are read from the checkpoint.
+    pub row_bytes: u64,
+    /// Bytes that may still be written where the pack goes; none where the system does not say.
+    pub free_bytes: Option<u64>,
+    /// Rows of padding at the end of the checkpoint's tables, which the pack leaves out.
+    pub padding_rows: u64,
+    /// What the checkpoint's owner should know though it is no fault.
+    pub notes: Vec<String>,
+}
+
+/// One table of a [`BuildPlan`].
+#[derive(Debug, Clone, Serialize)]
+pub struct TablePlan {
+    /// The model's layer id.
+    pub layer: LayerId,
+    /// How its rows are encoded.
+    pub codec: RowCodec,
+    /// Its rows.
+    pub rows: u64,
+    /// Its shards.
+    pub shards: usize,
+    /// Bytes of them.
+    pub bytes: u64,
+}
+
+impl BuildPlan {
+    /// The plan for a pack of `checkpoint` in the folder `pack`, which need not be there.
+    ///
+    /// # Errors
+    /// A finished pack in that folder.
+    pub fn new(checkpoint: &Checkpoint, pack: &Path) -> Result<Self> {
+        anyhow::ensure!(
+            !pack.join(MANIFEST_FILE).exists(),
+            "{} is a finished pack already",
+            pack.display()
+        );
+        let tables: Vec<TablePlan> = (checkpoint.tables.iter().enumerate())
+            .map(|(index, table)| {
+                let layout = RecordLayout::new(table.codec.row_bytes());
+                let columns: Vec<_> = checkpoint.scheme.columns(index).collect();
+                let shards = columns.iter();
+                TablePlan {
+                    layer: table.layer,
+                    codec: table.codec,
+                    rows: columns.iter().map(|column| column.row_count).sum(),
+                    shards: columns.len(),
+                    bytes: shards
+                        .map(|column| layout.shard_bytes(column.row_count))
+                        .sum(),
+                }
+            })
+            .collect();
+        let manifest = draft(checkpoint, Storage::Packed).to_text().len();
+        let map = checkpoint
+            .token_map
+            .as_ref()
+            .map_or(0, |map| map.to_bytes().len());
+        let shards: u64 = tables.iter().map(|table| table.bytes).sum();
+        let folder = absolute(pack)?;
+        let existing = folder.ancestors().find(|folder| folder.exists());
+        Ok(Self {
+            bytes: shards + (manifest + map) as u64,
+            row_bytes: source_bytes(checkpoint),
+            free_bytes: existing.and_then(free_space),
+            padding_rows: checkpoint.padding_rows(),
+            notes: checkpoint.notes.clone(),
+            tables,
+        })
+    }
+}
