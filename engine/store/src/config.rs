@@ -175,8 +175,8 @@ impl Config {
         self.reader.is_direct() || self.backing.is_some()
     }
 
-    /// Bytes of caches that a store would have which was opened now: [`Self::cache_bytes`], or what is chosen where that
-    /// says nothing.
+    /// Bytes of the caches that a store would have if it were opened now: [`Self::cache_bytes`], or what is chosen
+    /// where that says nothing.
     pub fn cache_bytes_now(&self) -> usize {
         cache_bytes(self, MemoryLimit::now())
     }
