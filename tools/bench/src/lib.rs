@@ -3,9 +3,14 @@
 #![forbid(unsafe_code)]
 
 mod cgroup;
+pub mod cli;
+mod cmd;
 pub mod cold;
+mod device;
+mod fio;
 pub mod mixed;
 pub mod ours;
+mod raw;
 pub mod row_choice;
 pub mod serve;
 pub mod timing;

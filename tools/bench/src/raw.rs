@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use crate::timing::{Elapsed, Stopwatch};
 use anyhow::{Result, ensure};
-use engram_bench::timing::{Elapsed, Stopwatch};
 use engram_io::{BlockRead, DirectFile, ReadEngine, UringEngine};
 use engram_kit::random::Random;
 

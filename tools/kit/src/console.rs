@@ -80,6 +80,13 @@ impl JsonReport {
     }
 }
 
+/// The exit code of a command line that is wrong or asks for help, after its text is printed.
+pub fn exit_with_usage(error: &clap::Error) -> ExitCode {
+    // Where even that cannot be printed, the exit code still tells.
+    let _ = error.print();
+    u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
+}
+
 /// The exit code of a command, after its error is printed.
 ///
 /// A broken pipe is not printed: whoever closed the pipe knows.

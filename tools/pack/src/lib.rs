@@ -5,6 +5,8 @@
 mod attach;
 mod build;
 mod claim;
+pub mod cli;
+mod cmd;
 mod lean;
 mod profile;
 mod synth;

@@ -2,12 +2,12 @@ mod bare;
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
-use engram::{Batch, Config, LayerId, Reader, RowId, Store, read_manifest};
-use engram_bench::{
+use crate::{
     row_choice::random_rows,
     timing::{Latencies, float, rate},
 };
+use anyhow::{Result, ensure};
+use engram::{Batch, Config, LayerId, Reader, RowId, Store, read_manifest};
 use engram_format::Column;
 use engram_kit::{
     console::JsonReport,

@@ -1,5 +1,5 @@
+use crate::{mixed, ours::READERS};
 use anyhow::Result;
-use engram_bench::{mixed, ours::READERS};
 
 /// Look up real texts with little memory, each reader in turn
 #[derive(clap::Args)]

@@ -3,13 +3,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
-use engram::{Batch, Config, LayerId, Reader, RowId, Store, read_manifest};
-use engram_bench::{
+use crate::{
     cold,
     row_choice::random_rows,
     timing::{Elapsed, Latencies, Stopwatch, rate},
 };
+use anyhow::{Context, Result};
+use engram::{Batch, Config, LayerId, Reader, RowId, Store, read_manifest};
 use engram_format::Column;
 use engram_kit::{
     console::JsonReport,

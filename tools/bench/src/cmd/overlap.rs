@@ -4,9 +4,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::timing::float;
 use anyhow::{Result, ensure};
 use engram::{Config, LayerId, Reader, Request, RowIds, Sequence, Store, ValueType};
-use engram_bench::timing::float;
 use engram_cuda::{Device, DeviceMemory, Ring, RingConfig, Staged, Stream};
 use engram_kit::{
     console::JsonReport,

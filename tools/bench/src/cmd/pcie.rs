@@ -4,9 +4,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::{row_choice::random_rows, timing::float};
 use anyhow::{Context as _, Result, ensure};
 use engram::{Config, LayerId, Reader, RowId, Store};
-use engram_bench::{row_choice::random_rows, timing::float};
 use engram_cuda::{
     Device, Gatherer, HotRows, MappedColumns, OutputSlot, Ring, RingConfig, Stopwatch, Stream,
     Transfer, ValueType,

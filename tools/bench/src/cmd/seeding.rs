@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::timing::{Latencies, rate};
 use anyhow::{Result, anyhow, ensure};
 use engram::{Batch, Config, Reader, Resident, RowIds, Sequence, Store};
-use engram_bench::timing::{Latencies, rate};
 use engram_kit::{
     console::JsonReport,
     report::{self, figure},

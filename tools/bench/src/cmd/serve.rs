@@ -1,5 +1,5 @@
+use crate::{ours::SERVERS, serve};
 use anyhow::Result;
-use engram_bench::{ours::SERVERS, serve};
 
 /// Decode many sequences while prompts arrive, each reader in turn
 #[derive(clap::Args)]

@@ -3,7 +3,8 @@ use std::{path::PathBuf, process::ExitCode};
 use anyhow::Result;
 use engram_checkpoint::Checkpoint;
 use engram_kit::{console::print_json, say};
-use engram_pack::{AttachOptions, attach_with};
+
+use crate::{AttachOptions, attach_with};
 use serde_json::json;
 
 /// Make a pack that reads the checkpoint's own files, without a copy

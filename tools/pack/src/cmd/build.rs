@@ -6,7 +6,8 @@ use engram_kit::{
     console::{print_json, progress_bar, rate, size},
     say,
 };
-use engram_pack::{BuildOptions, build, source_bytes};
+
+use crate::{BuildOptions, build, source_bytes};
 
 /// Build a pack from a checkpoint
 #[derive(clap::Args)]

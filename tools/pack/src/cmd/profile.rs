@@ -8,7 +8,8 @@ use engram_kit::{
     console::{print_json, progress_bar},
     texts::Texts,
 };
-use engram_pack::profile;
+
+use crate::profile;
 
 use super::inspect::print_profile;
 

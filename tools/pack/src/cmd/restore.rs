@@ -5,7 +5,8 @@ use engram_kit::{
     console::{print_json, progress_bar, size},
     say,
 };
-use engram_pack::{restore, restored_bytes};
+
+use crate::{restore, restored_bytes};
 
 /// Make the checkpoint again that a lean one was made from
 #[derive(clap::Args)]

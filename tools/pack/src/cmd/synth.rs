@@ -6,7 +6,8 @@ use engram_kit::{
     console::{print_json, progress_bar, rate, size},
     say,
 };
-use engram_pack::{SynthOptions, synth};
+
+use crate::{SynthOptions, synth};
 
 /// Make a checkpoint in a model's own layout, smaller and with made-up contents
 #[derive(clap::Args)]

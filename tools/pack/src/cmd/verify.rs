@@ -6,7 +6,8 @@ use engram_kit::{
     console::{print_json, progress_bar, rate, size},
     say,
 };
-use engram_pack::{Place, VerifyOptions, pack_bytes, verify};
+
+use crate::{Place, VerifyOptions, pack_bytes, verify};
 
 /// The exit code for damage; 1 is any error, 2 wrong usage.
 const DAMAGED: u8 = 3;

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use crate::{cold, timing::Latencies};
 use anyhow::{Result, ensure};
 use engram::{Manifest, RowId};
-use engram_bench::{cold, timing::Latencies};
 use engram_format::{Column, RecordLayout};
 use engram_io::{MemoryReader, prefetch};
 
