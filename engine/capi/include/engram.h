@@ -355,7 +355,8 @@ engram_status engram_warm(const struct engram_store *store,
 //
 //     {"tables": [{"layer": 1, "batches": 2, "rows": 96, "reads": 40, "read_bytes": 163840, "used_bytes": 10560,
 //                  "wait_ns": 250000, "columns": [{"column": 0, "order": 2, "head": 0, "rows": 8, "cached": 3}]}],
-//      "in_flight": 0, "pooled_bytes": 4096, "seeded_rows": 0, "seed_failures": 0}
+//      "in_flight": 0, "cache_bytes": 268435456, "shared_cache_bytes": 0, "pooled_bytes": 4096, "seeded_rows": 0,
+//      "seed_failures": 0}
 //
 // "columns" are those whose rows are fetched from the drive. Later releases may add fields. Copied to the `capacity`
 // bytes at `buffer` as `snprintf` does; returns the length without the NUL, whatever the capacity. It may be longer at

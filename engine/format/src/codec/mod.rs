@@ -87,6 +87,17 @@ macro_rules! with_codec {
 }
 
 impl RowCodec {
+    /// What a manifest calls this codec.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 { .. } => "f32",
+            Self::F16 { .. } => "f16",
+            Self::Bf16 { .. } => "bf16",
+            Self::Fp8Ue8m0 { .. } => "fp8_e4m3_ue8m0",
+            Self::Fp8Scaled { .. } => "fp8_e4m3_scaled",
+        }
+    }
+
     /// Values a row.
     pub fn width(self) -> usize {
         with_codec!(self, codec => codec.width() as usize)
@@ -192,6 +203,23 @@ impl RowCodec {
 #[cfg(test)]
 mod tests {
     use super::{fp8::e4m3, *};
+
+    #[test]
+    fn names_are_those_of_manifests() {
+        let width = 8;
+        for codec in [
+            RowCodec::F32 { width },
+            RowCodec::F16 { width },
+            RowCodec::Bf16 { width },
+            RowCodec::Fp8Ue8m0 { width, group: 4 },
+            RowCodec::Fp8Scaled {
+                width,
+                scale_bits: 0,
+            },
+        ] {
+            assert_eq!(serde_json::to_value(codec).unwrap()["name"], codec.name());
+        }
+    }
 
     /// The definition, in double precision.
     fn by_definition(value: u8, scale: u8) -> f64 {
