@@ -21,7 +21,7 @@ use engram_io::{parallel, publish_bytes};
 use engram_kit::parallel::default_jobs;
 use serde::Serialize;
 
-use crate::Progress;
+use crate::{Progress, Stop};
 use shard::ShardJob;
 use state::{begin_build, is_finished};
 
@@ -45,6 +45,8 @@ pub struct BuildOptions {
     pub allow_nan: bool,
     /// Whether many rows in sequence may be zero, as where a download is not complete.
     pub allow_zeros: bool,
+    /// Ends the build; it can be resumed as one that was killed.
+    pub stop: Stop,
 }
 
 /// What a build did.

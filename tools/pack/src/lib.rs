@@ -9,6 +9,7 @@ pub mod cli;
 mod cmd;
 mod lean;
 mod profile;
+mod stop;
 mod synth;
 mod verify;
 
@@ -16,6 +17,7 @@ pub use attach::{AttachOptions, attach, attach_with};
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
 pub use lean::{LEAN_FILE, LeanReport, RestoreReport, lean, lean_bytes, restore, restored_bytes};
 pub use profile::{OrderSummary, ProfileSummary, profile};
+pub use stop::Stop;
 pub use synth::{SynthOptions, SynthReport, synth, write_checkpoint};
 pub use verify::{Place, VerifyOptions, VerifyReport, pack_bytes, verify};
 

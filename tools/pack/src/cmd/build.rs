@@ -49,6 +49,7 @@ impl Args {
             resume: self.resume,
             allow_nan: self.allow_nan,
             allow_zeros: self.allow_zeros,
+            ..BuildOptions::default()
         };
         let bar = progress_bar(source_bytes(&checkpoint), "packing");
         let report = build(&checkpoint, &self.output, &options, &|bytes| bar.inc(bytes))?;

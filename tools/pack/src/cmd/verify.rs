@@ -43,6 +43,7 @@ impl Args {
             jobs: self.jobs,
             sample: self.sample,
             checkpoint: self.checkpoint,
+            ..VerifyOptions::default()
         };
         let bar = progress_bar(pack_bytes(&read_manifest(&self.pack)?), "verifying");
         let report = verify(&self.pack, &options, &|bytes| bar.inc(bytes))?;
