@@ -1,14 +1,14 @@
 //! The rows that one call asks for.
 
-use engram::{Batch, LayerId, LookupError, OwnedBatch, Priority, RowId};
+use engram::{LayerId, Priority};
+use engram_ffi::{ErrorKind, Failure, RowNumber, SparseBatch};
 
 use crate::{
     border::{exclusive, give, shared, take_back, values},
     call::call,
     error::engram_error,
-    failure::Failure,
     row_ids::engram_row_ids,
-    status::engram_status::{self, ENGRAM_BAD_ARGUMENT},
+    status::engram_status,
 };
 
 /// Whose reads go first: one of the four constants below.
@@ -28,90 +28,35 @@ pub const ENGRAM_WARM: engram_priority = 3;
 /// batch while none of them changes it.
 #[derive(Debug, Default)]
 pub struct engram_batch {
-    layer: LayerId,
-    priority: Option<Priority>,
-    /// Those that are rows.
-    row_ids: Vec<RowId>,
-    /// Their places in the batch. Empty if every place has a row.
-    places: Vec<u32>,
-    len: usize,
+    batch: SparseBatch,
 }
 
 impl engram_batch {
-    pub(crate) fn layer(&self) -> LayerId {
-        self.layer
+    pub(crate) fn batch(&self) -> &SparseBatch {
+        &self.batch
     }
-
-    pub(crate) fn priority(&self) -> Option<Priority> {
-        self.priority
-    }
-
-    /// Places, with a row or without.
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
-    /// The rows that there are.
-    pub(crate) fn rows(&self) -> Batch<'_> {
-        Batch::new(self.layer, &self.row_ids)
-    }
-
-    /// The same, owned.
-    pub(crate) fn owned_rows(&self) -> OwnedBatch {
-        OwnedBatch::new(self.layer, self.row_ids.as_slice().into())
-    }
-
-    /// Where they belong, unless every place has a row.
-    pub(crate) fn places(&self) -> Option<&[u32]> {
-        (self.row_ids.len() < self.len).then_some(&self.places)
-    }
-
-    /// Asks for `row_ids`. Those with the highest bit set are no rows.
-    fn set(&mut self, layer: u32, row_ids: impl ExactSizeIterator<Item = u64>) {
-        (self.layer, self.len) = (LayerId(layer), row_ids.len());
-        self.row_ids.clear();
-        self.places.clear();
-        let mut all = 0;
-        self.row_ids.extend(row_ids.map(|row_id| {
-            all |= row_id;
-            RowId(row_id)
-        }));
-        if is_row(all) {
-            return;
-        }
-        let places = (0..).zip(&self.row_ids);
-        let places = places.filter(|(_, row_id)| is_row(row_id.0));
-        self.places.extend(places.map(|(place, _)| place));
-        self.row_ids.retain(|row_id| is_row(row_id.0));
-    }
-}
-
-fn is_row(row_id: u64) -> bool {
-    row_id.cast_signed() >= 0
 }
 
 /// Sets a batch to the row ids of a C array.
 ///
 /// # Safety
 /// As `engram_batch_set_i32` and its like.
-unsafe fn set<T: Copy>(
+unsafe fn set<T: RowNumber>(
     batch: *mut engram_batch,
     layer: u32,
     row_ids: *const T,
     count: usize,
-    widen: impl Fn(T) -> u64,
     error: *mut *mut engram_error,
 ) -> engram_status {
     let run = || {
         // SAFETY: the caller's promise.
-        let batch = unsafe { exclusive(batch, "batch")? };
-        if u32::try_from(count).is_err() {
-            return Err(LookupError::BatchTooLarge { rows: count }.into());
-        }
-        // SAFETY: the caller's promise.
-        let row_ids = unsafe { values(row_ids, count, "row_ids")? };
-        batch.set(layer, row_ids.iter().map(|&row_id| widen(row_id)));
-        Ok(())
+        let (batch, row_ids) = unsafe {
+            (
+                exclusive(batch, "batch")?,
+                values(row_ids, count, "row_ids")?,
+            )
+        };
+        batch.batch.set(LayerId(layer), row_ids.iter().copied())
     };
     // SAFETY: the caller's promise.
     unsafe { call(error, run) }
@@ -140,9 +85,8 @@ pub unsafe extern "C" fn engram_batch_set_i32(
     count: usize,
     error: *mut *mut engram_error,
 ) -> engram_status {
-    let widen = |row_id| i64::from(row_id).cast_unsigned();
     // SAFETY: the caller's promise.
-    unsafe { set(batch, layer, row_ids, count, widen, error) }
+    unsafe { set(batch, layer, row_ids, count, error) }
 }
 
 /// As `engram_batch_set_i32`, with ids of 64 bits.
@@ -155,7 +99,7 @@ pub unsafe extern "C" fn engram_batch_set_i64(
     error: *mut *mut engram_error,
 ) -> engram_status {
     // SAFETY: the caller's promise.
-    unsafe { set(batch, layer, row_ids, count, i64::cast_unsigned, error) }
+    unsafe { set(batch, layer, row_ids, count, error) }
 }
 
 /// As `engram_batch_set_i32`, with unsigned ids of 64 bits. "No row" is every id from 2^63 on, such as `UINT64_MAX`.
@@ -168,7 +112,7 @@ pub unsafe extern "C" fn engram_batch_set_u64(
     error: *mut *mut engram_error,
 ) -> engram_status {
     // SAFETY: the caller's promise.
-    unsafe { set(batch, layer, row_ids, count, |row_id| row_id, error) }
+    unsafe { set(batch, layer, row_ids, count, error) }
 }
 
 /// Asks for what was hashed: the rows `[position][column]` of `layer`, of the `column_count` columns from
@@ -191,26 +135,10 @@ pub unsafe extern "C" fn engram_batch_set_hashed(
         let batch = unsafe { exclusive(batch, "batch")? };
         // SAFETY: as above.
         let row_ids = unsafe { shared(row_ids, "row_ids")? };
-        let (all, columns) = row_ids.of_layer(LayerId(layer))?;
-        let chosen = first_column.checked_add(column_count);
-        let Some(chosen) = chosen.filter(|&end| end <= columns) else {
-            let problem = format!(
-                "{column_count} columns from column {first_column} on are not among the {columns} of layer {layer}"
-            );
-            return Err(Failure::new(ENGRAM_BAD_ARGUMENT, problem));
-        };
-        let chosen = first_column..chosen;
-        let positions = all.len().checked_div(columns).unwrap_or(0);
-        let count = positions * column_count;
-        if u32::try_from(count).is_err() {
-            return Err(LookupError::BatchTooLarge { rows: count }.into());
-        }
-        (batch.layer, batch.len) = (LayerId(layer), count);
-        batch.places.clear();
-        batch.row_ids.clear();
-        let positions = all.chunks_exact(columns.max(1));
-        positions.for_each(|ids| batch.row_ids.extend_from_slice(&ids[chosen.clone()]));
-        Ok(())
+        let layer = LayerId(layer);
+        batch
+            .batch
+            .set_hashed(row_ids.ids(), layer, first_column, column_count)
     };
     // SAFETY: the pointer is NULL or may be written to.
     unsafe { call(error, run) }
@@ -229,7 +157,7 @@ pub unsafe extern "C" fn engram_batch_set_priority(
     let run = || {
         // SAFETY: the pointer is NULL or a batch that nobody else uses meanwhile.
         let batch = unsafe { exclusive(batch, "batch")? };
-        batch.priority = match priority {
+        batch.batch.set_priority(match priority {
             ENGRAM_BY_SIZE => None,
             ENGRAM_DECODE => Some(Priority::Decode),
             ENGRAM_PREFILL => Some(Priority::Prefill),
@@ -238,9 +166,9 @@ pub unsafe extern "C" fn engram_batch_set_priority(
                 let problem = format!(
                     "`priority` is {priority}, expected ENGRAM_BY_SIZE, ENGRAM_DECODE, ENGRAM_PREFILL or ENGRAM_WARM"
                 );
-                return Err(Failure::new(ENGRAM_BAD_ARGUMENT, problem));
+                return Err(Failure::new(ErrorKind::BadArgument, problem));
             }
-        };
+        });
         Ok(())
     };
     // SAFETY: the pointer is NULL or may be written to.
@@ -252,23 +180,4 @@ pub unsafe extern "C" fn engram_batch_set_priority(
 pub unsafe extern "C" fn engram_batch_free(batch: *mut engram_batch) {
     // SAFETY: it is NULL, or was given by `engram_batch_new` and is used no more.
     unsafe { take_back(batch) };
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_that_are_no_rows_are_left_out() {
-        let mut batch = engram_batch::default();
-        let row_ids = [5, u64::MAX, 0, 1 << 63, 7];
-        batch.set(3, row_ids.into_iter());
-        assert_eq!((batch.layer(), batch.len()), (LayerId(3), 5));
-        assert_eq!(batch.rows().row_ids(), [5, 0, 7].map(RowId));
-        assert_eq!(batch.places(), Some(&[0, 2, 4][..]));
-        batch.set(3, [1, 2].into_iter());
-        assert_eq!((batch.places(), batch.len()), (None, 2));
-        batch.set(3, [u64::MAX].into_iter());
-        assert_eq!((batch.places(), batch.rows().len()), (Some(&[][..]), 0));
-    }
 }

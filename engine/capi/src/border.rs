@@ -7,10 +7,7 @@ use std::{
     ptr, slice,
 };
 
-use crate::{
-    failure::Failure,
-    status::engram_status::{ENGRAM_BAD_ARGUMENT, ENGRAM_NULL_ARGUMENT, ENGRAM_PANIC},
-};
+use engram_ffi::{ErrorKind, Failure};
 
 /// Runs a call that cannot fail; a panic gives `otherwise`.
 pub(crate) fn ask<T>(otherwise: T, run: impl FnOnce() -> T) -> T {
@@ -30,13 +27,13 @@ fn of_panic(panic: &(dyn Any + Send)) -> Failure {
     let said = said.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     let said = said.unwrap_or("no message");
     Failure::new(
-        ENGRAM_PANIC,
+        ErrorKind::Panic,
         format!("the library has a bug, and the call was ended where it showed: {said}"),
     )
 }
 
 fn null(name: &str) -> Failure {
-    Failure::new(ENGRAM_NULL_ARGUMENT, format!("`{name}` is NULL"))
+    Failure::new(ErrorKind::NullArgument, format!("`{name}` is NULL"))
 }
 
 /// What the argument `name` points to.
@@ -84,14 +81,14 @@ pub(crate) unsafe fn values<'a, T>(
     if !pointer.is_aligned() {
         let (address, alignment) = (pointer.addr(), align_of::<T>());
         return Err(Failure::new(
-            ENGRAM_BAD_ARGUMENT,
+            ErrorKind::BadArgument,
             format!("`{name}` is at address {address:#x}, expected a multiple of {alignment}"),
         ));
     }
     let bytes = len.checked_mul(size_of::<T>());
     if bytes.is_none_or(|bytes| bytes > isize::MAX.cast_unsigned()) {
         return Err(Failure::new(
-            ENGRAM_BAD_ARGUMENT,
+            ErrorKind::BadArgument,
             format!("`{name}` has {len} values, more than any memory holds"),
         ));
     }

@@ -2,10 +2,11 @@
 
 use std::ptr;
 
+use engram_ffi::Failure;
+
 use crate::{
     border::caught,
     error::engram_error,
-    failure::Failure,
     status::engram_status::{self, ENGRAM_OK},
 };
 
@@ -20,8 +21,8 @@ pub(crate) unsafe fn call(
     let (status, made) = match caught(run).flatten() {
         Ok(()) => (ENGRAM_OK, ptr::null_mut()),
         // An error that nobody takes is not made.
-        Err(failure) if error.is_null() => (failure.status, ptr::null_mut()),
-        Err(failure) => (failure.status, engram_error::new(failure)),
+        Err(failure) if error.is_null() => (failure.kind.into(), ptr::null_mut()),
+        Err(failure) => (failure.kind.into(), engram_error::new(failure)),
     };
     if !error.is_null() {
         // SAFETY: the caller's promise.

@@ -2,9 +2,10 @@
 
 use std::ffi::{CString, c_char};
 
+use engram_ffi::Failure;
+
 use crate::{
     border::{ask, copy_text, take_back},
-    failure::Failure,
     status::engram_status::{self, ENGRAM_OK},
 };
 
@@ -20,7 +21,7 @@ impl engram_error {
         let mut message = failure.message.into_bytes();
         message.retain(|&byte| byte != 0);
         Box::into_raw(Box::new(Self {
-            status: failure.status,
+            status: failure.kind.into(),
             message: CString::new(message).unwrap_or_default(),
         }))
     }

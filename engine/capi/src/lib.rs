@@ -16,10 +16,7 @@
 mod batch;
 mod border;
 mod call;
-mod caller_rows;
-mod destination;
 mod error;
-mod failure;
 mod lookup;
 mod metrics;
 mod row_ids;
@@ -27,7 +24,6 @@ mod scheme;
 mod sequence;
 mod status;
 mod store;
-mod target;
 mod ticket;
 mod value_type;
 mod version;

@@ -2,18 +2,15 @@
 
 use std::ffi::c_void;
 
-use engram::{Batch, Priority, Store, ValueType, ValuesMut, bf16, f16};
+use engram_ffi::{Memory, Target};
 
 use crate::{
     batch::engram_batch,
     border::shared,
     call::call,
-    caller_rows::Memory,
     error::engram_error,
-    failure::Failure,
     status::engram_status,
     store::engram_store,
-    target::Target,
     value_type::{engram_value_type, value_type},
 };
 
@@ -44,12 +41,13 @@ pub unsafe extern "C" fn engram_lookup(
     let run = || {
         // SAFETY: the pointers are NULL or objects that nobody changes meanwhile.
         let (store, batch) = unsafe { (shared(store, "store")?, shared(batch, "batch")?) };
+        let (store, batch) = (store.store(), batch.batch());
         let value_type = self::value_type(value_type)?;
         let codec = store.codec(batch.layer())?;
         let memory = Memory::new(out, out_bytes, row_stride);
         // SAFETY: the caller lends the memory until this call returns.
         let target = unsafe { Target::whole(batch, codec, value_type, memory)? };
-        lookup(store, batch, value_type, target)
+        engram_ffi::lookup(store, batch, value_type, target)
     };
     // SAFETY: the pointer is NULL or may be written to.
     unsafe { call(error, run) }
@@ -73,12 +71,13 @@ pub unsafe extern "C" fn engram_lookup_parts(
     let run = || {
         // SAFETY: the pointers are NULL or objects that nobody changes meanwhile.
         let (store, batch) = unsafe { (shared(store, "store")?, shared(batch, "batch")?) };
+        let (store, batch) = (store.store(), batch.batch());
         let codec = store.codec(batch.layer())?;
         let values = Memory::new(values, values_bytes, values_stride);
         let scales = Memory::new(scales, scales_bytes, scales_stride);
         // SAFETY: the caller lends both until this call returns.
         let target = unsafe { Target::parts(batch, codec, values, scales)? };
-        lookup(store, batch, None, target)
+        engram_ffi::lookup(store, batch, None, target)
     };
     // SAFETY: the pointer is NULL or may be written to.
     unsafe { call(error, run) }
@@ -97,69 +96,9 @@ pub unsafe extern "C" fn engram_warm(
     let run = || {
         // SAFETY: the pointers are NULL or objects that nobody changes meanwhile.
         let (store, batch) = unsafe { (shared(store, "store")?, shared(batch, "batch")?) };
-        Ok(store.store().warm(batch.rows())?)
+        let (store, batch) = (store.store(), batch.batch());
+        Ok(store.warm(batch.rows())?)
     };
     // SAFETY: the pointer is NULL or may be written to.
     unsafe { call(error, run) }
-}
-
-fn lookup(
-    store: &engram_store,
-    batch: &engram_batch,
-    value_type: Option<ValueType>,
-    mut target: Target,
-) -> Result<(), Failure> {
-    let filled = fill(store, batch, value_type, &mut target);
-    filled.inspect_err(|_| target.zero())
-}
-
-fn fill(
-    store: &engram_store,
-    batch: &engram_batch,
-    value_type: Option<ValueType>,
-    target: &mut Target,
-) -> Result<(), Failure> {
-    if let Some(rows) = target.direct() {
-        let bytes = batch.rows().len() * rows.row_bytes();
-        let out = rows.contiguous().expect("direct rows are one piece");
-        answer(
-            store.store(),
-            batch.rows(),
-            batch.priority(),
-            value_type,
-            &mut out[..bytes],
-        )?;
-        if let Some(places) = batch.places() {
-            rows.spread(places);
-        }
-        return Ok(());
-    }
-    let ticket = store.submit(batch, store.buffer(batch, value_type)?)?;
-    target.put(&ticket.wait()?, batch.places());
-    Ok(())
-}
-
-/// Looks rows up to `out`, which is aligned for `value_type`.
-fn answer(
-    store: &Store,
-    batch: Batch<'_>,
-    priority: Option<Priority>,
-    value_type: Option<ValueType>,
-    out: &mut [u8],
-) -> Result<(), Failure> {
-    let Some(value_type) = value_type else {
-        return Ok(match priority {
-            None => store.lookup(batch, out),
-            Some(priority) => store.at(priority).lookup(batch, out),
-        }?);
-    };
-    let out: ValuesMut<'_> = match value_type {
-        ValueType::F32 => bytemuck::cast_slice_mut::<_, f32>(out).into(),
-        ValueType::F16 => bytemuck::cast_slice_mut::<_, f16>(out).into(),
-        ValueType::Bf16 => bytemuck::cast_slice_mut::<_, bf16>(out).into(),
-    };
-    Ok(match priority {
-        None => store.lookup_values(batch, out),
-        Some(priority) => store.at(priority).lookup_values(batch, out),
-    }?)
 }

@@ -1,9 +1,8 @@
 //! What a store has done, as text.
 
-use std::{ffi::c_char, time::Duration};
+use std::ffi::c_char;
 
 use engram::Metrics;
-use serde_json::{Value, json};
 
 use crate::{
     border::{ask, copy_text},
@@ -16,7 +15,8 @@ use crate::{
 ///                  "wait_ns": 250000,
 ///                  "priorities": [{"priority": "decode", "batches": 2, "rows": 96, "wait_ns": 250000}],
 ///                  "columns": [{"column": 0, "order": 2, "head": 0, "rows": 8, "cached": 3}]}],
-///      "in_flight": 0, "pooled_bytes": 4096, "seeded_rows": 0, "seed_failures": 0}
+///      "in_flight": 0, "cache_bytes": 268435456, "shared_cache_bytes": 0, "pooled_bytes": 4096, "seeded_rows": 0,
+///      "seed_failures": 0}
 ///
 /// "columns" are those whose rows are fetched from the drive. Later releases may add fields. Copied to the `capacity`
 /// bytes at `buffer` as `snprintf` does; returns the length without the NUL, whatever the capacity. It may be longer at
@@ -28,11 +28,7 @@ pub unsafe extern "C" fn engram_metrics_json(
     capacity: usize,
 ) -> usize {
     // SAFETY: the caller's promise.
-    unsafe {
-        copy(store, buffer, capacity, |metrics| {
-            to_json(metrics).to_string()
-        })
-    }
+    unsafe { copy(store, buffer, capacity, Metrics::to_json) }
 }
 
 /// As `engram_metrics_json`, in the text format of Prometheus.
@@ -65,55 +61,12 @@ unsafe fn copy(
     })
 }
 
-fn to_json(metrics: &Metrics) -> Value {
-    let tables = metrics.tables.iter().map(|table| {
-        let columns = table.columns.iter().map(|column| {
-            json!({
-                "column": column.column,
-                "order": column.order,
-                "head": column.head,
-                "rows": column.rows,
-                "cached": column.cached,
-            })
-        });
-        let priorities = table.priorities.iter().map(|of| {
-            json!({
-                "priority": of.priority.as_str(),
-                "batches": of.batches,
-                "rows": of.rows,
-                "wait_ns": ns(of.waited),
-            })
-        });
-        json!({
-            "layer": table.layer,
-            "batches": table.batches,
-            "rows": table.rows,
-            "reads": table.reads,
-            "read_bytes": table.bytes_read,
-            "used_bytes": table.bytes_used,
-            "wait_ns": ns(table.waited),
-            "priorities": priorities.collect::<Vec<_>>(),
-            "columns": columns.collect::<Vec<_>>(),
-        })
-    });
-    json!({
-        "tables": tables.collect::<Vec<_>>(),
-        "in_flight": metrics.in_flight,
-        "pooled_bytes": metrics.pooled_bytes,
-        "seeded_rows": metrics.seeded_rows,
-        "seed_failures": metrics.seed_failures,
-    })
-}
-
-fn ns(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use std::{path::Path, ptr};
 
     use engram::{Batch, Config, LayerId, Reader, RowId};
+    use serde_json::{Value, json};
 
     use super::*;
 

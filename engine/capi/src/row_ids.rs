@@ -2,14 +2,13 @@
 
 use std::ptr;
 
-use engram::{LayerId, LookupError, RowId, RowIds};
+use engram::{LayerId, RowIds};
 
 use crate::{
     border::{ask, give, take_back},
     call::call,
     error::engram_error,
-    failure::Failure,
-    status::engram_status::{self, ENGRAM_BAD_ARGUMENT},
+    status::engram_status,
 };
 
 /// Row ids that were hashed: for each layer, `[position][column]`. It keeps its memory from call to call.
@@ -24,22 +23,9 @@ impl engram_row_ids {
         &mut self.ids
     }
 
-    /// The ids of one layer, and how many each position has.
-    ///
-    /// # Errors
-    /// A layer without a table, or nothing hashed yet.
-    pub(crate) fn of_layer(&self, layer: LayerId) -> Result<(&[RowId], usize), Failure> {
-        let layers = || self.ids.batches().map(|batch| batch.layer());
-        if layers().next().is_none() {
-            let problem = "`row_ids` is empty: nothing has been hashed to it";
-            return Err(Failure::new(ENGRAM_BAD_ARGUMENT, problem));
-        }
-        let index = layers().position(|known| known == layer);
-        let index = index.ok_or_else(|| LookupError::UnknownLayer {
-            layer,
-            layers: layers().collect(),
-        })?;
-        Ok((self.ids.layer(index), self.ids.columns_of(index)))
+    /// What was hashed.
+    pub(crate) fn ids(&self) -> &RowIds {
+        &self.ids
     }
 }
 

@@ -1,14 +1,14 @@
 //! The history of one request.
 
 use engram::{Request, Sequence};
+use engram_ffi::{ErrorKind, Failure};
 
 use crate::{
     border::{ask, exclusive, give, shared, take_back, values},
     call::call,
     error::engram_error,
-    failure::Failure,
     row_ids::engram_row_ids,
-    status::engram_status::{self, ENGRAM_BAD_ARGUMENT},
+    status::engram_status,
     store::engram_store,
 };
 
@@ -198,7 +198,7 @@ fn check_distinct(sequences: &[*mut engram_sequence]) -> Result<(), Failure> {
     sorted.sort_unstable();
     if sorted.windows(2).any(|pair| pair[0] == pair[1]) {
         let problem = "a sequence is named twice, expected each at most once in a call";
-        return Err(Failure::new(ENGRAM_BAD_ARGUMENT, problem));
+        return Err(Failure::new(ErrorKind::BadArgument, problem));
     }
     Ok(())
 }

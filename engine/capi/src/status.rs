@@ -1,5 +1,7 @@
 //! Outcomes of calls, as numbers.
 
+use engram_ffi::ErrorKind;
+
 /// Outcome of a call. A number keeps its meaning; later releases may add some.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i32)]
@@ -146,4 +148,76 @@ pub enum engram_status {
     ENGRAM_OTHER = 98,
     /// A bug of this library. The call had no effect that can be relied on.
     ENGRAM_PANIC = 99,
+}
+
+impl From<ErrorKind> for engram_status {
+    fn from(kind: ErrorKind) -> Self {
+        match kind {
+            ErrorKind::NullArgument => Self::ENGRAM_NULL_ARGUMENT,
+            ErrorKind::BadArgument => Self::ENGRAM_BAD_ARGUMENT,
+            ErrorKind::NotUtf8 => Self::ENGRAM_NOT_UTF8,
+            ErrorKind::OptionsNotJson => Self::ENGRAM_OPTIONS_NOT_JSON,
+            ErrorKind::OptionsUnknownField => Self::ENGRAM_OPTIONS_UNKNOWN_FIELD,
+            ErrorKind::OptionsField => Self::ENGRAM_OPTIONS_FIELD,
+            ErrorKind::NoStripe => Self::ENGRAM_NO_STRIPE,
+            ErrorKind::BadColumns => Self::ENGRAM_BAD_COLUMNS,
+            ErrorKind::NotAPack => Self::ENGRAM_NOT_A_PACK,
+            ErrorKind::BadScheme => Self::ENGRAM_BAD_SCHEME,
+            ErrorKind::Changed => Self::ENGRAM_CHANGED,
+            ErrorKind::BadGeometry => Self::ENGRAM_BAD_GEOMETRY,
+            ErrorKind::NoColumns => Self::ENGRAM_NO_COLUMNS,
+            ErrorKind::BadMagic => Self::ENGRAM_BAD_MAGIC,
+            ErrorKind::NewerVersion => Self::ENGRAM_NEWER_VERSION,
+            ErrorKind::BadChecksum => Self::ENGRAM_BAD_CHECKSUM,
+            ErrorKind::BadHeaderField => Self::ENGRAM_BAD_HEADER_FIELD,
+            ErrorKind::BadSize => Self::ENGRAM_BAD_SIZE,
+            ErrorKind::TooLong => Self::ENGRAM_TOO_LONG,
+            ErrorKind::BadManifest => Self::ENGRAM_BAD_MANIFEST,
+            ErrorKind::BadManifestField => Self::ENGRAM_BAD_MANIFEST_FIELD,
+            ErrorKind::BadProfileField => Self::ENGRAM_BAD_PROFILE_FIELD,
+            ErrorKind::OtherProfile => Self::ENGRAM_OTHER_PROFILE,
+            ErrorKind::BadTokenMap => Self::ENGRAM_BAD_TOKEN_MAP,
+            ErrorKind::BadCodec => Self::ENGRAM_BAD_CODEC,
+            ErrorKind::CheckpointMoved => Self::ENGRAM_CHECKPOINT_MOVED,
+            ErrorKind::StripeMissing => Self::ENGRAM_STRIPE_MISSING,
+            ErrorKind::NoSpace => Self::ENGRAM_NO_SPACE,
+            ErrorKind::UnusableCopy => Self::ENGRAM_UNUSABLE_COPY,
+            ErrorKind::TokenOutOfRange => Self::ENGRAM_TOKEN_OUT_OF_RANGE,
+            ErrorKind::WindowTokenOutOfRange => Self::ENGRAM_WINDOW_TOKEN_OUT_OF_RANGE,
+            ErrorKind::WindowShape => Self::ENGRAM_WINDOW_SHAPE,
+            ErrorKind::UnknownLayer => Self::ENGRAM_UNKNOWN_LAYER,
+            ErrorKind::RowOutOfRange => Self::ENGRAM_ROW_OUT_OF_RANGE,
+            ErrorKind::ColumnNotOpen => Self::ENGRAM_COLUMN_NOT_OPEN,
+            ErrorKind::BatchTooLarge => Self::ENGRAM_BATCH_TOO_LARGE,
+            ErrorKind::Misaligned => Self::ENGRAM_MISALIGNED,
+            ErrorKind::OutputSize => Self::ENGRAM_OUTPUT_SIZE,
+            ErrorKind::Damaged => Self::ENGRAM_DAMAGED,
+            ErrorKind::Unread => Self::ENGRAM_UNREAD,
+            ErrorKind::NgramShape => Self::ENGRAM_NGRAM_SHAPE,
+            ErrorKind::TierFailed => Self::ENGRAM_TIER_FAILED,
+            ErrorKind::ReadDropped => Self::ENGRAM_READ_DROPPED,
+            ErrorKind::Aborted => Self::ENGRAM_ABORTED,
+            ErrorKind::Forked => Self::ENGRAM_FORKED,
+            ErrorKind::SourceChanged => Self::ENGRAM_SOURCE_CHANGED,
+            ErrorKind::DamagedCopy => Self::ENGRAM_DAMAGED_COPY,
+            ErrorKind::Cancelled => Self::ENGRAM_CANCELLED,
+            ErrorKind::TicketEnded => Self::ENGRAM_TICKET_ENDED,
+            ErrorKind::File => Self::ENGRAM_FILE,
+            ErrorKind::TooManyFiles => Self::ENGRAM_TOO_MANY_FILES,
+            ErrorKind::TooManyFilesInSystem => Self::ENGRAM_TOO_MANY_FILES_IN_SYSTEM,
+            ErrorKind::PastEnd => Self::ENGRAM_PAST_END,
+            ErrorKind::FileEnded => Self::ENGRAM_FILE_ENDED,
+            ErrorKind::WrongSize => Self::ENGRAM_WRONG_SIZE,
+            ErrorKind::NoMemory => Self::ENGRAM_NO_MEMORY,
+            ErrorKind::System => Self::ENGRAM_SYSTEM,
+            ErrorKind::NoThread => Self::ENGRAM_NO_THREAD,
+            ErrorKind::Busy => Self::ENGRAM_BUSY,
+            ErrorKind::FileSizeLimit => Self::ENGRAM_FILE_SIZE_LIMIT,
+            ErrorKind::FileTooLarge => Self::ENGRAM_FILE_TOO_LARGE,
+            ErrorKind::NotAFile => Self::ENGRAM_NOT_A_FILE,
+            ErrorKind::FileChanged => Self::ENGRAM_FILE_CHANGED,
+            ErrorKind::Other => Self::ENGRAM_OTHER,
+            ErrorKind::Panic => Self::ENGRAM_PANIC,
+        }
+    }
 }

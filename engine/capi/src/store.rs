@@ -6,15 +6,14 @@ use std::{
     path::Path,
 };
 
-use engram::{Buffer, Config, LayerId, LookupError, RowCodec, Store, Ticket, ValueType};
+use engram::{Config, LayerId, LookupError, RowCodec, Store};
+use engram_ffi::{ErrorKind, Failure};
 
 use crate::{
-    batch::engram_batch,
     border::{ask, check_place, copy_text, give, shared, take_back, text},
     call::call,
     error::engram_error,
-    failure::Failure,
-    status::engram_status::{self, ENGRAM_NOT_UTF8, ENGRAM_OTHER},
+    status::engram_status,
 };
 
 /// An open pack: the tables of a model, and the scheme by which tokens address their rows. Any number of threads may
@@ -33,7 +32,7 @@ impl engram_store {
             None => Config::new(),
             Some(options) => Config::from_json(options.to_str().map_err(|cause| {
                 Failure::new(
-                    ENGRAM_NOT_UTF8,
+                    ErrorKind::NotUtf8,
                     format!("the options are not UTF-8: {cause}"),
                 )
             })?)?,
@@ -44,7 +43,7 @@ impl engram_store {
     pub(crate) fn with_config(path: &Path, config: Config) -> Result<Self, Failure> {
         let store = Store::open(path, config)?;
         let layers = store.scheme().layers.iter().map(|layer| layer.id);
-        let codec_names = layers.map(|layer| Ok((layer, codec_name(store.codec(layer)?)?)));
+        let codec_names = layers.map(|layer| Ok((layer, c_text(store.codec(layer)?.name()))));
         Ok(Self {
             scheme_name: c_text(&store.scheme().name),
             codec_names: codec_names.collect::<Result<_, Failure>>()?,
@@ -68,36 +67,6 @@ impl engram_store {
     pub(crate) fn codec(&self, layer: LayerId) -> Result<RowCodec, LookupError> {
         self.store.codec(layer)
     }
-
-    /// A buffer of the store's for the rows that `batch` has.
-    pub(crate) fn buffer(
-        &self,
-        batch: &engram_batch,
-        value_type: Option<ValueType>,
-    ) -> Result<Buffer, Failure> {
-        let (layer, rows) = (batch.layer(), batch.rows().len());
-        Ok(match value_type {
-            None => self.store.buffer(layer, rows)?,
-            Some(value_type) => self.store.value_buffer(layer, rows, value_type)?,
-        })
-    }
-
-    /// Begins to read the rows that `batch` has into `buffer`.
-    pub(crate) fn submit(&self, batch: &engram_batch, buffer: Buffer) -> Result<Ticket, Failure> {
-        let rows = batch.owned_rows();
-        Ok(match batch.priority() {
-            None => self.store.submit_owned(rows, buffer)?,
-            Some(priority) => self.store.at(priority).submit_owned(rows, buffer)?,
-        })
-    }
-}
-
-/// What the manifest calls `codec`.
-fn codec_name(codec: RowCodec) -> Result<CString, Failure> {
-    let codec = serde_json::to_value(codec);
-    let name = codec.as_ref().ok().and_then(|codec| codec["name"].as_str());
-    let name = name.ok_or_else(|| Failure::new(ENGRAM_OTHER, "a codec has no name"))?;
-    Ok(c_text(name))
 }
 
 /// Text without the NULs that it may contain.

@@ -8,19 +8,16 @@ use std::{
     os::fd::IntoRawFd,
 };
 
-use engram::{Ticket, ValueType};
+use engram::{Store, ValueType};
+use engram_ffi::{ErrorKind, Failure, LentTicket, Memory, SparseBatch, Target};
 
 use crate::{
     batch::engram_batch,
     border::{ask, check_place, exclusive, give, shared, take_back},
     call::call,
-    caller_rows::Memory,
-    destination::Destination,
     error::engram_error,
-    failure::Failure,
-    status::engram_status::{self, ENGRAM_CANCELLED, ENGRAM_PANIC, ENGRAM_TICKET_ENDED},
+    status::engram_status,
     store::engram_store,
-    target::Target,
     value_type::{engram_value_type, value_type},
 };
 
@@ -28,72 +25,18 @@ use crate::{
 /// store that it was asked of.
 #[derive(Debug)]
 pub struct engram_ticket {
-    /// Until it is waited for or cancelled.
-    ticket: Option<Ticket>,
-    /// How that ended.
-    outcome: Option<Result<(), Failure>>,
-    destination: Destination,
+    ticket: LentTicket,
 }
 
 impl engram_ticket {
     fn submit(
-        store: &engram_store,
-        batch: &engram_batch,
+        store: &Store,
+        batch: &SparseBatch,
         value_type: Option<ValueType>,
         target: Target,
     ) -> Result<Self, Failure> {
-        let mut destination = Destination::new(target, batch);
-        let buffer = destination.buffer(store, batch, value_type)?;
-        let ticket = store.submit(batch, buffer);
-        if ticket.is_err() {
-            destination.zero();
-        }
-        Ok(Self {
-            ticket: Some(ticket?),
-            outcome: None,
-            destination,
-        })
-    }
-
-    fn wait(&mut self) -> Result<(), Failure> {
-        if let Some(ticket) = self.ticket.take() {
-            let filled = ticket.wait().map_err(Failure::from);
-            self.outcome = Some(self.destination.finish(filled));
-        }
-        self.destination.wait_until_over();
-        let ended_by_bug =
-            || Failure::new(ENGRAM_PANIC, "waiting for the ticket was ended by a bug");
-        self.outcome.clone().ok_or_else(ended_by_bug)?
-    }
-
-    fn is_done(&self) -> bool {
-        match &self.ticket {
-            Some(ticket) => ticket.is_done(),
-            None => self.destination.is_over(),
-        }
-    }
-
-    fn cancel(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            ticket.cancel();
-            let cancelled = Failure::new(ENGRAM_CANCELLED, "the ticket was cancelled");
-            self.outcome = Some(Err(cancelled));
-        }
-    }
-
-    /// The ticket, so that it can tell somebody when it is done.
-    fn unfinished(&self) -> Result<&Ticket, Failure> {
-        self.ticket.as_ref().ok_or_else(|| {
-            let problem = "the ticket has been waited for or cancelled";
-            Failure::new(ENGRAM_TICKET_ENDED, problem)
-        })
-    }
-}
-
-impl Drop for engram_ticket {
-    fn drop(&mut self) {
-        self.cancel();
-        self.destination.wait_until_over();
+        let ticket = LentTicket::submit(store, batch, value_type, target)?;
+        Ok(Self { ticket })
     }
 }
 
@@ -122,6 +65,7 @@ pub unsafe extern "C" fn engram_submit(
     let run = || {
         // SAFETY: the pointers are NULL or objects that nobody changes meanwhile.
         let (store, batch) = unsafe { (shared(store, "store")?, shared(batch, "batch")?) };
+        let (store, batch) = (store.store(), batch.batch());
         let value_type = self::value_type(value_type)?;
         let codec = store.codec(batch.layer())?;
         let memory = Memory::new(out, out_bytes, row_stride);
@@ -154,6 +98,7 @@ pub unsafe extern "C" fn engram_submit_parts(
     let run = || {
         // SAFETY: the pointers are NULL or objects that nobody changes meanwhile.
         let (store, batch) = unsafe { (shared(store, "store")?, shared(batch, "batch")?) };
+        let (store, batch) = (store.store(), batch.batch());
         let codec = store.codec(batch.layer())?;
         let values = Memory::new(values, values_bytes, values_stride);
         let scales = Memory::new(scales, scales_bytes, scales_stride);
@@ -180,7 +125,7 @@ pub unsafe extern "C" fn engram_ticket_wait(
 ) -> engram_status {
     let run = || {
         // SAFETY: the pointer is NULL or a ticket that no other thread uses.
-        unsafe { exclusive(ticket, "ticket")? }.wait()
+        unsafe { exclusive(ticket, "ticket")? }.ticket.wait()
     };
     // SAFETY: the pointer is NULL or may be written to.
     unsafe { call(error, run) }
@@ -191,7 +136,7 @@ pub unsafe extern "C" fn engram_ticket_wait(
 pub unsafe extern "C" fn engram_ticket_is_done(ticket: *const engram_ticket) -> bool {
     ask(false, || {
         // SAFETY: the pointer is NULL or a ticket that no other thread uses.
-        unsafe { ticket.as_ref() }.is_none_or(engram_ticket::is_done)
+        unsafe { ticket.as_ref() }.is_none_or(|ticket| ticket.ticket.is_done())
     })
 }
 
@@ -204,7 +149,7 @@ pub unsafe extern "C" fn engram_ticket_cancel(ticket: *mut engram_ticket) {
     ask((), || {
         // SAFETY: the pointer is NULL or a ticket that no other thread uses.
         if let Some(ticket) = unsafe { ticket.as_mut() } {
-            ticket.cancel();
+            ticket.ticket.cancel();
         }
     });
 }
@@ -223,7 +168,7 @@ pub unsafe extern "C" fn engram_ticket_eventfd(
 ) -> engram_status {
     let run = || {
         // SAFETY: the pointer is NULL or a ticket that no other thread uses.
-        let ticket = unsafe { shared(ticket, "ticket")? }.unfinished()?;
+        let ticket = unsafe { shared(ticket, "ticket")? }.ticket.unfinished()?;
         check_place(file, "file")?;
         let event = ticket.eventfd()?.into_raw_fd();
         // SAFETY: the pointer may be written to.
@@ -254,10 +199,9 @@ pub unsafe extern "C" fn engram_ticket_on_done(
 
     let run = || {
         // SAFETY: the pointer is NULL or a ticket that no other thread uses.
-        let ticket = unsafe { shared(ticket, "ticket")? }.unfinished()?;
-        let callback = callback.ok_or_else(|| {
-            Failure::new(engram_status::ENGRAM_NULL_ARGUMENT, "`callback` is NULL")
-        })?;
+        let ticket = unsafe { shared(ticket, "ticket")? }.ticket.unfinished()?;
+        let callback =
+            callback.ok_or_else(|| Failure::new(ErrorKind::NullArgument, "`callback` is NULL"))?;
         let context = Context(context);
         ticket.on_done(move || {
             let context = context;

@@ -1,8 +1,7 @@
 //! What rows are decoded to.
 
-use engram::{RowCodec, ValueType};
-
-use crate::{failure::Failure, status::engram_status::ENGRAM_BAD_ARGUMENT};
+use engram::ValueType;
+use engram_ffi::{ErrorKind, Failure};
 
 /// What rows are handed out as: one of the four constants below.
 pub type engram_value_type = u32;
@@ -24,22 +23,10 @@ pub(crate) fn value_type(constant: engram_value_type) -> Result<Option<ValueType
         ENGRAM_F16 => Ok(Some(ValueType::F16)),
         ENGRAM_BF16 => Ok(Some(ValueType::Bf16)),
         _ => Err(Failure::new(
-            ENGRAM_BAD_ARGUMENT,
+            ErrorKind::BadArgument,
             format!(
                 "`value_type` is {constant}, expected ENGRAM_STORED, ENGRAM_F32, ENGRAM_F16 or ENGRAM_BF16"
             ),
         )),
     }
-}
-
-/// Bytes of a value in memory.
-pub(crate) fn value_bytes(value_type: Option<ValueType>) -> usize {
-    value_type.map_or(1, ValueType::bytes)
-}
-
-/// Bytes of a row in memory.
-pub(crate) fn row_bytes(codec: RowCodec, value_type: Option<ValueType>) -> usize {
-    value_type.map_or(codec.row_bytes(), |value_type| {
-        value_type.bytes() * codec.width()
-    })
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use engram_format::{Column, LayerId};
+use serde_json::json;
 
 use crate::{priority::Priority, resolve::RowRef};
 
@@ -258,6 +259,51 @@ const OF_COLUMNS: [Count<ColumnMetrics>; 2] = [
 ];
 
 impl Metrics {
+    /// The counts as a JSON object of one line. The names are those of [`Self::to_prometheus`]; times are in
+    /// nanoseconds, as `wait_ns`. Later releases may add fields.
+    pub fn to_json(&self) -> String {
+        let tables = self.tables.iter().map(|table| {
+            let columns = table.columns.iter().map(|column| {
+                json!({
+                    "column": column.column,
+                    "order": column.order,
+                    "head": column.head,
+                    "rows": column.rows,
+                    "cached": column.cached,
+                })
+            });
+            let priorities = table.priorities.iter().map(|of| {
+                json!({
+                    "priority": of.priority.as_str(),
+                    "batches": of.batches,
+                    "rows": of.rows,
+                    "wait_ns": ns(of.waited),
+                })
+            });
+            json!({
+                "layer": table.layer,
+                "batches": table.batches,
+                "rows": table.rows,
+                "reads": table.reads,
+                "read_bytes": table.bytes_read,
+                "used_bytes": table.bytes_used,
+                "wait_ns": ns(table.waited),
+                "priorities": priorities.collect::<Vec<_>>(),
+                "columns": columns.collect::<Vec<_>>(),
+            })
+        });
+        json!({
+            "tables": tables.collect::<Vec<_>>(),
+            "in_flight": self.in_flight,
+            "cache_bytes": self.cache_bytes,
+            "shared_cache_bytes": self.shared_cache_bytes,
+            "pooled_bytes": self.pooled_bytes,
+            "seeded_rows": self.seeded_rows,
+            "seed_failures": self.seed_failures,
+        })
+        .to_string()
+    }
+
     /// The counts in the text format of Prometheus.
     pub fn to_prometheus(&self) -> String {
         let mut text = format!(
@@ -311,6 +357,10 @@ impl Metrics {
         }
         text
     }
+}
+
+fn ns(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn write(

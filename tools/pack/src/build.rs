@@ -27,7 +27,7 @@ use engram_io::{parallel, publish_bytes};
 use engram_kit::parallel::default_jobs;
 use serde::Serialize;
 
-use crate::{Progress, claim::Claim};
+use crate::{Progress, Stop, claim::Claim};
 use shard::ShardJob;
 use state::{begin_build, end_stripes, is_finished};
 use stripes::Striping;
@@ -56,6 +56,8 @@ pub struct BuildOptions {
     pub allow_nan: bool,
     /// Whether many rows in sequence may be zero, as where a download is not complete.
     pub allow_zeros: bool,
+    /// Ends the build; it can be resumed as one that was killed.
+    pub stop: Stop,
 }
 
 /// What a build did.

@@ -13,6 +13,7 @@ mod lean;
 mod plan;
 mod profile;
 mod stats;
+mod stop;
 mod synth;
 mod verify;
 
@@ -23,6 +24,7 @@ pub use lean::{LEAN_FILE, LeanReport, RestoreReport, lean, lean_bytes, restore, 
 pub use plan::{BuildPlan, TablePlan};
 pub use profile::{OrderSummary, ProfileSummary, profile};
 pub use stats::{ColumnStats, StatsOptions, StatsReport, stats};
+pub use stop::Stop;
 pub use synth::{SynthOptions, SynthReport, synth, write_checkpoint};
 pub use verify::{Place, VerifyOptions, VerifyReport, pack_bytes, verify};
 

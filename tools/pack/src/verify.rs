@@ -18,7 +18,7 @@ use engram_io::{PreadReader, ReadAt, parallel};
 use engram_kit::parallel::default_jobs;
 use serde::Serialize;
 
-use crate::Progress;
+use crate::{Progress, Stop};
 use flaw::Flaw;
 use samples::verify_samples;
 use shard::ShardCheck;
@@ -36,6 +36,8 @@ pub struct VerifyOptions {
     pub checkpoint: Option<PathBuf>,
     /// Folders of stripes that have moved.
     pub stripes: BTreeMap<u32, PathBuf>,
+    /// Ends the verification.
+    pub stop: Stop,
 }
 
 /// A place of a pack where something is wrong: consecutive records with the same flaw, or a part of a file without any.
@@ -123,8 +125,8 @@ impl Findings {
 /// Verifies the pack in the folder `pack`. `progress` counts bytes of [`pack_bytes`].
 ///
 /// # Errors
-/// A manifest that cannot be read, a percentage out of its range, or a moved stripe that the pack has not; all else
-/// that is wrong is in the report.
+/// A manifest that cannot be read, a percentage out of its range, a moved stripe that the pack has not, or being stopped;
+/// all else that is wrong is in the report.
 pub fn verify(
     pack: &Path,
     options: &VerifyOptions,
@@ -140,6 +142,7 @@ pub fn verify(
         Storage::Attached { .. } if token_map.is_err() => Findings::default(),
         Storage::Attached { checkpoint } => verify_samples(pack, &manifest, checkpoint, options),
     };
+    options.stop.check()?;
     if let Err(flaw) = token_map {
         findings.add(TOKEN_MAP_FILE.into(), 0, flaw);
     }
@@ -180,6 +183,7 @@ fn verify_shards(
                 table,
                 column,
                 sample: options.sample,
+                stop: &options.stop,
             })
         })
         .collect();

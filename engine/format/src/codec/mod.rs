@@ -229,6 +229,30 @@ macro_rules! with_codec {
 }
 
 impl RowCodec {
+    /// What a manifest calls this codec.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 { .. } => "f32",
+            Self::F16 { .. } => "f16",
+            Self::Bf16 { .. } => "bf16",
+            Self::Fp8Ue8m0 { .. } => "fp8_e4m3_ue8m0",
+            Self::Fp8Scaled { .. } => "fp8_e4m3_scaled",
+            Self::Fp8 { .. } => "fp8_e4m3",
+            Self::Fp8Grouped { .. } => "fp8_e4m3_grouped",
+            Self::Int8 { .. } => "int8",
+            Self::Int4 { .. } => "int4",
+            Self::Nvfp4 { .. } => "nvfp4",
+            Self::Mxfp4 { .. } => "mxfp4",
+            Self::Q8_0 { .. } => "q8_0",
+            Self::Q4_0 { .. } => "q4_0",
+            Self::Iq4Nl { .. } => "iq4_nl",
+            Self::Mxfp4Gguf { .. } => "mxfp4_gguf",
+            Self::Nvfp4Gguf { .. } => "nvfp4_gguf",
+            Self::Q4K { .. } => "q4_k",
+            Self::Q5K { .. } => "q5_k",
+        }
+    }
+
     /// Values a row.
     pub fn width(self) -> usize {
         with_codec!(self, codec => codec.width() as usize)

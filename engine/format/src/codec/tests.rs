@@ -499,3 +499,42 @@ fn codecs_are_told_in_words() {
         "32 values in INT4 with a scale in F16 for the row"
     );
 }
+
+#[test]
+fn names_are_those_of_manifests() {
+    let (width, group, scale, scale_bits) = (256, 32, ScaleType::F32, 0);
+    for codec in [
+        RowCodec::F32 { width },
+        RowCodec::F16 { width },
+        RowCodec::Bf16 { width },
+        RowCodec::Fp8Ue8m0 { width, group },
+        RowCodec::Fp8Scaled { width, scale_bits },
+        RowCodec::Fp8 { width },
+        RowCodec::Fp8Grouped {
+            width,
+            group,
+            scale,
+        },
+        RowCodec::Int8 {
+            width,
+            group,
+            scale,
+        },
+        RowCodec::Int4 {
+            width,
+            group,
+            scale,
+        },
+        RowCodec::Nvfp4 { width, scale_bits },
+        RowCodec::Mxfp4 { width },
+        RowCodec::Q8_0 { width },
+        RowCodec::Q4_0 { width },
+        RowCodec::Iq4Nl { width },
+        RowCodec::Mxfp4Gguf { width },
+        RowCodec::Nvfp4Gguf { width, scale_bits },
+        RowCodec::Q4K { width },
+        RowCodec::Q5K { width },
+    ] {
+        assert_eq!(serde_json::to_value(codec).unwrap()["name"], codec.name());
+    }
+}

@@ -1,6 +1,6 @@
-//! Settings as JSON, for callers that are no Rust programs.
+//! Settings as JSON or from the environment, for callers that are no Rust programs.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, env, ffi::OsString, path::PathBuf};
 
 use engram_format::Columns;
 use serde_json::{Map, Value};
@@ -27,9 +27,9 @@ pub enum ConfigError {
     /// A field with a value that it cannot have.
     #[error("the settings: `{field}` is {found}, expected {expected}")]
     Field {
-        /// The field.
+        /// The field, or its environment variable.
         field: String,
-        /// Its value, as JSON.
+        /// Its value, as JSON or as the environment has it.
         found: String,
         /// What is allowed.
         expected: &'static str,
@@ -154,20 +154,62 @@ impl Config {
     /// # Errors
     /// Text that is not a JSON object, a field that there is not, or one with a value that it cannot have.
     pub fn from_json(text: &str) -> Result<Self, ConfigError> {
+        Self::new().with_json(text)
+    }
+
+    /// Reads settings from the JSON object `text`, as [`Self::from_json`] does. What it does not name stays as it is.
+    ///
+    /// # Errors
+    /// As [`Self::from_json`].
+    pub fn with_json(mut self, text: &str) -> Result<Self, ConfigError> {
         let fields: Map<String, Value> =
             serde_json::from_str(text).map_err(|reason| ConfigError::NotJson {
                 reason: reason.to_string(),
             })?;
-        let mut config = Self::new();
         for (field, value) in fields {
             let Some((_, set)) = FIELDS.iter().find(|(known, _)| *known == field) else {
                 return Err(ConfigError::UnknownField { field });
             };
-            set(&mut config, &value).map_err(|expected| ConfigError::Field {
+            set(&mut self, &value).map_err(|expected| ConfigError::Field {
                 field,
                 found: value.to_string(),
                 expected,
             })?;
+        }
+        Ok(self)
+    }
+
+    /// Reads settings from environment variables. Each field of [`Self::from_json`] has one, in capitals and after
+    /// `ENGRAM_`: `ENGRAM_READER=pread`, `ENGRAM_CACHE_BYTES="1 GiB"`, `ENGRAM_RESIDENT='{"orders": 2}'`. Text needs no
+    /// quotes of JSON. Fields without a variable are as in [`Config::new`]; variables of other names are left alone.
+    ///
+    /// # Errors
+    /// A variable with a value that its field cannot have.
+    pub fn from_env() -> Result<Self, ConfigError> {
+        Self::from_variables(|name| env::var_os(name))
+    }
+
+    fn from_variables(find: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        let mut config = Self::new();
+        for (field, set) in FIELDS {
+            let name = format!("ENGRAM_{}", field.to_ascii_uppercase());
+            let Some(found) = find(&name) else {
+                continue;
+            };
+            // Text first, so that a path may be a number.
+            let is_set = found.to_str().is_some_and(|text| {
+                let json = || serde_json::from_str(text).ok();
+                set(&mut config, &text.into()).is_ok()
+                    || json().is_some_and(|value| set(&mut config, &value).is_ok())
+            });
+            if !is_set {
+                let expected = set(&mut Self::new(), &Value::Null).err();
+                return Err(ConfigError::Field {
+                    field: name,
+                    found: found.to_string_lossy().into_owned(),
+                    expected: expected.unwrap_or("text in UTF-8"),
+                });
+            }
         }
         Ok(config)
     }
@@ -286,6 +328,64 @@ mod tests {
         assert_eq!(format!("{config:?}"), format!("{expected:?}"));
         let nothing = Config::from_json("{}").unwrap();
         assert_eq!(format!("{nothing:?}"), format!("{:?}", Config::new()));
+    }
+
+    #[test]
+    fn every_field_has_a_variable() {
+        let variables = [
+            ("ENGRAM_READER", "pread"),
+            ("ENGRAM_CHECK_SEALS", "false"),
+            ("ENGRAM_CHECKPOINT", "7"),
+            ("ENGRAM_RESIDENT", r#"{"bytes": "1 KiB"}"#),
+            ("ENGRAM_RESIDENT_FOLDER", "b c"),
+            ("ENGRAM_CACHE_BYTES", "3 GiB"),
+            ("ENGRAM_CACHE_FOLDER", "c"),
+            ("ENGRAM_PROFILE", "d"),
+            ("ENGRAM_IO_THREADS", "2"),
+            ("ENGRAM_IO_DEPTH", "64"),
+            ("ENGRAM_GATHER_THREADS", "0"),
+            ("ENGRAM_POOL_BYTES", "4096"),
+        ];
+        assert_eq!(variables.len(), FIELDS.len());
+        let find = |name: &str| {
+            let found = variables.iter().find(|(known, _)| *known == name);
+            found.map(|(_, value)| OsString::from(value))
+        };
+        let config = Config::from_variables(find).unwrap();
+        let expected = Config {
+            reader: Reader::Pread,
+            check_seals: false,
+            checkpoint: Some("7".into()),
+            resident: Resident::Bytes(1 << 10),
+            resident_folder: Some("b c".into()),
+            cache_bytes: Some(3 << 30),
+            cache_folder: Some("c".into()),
+            profile: Some("d".into()),
+            io_threads: 2,
+            io_depth: 64,
+            gather_threads: Some(0),
+            pool_bytes: 4_096,
+            ..Config::new()
+        };
+        assert_eq!(format!("{config:?}"), format!("{expected:?}"));
+        let over = config.with_json(r#"{"reader": "mmap"}"#).unwrap();
+        assert_eq!((over.reader, over.io_depth), (Reader::Mmap, 64));
+        let nothing = Config::from_variables(|_| None).unwrap();
+        assert_eq!(format!("{nothing:?}"), format!("{:?}", Config::new()));
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_read_is_named() {
+        for value in ["", "0", "deep"] {
+            let find = |name: &str| (name == "ENGRAM_IO_DEPTH").then(|| value.into());
+            let error = Config::from_variables(find).unwrap_err().to_string();
+            let expected = format!(
+                "the settings: `ENGRAM_IO_DEPTH` is {value}, expected a whole number from 1 to 65535"
+            );
+            assert_eq!(error, expected);
+        }
+        let find = |name: &str| (name == "ENGRAM_READER").then(|| "tape".into());
+        assert!(Config::from_variables(find).is_err());
     }
 
     #[test]

@@ -88,6 +88,7 @@ impl ShardJob<'_> {
         let mut next = RowId(self.column.first_row);
         let mut left = self.column.row_count;
         while left > 0 {
+            self.options.stop.check()?;
             let count = usize::try_from(left).map_or(chunk_rows, |left| left.min(chunk_rows));
             let rows = &mut rows[..count * layout.row_bytes()];
             source.read(rows)?;

@@ -66,6 +66,7 @@ impl Args {
             stripes: self.stripes,
             allow_nan: self.allow_nan,
             allow_zeros: self.allow_zeros,
+            ..BuildOptions::default()
         };
         let progress = Progress::new(source_bytes(&checkpoint), "packing");
         let report = build(&checkpoint, &self.output, &options, &|bytes| {

@@ -44,6 +44,7 @@ impl Args {
             sample: self.sample,
             checkpoint: self.checkpoint,
             stripes: self.moved.by_number(),
+            ..VerifyOptions::default()
         };
         let progress = Progress::new(pack_bytes(&read_manifest(&self.pack)?), "verifying");
         let report = verify(&self.pack, &options, &|bytes| progress.add(bytes))?;

@@ -8,7 +8,7 @@ use engram_format::{
 use engram_io::{IoError, PreadReader, ReadAt};
 
 use super::{Findings, flaw::Flaw, spread::Spread};
-use crate::Progress;
+use crate::{Progress, Stop};
 
 /// Bytes read at a time.
 const CHUNK_BYTES: usize = 2 << 20;
@@ -21,6 +21,8 @@ pub(super) struct ShardCheck<'a> {
     pub(super) column: Column,
     /// Percentage of the groups to read; all and the digests if not given.
     pub(super) sample: Option<f64>,
+    /// What is found after it means nothing.
+    pub(super) stop: &'a Stop,
 }
 
 impl ShardCheck<'_> {
@@ -89,6 +91,9 @@ impl Scan<'_> {
         let mut bytes = vec![0; group_bytes];
         let mut done = 0;
         for group in Spread::new(groups, percent) {
+            if self.shard.stop.is_stopped() {
+                return;
+            }
             self.group(reader, group, &mut bytes);
             progress((group + 1 - done) * group_bytes as u64);
             done = group + 1;
@@ -102,6 +107,9 @@ impl Scan<'_> {
         let (mut of_rows, mut of_data) = (Digester::new(), Digester::new());
         let mut next = 0;
         while next < groups {
+            if self.shard.stop.is_stopped() {
+                return;
+            }
             let count = usize::try_from(groups - next).map_or(step, |left| left.min(step));
             let chunk = &mut chunk[..count * group_bytes];
             let whole = reader.read_at(self.group_offset(next), chunk).is_ok();

@@ -3,15 +3,15 @@
 use engram::{RowCodec, ValueType};
 
 use crate::{
-    batch::engram_batch,
     caller_rows::{CallerRows, Memory},
     failure::Failure,
-    value_type::{row_bytes, value_bytes},
+    sparse_batch::SparseBatch,
+    values::{row_bytes, value_bytes},
 };
 
 /// Memory of the caller's for all places of a batch.
 #[derive(Debug)]
-pub(crate) struct Target {
+pub struct Target {
     /// The whole rows, or their values.
     rows: CallerRows,
     /// What is behind the values in a stored row, where that goes elsewhere.
@@ -25,9 +25,9 @@ impl Target {
     /// Memory that will not do.
     ///
     /// # Safety
-    /// As [`CallerRows::new`].
-    pub(crate) unsafe fn whole(
-        batch: &engram_batch,
+    /// As long as the value lives, the memory may be written, and nobody else uses it.
+    pub unsafe fn whole(
+        batch: &SparseBatch,
         codec: RowCodec,
         value_type: Option<ValueType>,
         memory: Memory,
@@ -45,9 +45,9 @@ impl Target {
     /// Memory that will not do.
     ///
     /// # Safety
-    /// As [`CallerRows::new`], for each of the two.
-    pub(crate) unsafe fn parts(
-        batch: &engram_batch,
+    /// As [`Self::whole`], for each of the two.
+    pub unsafe fn parts(
+        batch: &SparseBatch,
         codec: RowCodec,
         values: Memory,
         scales: Memory,

@@ -4,10 +4,7 @@ use std::{ffi::c_void, ptr, slice};
 
 use engram::LookupError;
 
-use crate::{
-    failure::Failure,
-    status::engram_status::{ENGRAM_BAD_ARGUMENT, ENGRAM_NULL_ARGUMENT},
-};
+use crate::{error_kind::ErrorKind, failure::Failure};
 
 /// Rows at a fixed distance from one another. What lies between them is not touched.
 #[derive(Debug)]
@@ -18,17 +15,19 @@ pub(crate) struct CallerRows {
     stride: usize,
 }
 
-/// What C says about memory for rows.
+/// What a caller says about memory for rows.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Memory {
-    pub(crate) start: *mut c_void,
-    pub(crate) bytes: usize,
+pub struct Memory {
+    start: *mut c_void,
+    bytes: usize,
     /// Bytes from the start of a row to that of the next; 0 where they touch.
-    pub(crate) stride: usize,
+    stride: usize,
 }
 
 impl Memory {
-    pub(crate) fn new(start: *mut c_void, bytes: usize, stride: usize) -> Self {
+    /// `bytes` bytes from `start` on, with `stride` bytes from the start of a row to that of the next, or 0 where they
+    /// touch.
+    pub fn new(start: *mut c_void, bytes: usize, stride: usize) -> Self {
         Self {
             start,
             bytes,
@@ -72,13 +71,13 @@ impl CallerRows {
         }
         if memory.start.is_null() {
             return Err(Failure::new(
-                ENGRAM_NULL_ARGUMENT,
+                ErrorKind::NullArgument,
                 "the memory for rows is NULL",
             ));
         }
         if stride < row_bytes {
             return Err(Failure::new(
-                ENGRAM_BAD_ARGUMENT,
+                ErrorKind::BadArgument,
                 format!(
                     "the row stride is {stride} bytes, expected 0 or at least the {row_bytes} bytes of a row"
                 ),
@@ -132,8 +131,8 @@ impl CallerRows {
         if self.stride > self.row_bytes && self.rows > 1 {
             return None;
         }
-        // SAFETY: `new` checked the size, and its caller promised that nobody else uses the memory. It came from C, so
-        // whatever is in it are bytes.
+        // SAFETY: `new` checked the size, and its caller promised that nobody else uses the memory. It came from
+        // another language, so whatever is in it are bytes.
         Some(unsafe { slice::from_raw_parts_mut(self.start, self.rows * self.row_bytes) })
     }
 
@@ -179,7 +178,6 @@ impl CallerRows {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::engram_status::{ENGRAM_MISALIGNED, ENGRAM_OUTPUT_SIZE};
 
     fn rows_of(
         memory: &mut [u32],
@@ -233,13 +231,13 @@ mod tests {
         let mut refused = |rows, row_bytes, stride| {
             rows_of(&mut memory, rows, row_bytes, stride)
                 .unwrap_err()
-                .status
+                .kind
         };
-        assert_eq!(refused(4, 4, 12), ENGRAM_OUTPUT_SIZE);
-        assert_eq!(refused(8, 4, 0), ENGRAM_OUTPUT_SIZE);
-        assert_eq!(refused(usize::MAX, 4, 0), ENGRAM_OUTPUT_SIZE);
-        assert_eq!(refused(2, 8, 4), ENGRAM_BAD_ARGUMENT);
-        assert_eq!(refused(2, 4, 6), ENGRAM_MISALIGNED);
+        assert_eq!(refused(4, 4, 12), ErrorKind::OutputSize);
+        assert_eq!(refused(8, 4, 0), ErrorKind::OutputSize);
+        assert_eq!(refused(usize::MAX, 4, 0), ErrorKind::OutputSize);
+        assert_eq!(refused(2, 8, 4), ErrorKind::BadArgument);
+        assert_eq!(refused(2, 4, 6), ErrorKind::Misaligned);
         assert!(rows_of(&mut memory, 2, 4, 24).is_ok());
         assert!(rows_of(&mut [], 0, 4, 0).is_ok());
     }

@@ -2,10 +2,10 @@
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use engram::{Buffer, BufferMemory, BufferPool, RowBuffer, ValueType};
+use engram::{Buffer, BufferMemory, BufferPool, RowBuffer, Store, ValueType};
 use engram_io::Process;
 
-use crate::{batch::engram_batch, failure::Failure, store::engram_store, target::Target};
+use crate::{failure::Failure, lookup, sparse_batch::SparseBatch, target::Target};
 
 /// Where the rows of a ticket go, and what has to be done when they have come.
 #[derive(Debug)]
@@ -42,16 +42,16 @@ impl Loan {
     }
 }
 
-/// Memory that C has lent until the loan is over, which is when this is dropped.
+/// Memory that the caller has lent until the loan is over, which is when this is dropped.
 struct LentMemory {
     start: *mut u8,
     bytes: usize,
     loan: Arc<Loan>,
 }
 
-// SAFETY: whoever calls `engram_submit` promises that nobody else uses the memory until the ticket is done or freed,
-// which waits for the end of the loan, and that any thread may write there. It came from C, so whatever is in it are
-// bytes.
+// SAFETY: whoever makes a `Target` promises that nobody else uses the memory as long as that lives, and that any thread
+// may write there; a ticket keeps its target until the loan is over. It came from another language, so whatever is in it
+// are bytes.
 unsafe impl BufferMemory for LentMemory {
     fn address(&self) -> *mut u8 {
         self.start
@@ -85,7 +85,7 @@ impl BufferPool for EndOfLoan {
 
 impl Destination {
     /// The places of `batch` in `target`.
-    pub(crate) fn new(target: Target, batch: &engram_batch) -> Self {
+    pub(crate) fn new(target: Target, batch: &SparseBatch) -> Self {
         Self {
             target,
             places: batch.places().map(Box::from),
@@ -101,12 +101,12 @@ impl Destination {
     /// No memory.
     pub(crate) fn buffer(
         &mut self,
-        store: &engram_store,
-        batch: &engram_batch,
+        store: &Store,
+        batch: &SparseBatch,
         value_type: Option<ValueType>,
     ) -> Result<Buffer, Failure> {
         let Some(direct) = self.target.direct() else {
-            return store.buffer(batch, value_type);
+            return lookup::buffer(store, batch, value_type);
         };
         let (rows, row_bytes) = (batch.rows().len(), direct.row_bytes());
         let loan = Arc::<Loan>::default();
