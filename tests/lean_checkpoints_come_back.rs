@@ -10,11 +10,15 @@ use std::{
 };
 
 use engram_checkpoint::{Checkpoint, TensorFiles};
-use engram_pack::{LEAN_FILE, LeanReport, attach, lean, restore};
-use engram_tests::{Fixture, files, make_checkpoint, make_pack, small_families, small_family};
+use engram_pack::{BuildOptions, LEAN_FILE, LeanReport, attach, build, lean, restore};
+use engram_tests::{
+    Fixture, Gguf, files, make_checkpoint, make_pack, small_families, small_family,
+};
 use safetensors::{Dtype, SafeTensors, serialize_to_file, tensor::TensorView};
 use serde_json::{Value, json};
 
+/// GGUF's number of the type.
+const F16: u32 = 1;
 const FAMILIES: [&str; 5] = ["demo", "deepseek", "qwen", "longcat", "long-rows"];
 
 fn make_lean(fixture: &Fixture, out: &Path) -> anyhow::Result<LeanReport> {
@@ -280,4 +284,40 @@ fn links_of_a_hubs_cache_are_followed() {
     fs::remove_dir_all(&blobs).unwrap();
     restore(&lean, None, &out, &|_| ()).unwrap();
     assert!(files(&out) == expected);
+}
+
+#[test]
+fn the_table_of_a_gguf_becomes_a_hole_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let scheme = small_family("qwen").scheme(None).unwrap();
+    let mut model = Gguf::qwen(&scheme, F16, 256, 512);
+    model.add("blk.0.attn_q.weight", &[3], F16, vec![1, 2, 3, 4, 5, 6]);
+    fs::create_dir(at("models")).unwrap();
+    model.write(&at("models/model.gguf"));
+    fs::write(at("models/other.gguf"), "another model").unwrap();
+    let before = fs::read(at("models/model.gguf")).unwrap();
+
+    let checkpoint = Checkpoint::open(&at("models/model.gguf"), None).unwrap();
+    build(&checkpoint, &at("pack"), &BuildOptions::default(), &|_| ()).unwrap();
+    let report = lean(&checkpoint, &at("pack"), &at("lean"), &|_| ()).unwrap();
+    assert_eq!(report.replaced, [at("models/model.gguf")]);
+    let found = files(&at("lean"));
+    let names: Vec<&Path> = found.iter().map(|(path, _)| path.as_path()).collect();
+    assert_eq!(names, [Path::new(LEAN_FILE), Path::new("model.gguf")]);
+
+    // Every byte is at its place but for the rows, which are zeros and take no space.
+    let hollow = fs::read(at("lean/model.gguf")).unwrap();
+    let segment = &checkpoint.tables[0].planes[0].segments[0];
+    let start = usize::try_from(segment.offset).unwrap();
+    let rows = start..start + usize::try_from(segment.row_count).unwrap() * 512;
+    assert!(hollow[rows.clone()].iter().all(|&byte| byte == 0));
+    assert!(hollow[..rows.start] == before[..rows.start]);
+    assert!(hollow[rows.end..] == before[rows.end..]);
+    let blocks = |path: &Path| fs::metadata(path).unwrap().blocks();
+    assert!(blocks(&at("lean/model.gguf")) < blocks(&at("models/model.gguf")));
+
+    fs::remove_dir_all(at("models")).unwrap();
+    restore(&at("lean"), None, &at("restored"), &|_| ()).unwrap();
+    assert!(files(&at("restored")) == [(PathBuf::from("model.gguf"), before)]);
 }

@@ -29,6 +29,19 @@ pub(crate) fn is_gguf(path: &Path) -> bool {
         .is_some_and(|extension| extension.eq_ignore_ascii_case(EXTENSION))
 }
 
+/// File names of the GGUF model that the file `name` is, or is a part of; none if it is no GGUF file.
+///
+/// ```
+/// use engram_checkpoint::gguf_parts;
+///
+/// assert_eq!(gguf_parts("model.gguf"), Some(vec!["model.gguf".to_owned()]));
+/// assert_eq!(gguf_parts("m-00002-of-00002.gguf").map(|parts| parts.len()), Some(2));
+/// assert_eq!(gguf_parts("model.safetensors"), None);
+/// ```
+pub fn gguf_parts(name: &str) -> Option<Vec<String>> {
+    is_gguf(Path::new(name)).then(|| files::parts(name))
+}
+
 /// The tables in the file `path` and, where that is one part of several, in the others.
 ///
 /// # Errors

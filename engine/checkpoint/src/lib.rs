@@ -39,7 +39,7 @@ pub use builtin::builtin_token_map;
 pub use checkpoint::Checkpoint;
 pub use error::{CheckpointError, ConfigField};
 pub use files::{MAX_JSON_BYTES, read_json};
-pub use gguf::GgufError;
+pub use gguf::{GgufError, gguf_parts};
 pub use layouts::{
     CONFIG_FILE, DeepSeekConfig, DemoConfig, Family, LongCatConfig, OtherTensor, QwenConfig,
     Scales, TableTensors, TensorRows,

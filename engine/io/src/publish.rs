@@ -88,6 +88,15 @@ impl NewFile {
         written.map_err(|source| IoError::os("write", &self.partial)(source))
     }
 
+    /// Makes the file `bytes` bytes long; what was not written is a hole of zeros, where the file system has holes.
+    ///
+    /// # Errors
+    /// A file that cannot be so long.
+    pub fn set_len(&mut self, bytes: u64) -> Result<(), IoError> {
+        let set = self.file().set_len(bytes);
+        set.map_err(|source| IoError::os("set the length of", &self.partial)(source))
+    }
+
     /// Puts the file on the drive and gives it its final path.
     ///
     /// # Errors

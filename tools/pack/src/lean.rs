@@ -1,8 +1,8 @@
 //! Takes the tables out of a checkpoint that has been packed, and puts them back.
 //!
 //! A lean checkpoint has every file of the checkpoint but the tables' tensors, so a model that gets its rows from a pack
-//! loads it as it is. What is missing can be made again from the pack to the bit, which is proved before the lean
-//! checkpoint is whole.
+//! loads it as it is; in a GGUF file, rows become a hole. What is missing can be made again from the pack to the bit,
+//! which is proved before the lean checkpoint is whole.
 
 mod header;
 mod links;
@@ -19,7 +19,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use engram::read_manifest;
-use engram_checkpoint::Checkpoint;
+use engram_checkpoint::{Checkpoint, gguf_parts};
 use engram_format::{Digest, Digester, Manifest, Storage};
 use engram_io::{PreadReader, ReadAt, parallel, publish_bytes};
 use engram_kit::parallel::default_jobs;
@@ -30,7 +30,7 @@ use crate::{
     build::is_built_from,
     claim::{Claim, Work},
 };
-use links::{Links, link_files};
+use links::{Links, link_files, link_named};
 use pack_rows::PackRows;
 use plan::LeanPlan;
 use rebuild::rebuild;
@@ -74,7 +74,7 @@ pub fn lean_bytes(checkpoint: &Checkpoint) -> u64 {
 /// is compared with what [`restore`] would make. `progress` counts them.
 ///
 /// # Errors
-/// A pack of another checkpoint, one that is attached to it, tables in GGUF files, a folder that is not empty, a file that cannot be read or
+/// A pack of another checkpoint, one that is attached to it, a folder that is not empty, a file that cannot be read or
 /// written, or rows that differ. What was made until then is removed.
 pub fn lean(
     checkpoint: &Checkpoint,
@@ -95,16 +95,6 @@ pub fn lean(
         pack.display(),
         checkpoint.folder.display()
     );
-    if let Some(source) = checkpoint
-        .sources
-        .iter()
-        .find(|file| file.header_bytes.is_some())
-    {
-        bail!(
-            "{}: tables are taken out of safetensors files only",
-            checkpoint.folder.join(&source.name).display()
-        );
-    }
     let claim = Claim::take(out, &LEAN, || {
         ensure!(
             !out.join(LEAN_FILE).exists(),
@@ -145,9 +135,10 @@ fn fill(
     let replaced: BTreeSet<PathBuf> = (checkpoint.sources.iter())
         .map(|source| checkpoint.folder.join(&source.name))
         .collect();
+    let gguf = gguf_parts(&checkpoint.sources[0].name);
     let index_path = checkpoint.folder.join(INDEX_FILE);
     let mut index = None;
-    if index_path.exists() {
+    if gguf.is_none() && index_path.exists() {
         let text = String::from_utf8(engram_io::read_file(&index_path, MAX_INDEX_BYTES)?);
         let text = text.with_context(|| index_path.display().to_string())?;
         let lean = lean_index(&text, &plans);
@@ -160,7 +151,11 @@ fn fill(
     let Links {
         hard_links,
         symbolic_links,
-    } = link_files(&checkpoint.folder, out, &others, &[out, pack])?;
+    } = match gguf {
+        // Beside a GGUF file lie those of other models.
+        Some(parts) => link_named(&checkpoint.folder, out, &parts, &others)?,
+        None => link_files(&checkpoint.folder, out, &others, &[out, pack])?,
+    };
 
     let path = absolute(pack).with_context(|| format!("cannot resolve {}", pack.display()))?;
     let record = LeanRecord {

@@ -40,10 +40,7 @@ impl GgufFiles {
             .filter(|folder| !folder.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let (names, count) = match Part::of(&name) {
-            None => (vec![name.clone().into_owned()], None),
-            Some(part) => (part.all(), Some(part.count)),
-        };
+        let (names, count) = (parts(&name), Part::of(&name).map(|part| part.count));
         let mut opened = Self {
             folder: folder.into(),
             first: folder.join(&names[0]),
@@ -143,6 +140,11 @@ impl GgufFiles {
         let path = self.folder.join(&self.files[source as usize].name);
         Ok(PreadReader::open(&path)?.read_at(tensor.offset, out)?)
     }
+}
+
+/// Names of the files of the model that the file `name` is or is a part of.
+pub(super) fn parts(name: &str) -> Vec<String> {
+    Part::of(name).map_or_else(|| vec![name.to_owned()], |part| part.all())
 }
 
 /// One part of a split file, by its name: `MODEL-00001-of-00004.gguf`.

@@ -11,7 +11,7 @@ use crate::hub::Model;
 #[derive(clap::Args)]
 #[group(skip)]
 pub(super) struct CheckpointArgs {
-    /// Folder with config.json and safetensors files, or a model of the hub that has been downloaded:
+    /// Folder with config.json and safetensors files, a GGUF file, or a model of the hub that has been downloaded:
     /// ORGANISATION/MODEL[@REVISION]
     checkpoint: PathBuf,
     /// tokenizer.json, or a token map with the extension u32le, if not in the checkpoint

@@ -9,8 +9,9 @@ use crate::{lean, lean_bytes};
 /// Make a checkpoint without its tables, for engines that read them from a pack
 #[derive(clap::Args)]
 #[command(after_help = "\
-Every byte that is left out is compared with what the pack would give back. The files that hold tables may be removed
-then; `engram-pack restore` makes them again, to the bit.
+Every byte that is left out is compared with what the pack would give back. In a GGUF file the table becomes a hole, and
+all else stays at its place. The files that hold tables may be removed then; `engram-pack restore` makes them again, to
+the bit.
 
 Example:
   engram-pack lean checkpoint pack -o lean")]

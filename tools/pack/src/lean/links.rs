@@ -38,6 +38,28 @@ pub(super) fn link_files(
     Ok(links)
 }
 
+/// Makes such links to the files of these `names` in `from` that are there, but for the `files`.
+pub(super) fn link_named(
+    from: &Path,
+    to: &Path,
+    names: &[String],
+    files: &BTreeSet<PathBuf>,
+) -> Result<Links> {
+    let mut links = Links::default();
+    for name in names {
+        let path = from.join(name);
+        if !files.contains(&path) && path.exists() {
+            links.file(&resolve(&path)?, &to.join(name))?;
+        }
+    }
+    Ok(links)
+}
+
+/// What a link points to: the files of a hub's cache are links themselves.
+fn resolve(path: &Path) -> Result<PathBuf, IoError> {
+    path.canonicalize().map_err(IoError::os("resolve", path))
+}
+
 impl Links {
     fn folder(
         &mut self,
@@ -50,19 +72,25 @@ impl Links {
         for entry in fs::read_dir(from).map_err(IoError::os("list the folder", from))? {
             let entry = entry.map_err(IoError::os("list the folder", from))?;
             let (path, link) = (entry.path(), to.join(entry.file_name()));
-            // What a link points to: the files of a hub's cache are links themselves.
-            let real = path.canonicalize().map_err(IoError::os("resolve", &path))?;
+            let real = resolve(&path)?;
             if files.contains(&path) || folders.contains(&real) {
                 continue;
             }
             if real.is_dir() {
                 self.folder(&path, &link, files, folders)?;
-            } else if fs::hard_link(&real, &link).is_ok() {
-                self.hard_links += 1;
             } else {
-                symlink(&real, &link).map_err(IoError::os("link", &link))?;
-                self.symbolic_links += 1;
+                self.file(&real, &link)?;
             }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, real: &Path, link: &Path) -> Result<()> {
+        if fs::hard_link(real, link).is_ok() {
+            self.hard_links += 1;
+        } else {
+            symlink(real, link).map_err(IoError::os("link", link))?;
+            self.symbolic_links += 1;
         }
         Ok(())
     }

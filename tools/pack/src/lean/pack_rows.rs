@@ -34,10 +34,11 @@ impl PackRows<'_> {
         let index = index.with_context(|| format!("the pack has no layer {layer}"))?;
         let table = &tables[index];
         let shards = shard_paths(self.pack, self.manifest, &BTreeMap::new())?;
-        let part_bytes = *(table.codec.plane_bytes().get(plane))
-            .filter(|bytes| **bytes > 0)
-            .with_context(|| format!("rows of layer {layer} have no plane {plane}"))?;
-        let start: usize = table.codec.plane_bytes()[..plane].iter().sum();
+        let part = table.planes.get(plane);
+        let part = part.with_context(|| format!("rows of layer {layer} have no plane {plane}"))?;
+        let before = table.planes[..plane].iter().map(|plane| plane.row_bytes);
+        let start = usize::try_from(before.sum::<u64>())?;
+        let part = start..start + usize::try_from(part.row_bytes)?;
         let mut next = wanted.start;
         let mut parts = Vec::new();
         for column in self.manifest.scheme.columns(index) {
@@ -49,7 +50,7 @@ impl PackRows<'_> {
             read_column(table, column, shard, next..end, &mut |rows| {
                 parts.clear();
                 for row in rows.chunks_exact(table.codec.row_bytes()) {
-                    parts.extend_from_slice(&row[start..start + part_bytes]);
+                    parts.extend_from_slice(&row[part.clone()]);
                 }
                 put(&parts)
             })?;

@@ -23,8 +23,10 @@ pub(super) fn rebuild(
     lean: &Path,
     put: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    put(&(file.header.len() as u64).to_le_bytes())?;
-    put(file.header.as_bytes())?;
+    if let Some(header) = &file.header {
+        put(&(header.len() as u64).to_le_bytes())?;
+        put(header.as_bytes())?;
+    }
     let mut chunk = Vec::new();
     let mut kept = None;
     for piece in &file.pieces {

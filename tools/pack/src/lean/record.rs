@@ -43,8 +43,8 @@ pub(super) struct LeanFile {
     pub(super) name: String,
     pub(super) bytes: u64,
     pub(super) digest: Digest,
-    /// The safetensors header after its length.
-    pub(super) header: String,
+    /// The header of a safetensors file after its length; none of others, which keep theirs.
+    pub(super) header: Option<String>,
     /// What follows the header, in order.
     pub(super) pieces: Vec<Piece>,
 }
@@ -55,7 +55,7 @@ pub(super) struct LeanFile {
 pub(super) enum Piece {
     /// Bytes of the lean checkpoint's file of the same name.
     Kept { offset: u64, bytes: u64 },
-    /// A part of each of some rows: their values (plane 0) or their scales (1).
+    /// A part of each of some rows, by the plane of their table.
     Rows {
         layer: LayerId,
         plane: usize,
