@@ -1,0 +1,80 @@
+"""Making and checking packs, with progress."""
+
+import contextlib
+import json
+
+from . import _native
+
+
+def build(
+    checkpoint, pack, *, jobs=0, resume=False, allow_nan=False, allow_zeros=False, tokenizer=None, progress=None
+):
+    """Builds the pack ``pack`` from the folder ``checkpoint`` with ``config.json`` and safetensors files.
+
+    Each row gets a seal. Ctrl-C, or an exception of ``progress``, ends the build soon; with ``resume`` the next one goes
+    on with what is finished, and ends with the same bytes.
+
+    ``jobs``: shards built at a time, 0 for a few. ``allow_nan``: keep rows with codes that are not numbers.
+    ``allow_zeros``: keep tables with many zero rows in sequence. ``tokenizer``: a ``tokenizer.json`` or token map, if it
+    is not in the checkpoint. ``progress``: called with the bytes done and all bytes, some times a second on this thread;
+    ``None`` shows a bar where tqdm is installed and standard error is a terminal, ``False`` shows nothing.
+
+    Returns what was done: ``rows``, ``padding_rows``, ``shards``, ``shards_resumed``, ``bytes_read``, ``bytes_written``,
+    ``seconds`` and ``notes``. Raises ``errors.PackError``.
+    """
+    with _shown(progress, "packing") as shown:
+        report = _native.build(
+            checkpoint,
+            pack,
+            jobs=jobs,
+            resume=resume,
+            allow_nan=allow_nan,
+            allow_zeros=allow_zeros,
+            tokenizer=tokenizer,
+            progress=shown,
+        )
+    return json.loads(report)
+
+
+def attach(checkpoint, pack, *, allow_zeros=False, tokenizer=None):
+    """Makes the pack ``pack`` over the files of ``checkpoint``, which stay where they are. Its rows have no seals.
+
+    Raises ``errors.PackError``; what was made until then is removed.
+    """
+    _native.attach(checkpoint, pack, allow_zeros=allow_zeros, tokenizer=tokenizer)
+
+
+def verify(pack, *, jobs=0, sample=None, checkpoint=None, progress=None):
+    """Reads a whole pack and names every damaged record.
+
+    ``sample``: read only this percentage of the records. ``checkpoint``: where the checkpoint behind an attached pack
+    lies now. ``jobs`` and ``progress`` are those of ``build``.
+
+    Returns what was found: ``records``, ``bytes``, ``seconds``, and the lists ``damage`` and ``unread`` of places with
+    ``file``, ``row``, ``records``, ``offset`` and ``what``. Both are empty if the pack is sound. Raises
+    ``errors.PackError`` for a pack without a manifest that can be read.
+    """
+    with _shown(progress, "verifying") as shown:
+        report = _native.verify(pack, jobs=jobs, sample=sample, checkpoint=checkpoint, progress=shown)
+    return json.loads(report)
+
+
+@contextlib.contextmanager
+def _shown(progress, what):
+    """What to call with the bytes done and all bytes."""
+    if progress is not None:
+        yield progress or None
+        return
+    try:
+        from tqdm import tqdm
+    except ImportError:
+        yield None
+        return
+    # `disable=None` shows nothing where standard error is no terminal.
+    with tqdm(desc=what, unit="B", unit_scale=True, unit_divisor=1024, disable=None) as bar:
+
+        def show(done, total):
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show

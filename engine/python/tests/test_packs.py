@@ -1,0 +1,112 @@
+"""Making and checking packs."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+from conftest import VECTORS
+
+import engram_tables
+from engram_tables import errors
+
+
+def content(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_built_and_attached_packs_have_the_rows_of_the_checkpoint(checkpoint, tmp_path):
+    told = []
+    report = engram_tables.build(checkpoint, tmp_path / "built", progress=lambda *bytes: told.append(bytes))
+    assert (report["shards"], report["shards_resumed"]) == (48, 0) and report["rows"] > 0
+    done, total = told[-1]
+    assert done == total == report["bytes_read"]
+    assert told == sorted(told)
+    engram_tables.attach(checkpoint, tmp_path / "attached")
+    with engram_tables.open(tmp_path / "built") as built, engram_tables.open(tmp_path / "attached") as attached:
+        tokens = [1, 2, 3, 4, 5, 4, 3, 2, 1]
+        rows, same = built.rows(tokens), attached.rows(tokens)
+        for layer in rows.layers:
+            assert (rows[layer] == same[layer]).all()
+            assert (built.lookup(layer, rows, dtype="stored") == attached.lookup(layer, rows, dtype="stored")).all()
+    for pack in ("built", "attached"):
+        report = engram_tables.verify(tmp_path / pack)
+        assert report["damage"] == report["unread"] == [] and report["records"] > 0
+    with pytest.raises(errors.PackError, match="built"):
+        engram_tables.build(checkpoint, tmp_path / "built", progress=False)
+
+
+def test_what_cannot_be_built_says_why(tmp_path):
+    with pytest.raises(errors.PackError):
+        engram_tables.build(tmp_path, tmp_path / "pack")
+    with pytest.raises(errors.PackError):
+        engram_tables.attach(tmp_path, tmp_path / "pack")
+    with pytest.raises(errors.PackError):
+        engram_tables.verify(tmp_path)
+    with pytest.raises(errors.PackError):
+        engram_tables.verify(VECTORS / "deepseek", sample=200)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_exception_of_progress_ends_the_build_and_it_resumes(checkpoint, tmp_path):
+    class Enough(Exception):
+        pass
+
+    def progress(done, total):
+        if done < total:
+            raise Enough
+
+    pack = tmp_path / "pack"
+    # A build may be done before its progress is told.
+    for _ in range(100):
+        try:
+            engram_tables.build(checkpoint, pack, jobs=1, progress=progress)
+            shutil.rmtree(pack)
+        except Enough:
+            break
+    else:
+        pytest.fail("no build was ended")
+    with pytest.raises(errors.NotAPackError):
+        engram_tables.open(pack)
+    engram_tables.build(checkpoint, pack, resume=True, progress=False)
+    engram_tables.build(checkpoint, tmp_path / "whole", progress=False)
+    assert content(pack) == content(tmp_path / "whole")
+
+
+BUILD = """
+    import shutil, sys
+    import engram_tables
+
+    checkpoint, pack = sys.argv[1:]
+    try:
+        while True:
+            engram_tables.build(checkpoint, pack, jobs=1, progress=lambda done, total: print("begun", flush=True))
+            shutil.rmtree(pack)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_ctrl_c_ends_a_build_and_it_resumes(checkpoint, tmp_path):
+    pack = tmp_path / "pack"
+    command = [sys.executable, "-c", textwrap.dedent(BUILD), checkpoint, pack]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        os.kill(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=120)
+        assert said.endswith("interrupted\n")
+    assert process.returncode == 0
+    if pack.exists() and not (pack / "manifest.json").exists():
+        engram_tables.build(checkpoint, pack, resume=True, progress=False)
+        engram_tables.build(checkpoint, tmp_path / "whole", progress=False)
+        assert content(pack) == content(tmp_path / "whole")
+
+
+def test_a_bar_is_shown_where_tqdm_is(checkpoint, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("tqdm", reason="progress bars need tqdm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    engram_tables.build(checkpoint, tmp_path / "pack")
+    assert "packing" in capsys.readouterr().err
