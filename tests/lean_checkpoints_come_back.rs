@@ -12,7 +12,8 @@ use std::{
 use engram_checkpoint::{Checkpoint, TensorFiles};
 use engram_pack::{BuildOptions, LEAN_FILE, LeanReport, attach, build, lean, restore};
 use engram_tests::{
-    Fixture, Gguf, files, make_checkpoint, make_pack, small_families, small_family,
+    Fixture, Gguf, READERS, files, make_checkpoint, make_pack, open, small_families, small_family,
+    whole_tables,
 };
 use safetensors::{Dtype, SafeTensors, serialize_to_file, tensor::TensorView};
 use serde_json::{Value, json};
@@ -288,10 +289,20 @@ fn links_of_a_hubs_cache_are_followed() {
 
 #[test]
 fn the_table_of_a_gguf_becomes_a_hole_and_comes_back() {
+    let scheme = small_family("qwen").scheme(None).unwrap();
+    hole_and_back(Gguf::qwen(&scheme, F16, 256, 512));
+    // Its rows have their scales beside the values, in one plane.
+    let fixture = Fixture::new("deepseek");
+    let checkpoint = Checkpoint::open(&fixture.checkpoint(), None).unwrap();
+    let tables = whole_tables(&open(&fixture.pack(), READERS[0]));
+    let row_bytes = checkpoint.tables[0].codec.row_bytes() as u64;
+    let map = checkpoint.token_map.unwrap();
+    hole_and_back(Gguf::deepseek(&checkpoint.scheme, &map, row_bytes, &tables));
+}
+
+fn hole_and_back(mut model: Gguf) {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
-    let scheme = small_family("qwen").scheme(None).unwrap();
-    let mut model = Gguf::qwen(&scheme, F16, 256, 512);
     model.add("blk.0.attn_q.weight", &[3], F16, vec![1, 2, 3, 4, 5, 6]);
     fs::create_dir(at("models")).unwrap();
     model.write(&at("models/model.gguf"));
@@ -308,12 +319,15 @@ fn the_table_of_a_gguf_becomes_a_hole_and_comes_back() {
 
     // Every byte is at its place but for the rows, which are zeros and take no space.
     let hollow = fs::read(at("lean/model.gguf")).unwrap();
-    let segment = &checkpoint.tables[0].planes[0].segments[0];
-    let start = usize::try_from(segment.offset).unwrap();
-    let rows = start..start + usize::try_from(segment.row_count).unwrap() * 512;
-    assert!(hollow[rows.clone()].iter().all(|&byte| byte == 0));
-    assert!(hollow[..rows.start] == before[..rows.start]);
-    assert!(hollow[rows.end..] == before[rows.end..]);
+    let mut expected = before.clone();
+    for plane in checkpoint.tables.iter().flat_map(|table| &table.planes) {
+        for segment in &plane.segments {
+            let start = usize::try_from(segment.offset).unwrap();
+            let bytes = usize::try_from(segment.row_count * plane.row_bytes).unwrap();
+            expected[start..start + bytes].fill(0);
+        }
+    }
+    assert!(hollow == expected);
     let blocks = |path: &Path| fs::metadata(path).unwrap().blocks();
     assert!(blocks(&at("lean/model.gguf")) < blocks(&at("models/model.gguf")));
 

@@ -40,7 +40,7 @@ def test_ctrl_c_ends_a_command(tmp_path):
     pipe = tmp_path / "tokenizer.json"
     os.mkfifo(pipe)
     command = Path(sys.executable).with_name("engram-pack")
-    arguments = ["profile", "--pack", VECTORS / "deepseek", "--tokenizer", pipe, "--text", pipe, "-o", tmp_path / "out"]
+    arguments = ["profile", "--scheme", "deepseek-v4.1-flash", "--tokenizer", pipe, "--text", pipe, "-o", tmp_path / "out"]
     with subprocess.Popen([command, *arguments]) as process:
         # Opened as soon as the command reads from it, which gets nothing.
         with pipe.open("w"):
