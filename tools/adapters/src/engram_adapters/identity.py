@@ -53,6 +53,11 @@ def check_ids(store: Store, layer: int, found: Sequence[int], expected: Sequence
     )
 
 
+def sample_tokens(vocab_size: int) -> list[int]:
+    """Tokens, all over a vocabulary, whose row ids an engine and a pack must agree upon."""
+    return [place * 7_919 % vocab_size for place in range(64)]
+
+
 def _check(store: Store, layer: int, field: str, found: object, expected: object) -> None:
     if found != expected:
         raise WrongTable(f"{store.path}, layer {layer}: {field} is {found} in the pack, {expected} in the model")
