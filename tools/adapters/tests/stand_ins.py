@@ -20,6 +20,19 @@ def count_multiprocessors(monkeypatch):
     monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: 0)
 
 
+def take_masks_of_numbers(monkeypatch):
+    """For masks in Triton's interpreter: 3.9 makes numbers of a comparison of scalars, and then refuses them as masks."""
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    load = InterpreterBuilder.create_masked_load
+
+    def load_by_truth(self, pointers, mask, *others):
+        mask.data = mask.data.astype(bool)
+        return load(self, pointers, mask, *others)
+
+    monkeypatch.setattr(InterpreterBuilder, "create_masked_load", load_by_truth)
+
+
 class Stream:
     """For `torch.cuda.Stream`: on a processor everything has happened by the time that the next thing begins."""
 
@@ -64,11 +77,12 @@ def vllm_rank(monkeypatch, engram, rank, size):
         monkeypatch.setattr(module, "get_tensor_model_parallel_world_size", lambda: size)
 
 
-def sglang_rank(monkeypatch, engram, rank=0, size=1):
-    """For SGLang's parallel context, which a server's start makes."""
-    parallel = SimpleNamespace(tp_rank=rank, tp_size=size, attn_dp_size=1, attn_cp_size=1, attn_cp_rank=0)
-    monkeypatch.setattr(engram, "get_parallel", lambda: parallel)
-    return parallel
+def sglang_rank(monkeypatch, rank=0, size=1):
+    """For SGLang's parallel context, which a server's start fills."""
+    from sglang.srt.runtime_context import get_parallel
+
+    parallel = {"tp_rank": rank, "tp_size": size, "attn_dp_size": 1, "attn_cp_size": 1, "attn_cp_rank": 0}
+    monkeypatch.setattr(get_parallel(), "_overrides", parallel)
 
 
 def gather_on_a_processor(monkeypatch, engram):

@@ -53,18 +53,16 @@ def register() -> None:
 
 def check_in_place(from_model: Any, cls: type, *, model: nn.Module, **others: Any) -> Any:
     """Around SGLang's first use of the loaded model: stops unless every table of the model is ours."""
-    from sglang.srt.layers import engram
+    from sglang.srt.layers import engram, engram_staging
 
     embedding, stager = _classes()
-    made = from_model(cls, model=model, **others)
     blocks = [module for module in model.modules() if isinstance(module, engram.Engram)]
-    for block in blocks:
-        if type(block.embed) is not embedding:
-            raise WrongTable(f"{_EMBEDDING} is {type(block.embed).__qualname__}: another plugin has taken its place")
-    if made.engram_hasher is not None and blocks:
-        if type(made.engram_stager) is not stager:
-            raise WrongTable(f"{_STAGER} is {type(made.engram_stager).__qualname__}: another plugin has taken its place")
-    return made
+    found = [(_EMBEDDING, type(block.embed), embedding) for block in blocks]
+    found.append((_STAGER, engram_staging.EngramRowStager, stager))
+    for target, theirs, ours in found:
+        if theirs is not ours:
+            raise WrongTable(f"{target} is {theirs.__module__}.{theirs.__qualname__}, not the one that reads the pack")
+    return from_model(cls, model=model, **others)
 
 
 @cache
@@ -73,11 +71,12 @@ def _classes() -> tuple[type[nn.Module], type]:
 
     Made when they are first wanted, since SGLang imports its model code for them.
     """
-    from sglang.srt.layers.engram import EngramEmbedding
+    from sglang.srt.layers.engram import Engram, EngramEmbedding
     from sglang.srt.layers.engram_staging import EngramRowStager
     from sglang.srt.model_executor.runner_backend_utils.breakable_cuda_graph.breakable_cuda_graph import eager_on_graph
+    from sglang.srt.runtime_context import get_parallel
 
-    # Where SGLang captures a graph that can be broken, this is where it breaks.
+    # Breaks a graph that can be broken, while it is captured.
     read = eager_on_graph(DeviceRows.read)
 
     class PackEmbedding(EngramEmbedding):
@@ -105,7 +104,9 @@ def _classes() -> tuple[type[nn.Module], type]:
             self, indices: torch.Tensor, forward_batch: Any = None, *, cp_all_tokens: bool = False
         ) -> torch.Tensor:
             out = self.new_rows(indices)
-            read(self.rows, indices, out)
+            # In prompts the layer has broken the graph already, and it cannot be broken twice.
+            is_captured = indices.is_cuda and torch.cuda.is_current_stream_capturing()
+            (read if is_captured else read.run_eager)(self.rows, indices, out)
             return out
 
     class PackRowStager(EngramRowStager):
@@ -119,13 +120,12 @@ def _classes() -> tuple[type[nn.Module], type]:
             self.copy_stream = torch.cuda.Stream(device)
 
         @classmethod
-        def from_model(cls, model: nn.Module, hasher: Any, device: torch.device) -> PackRowStager:
-            from sglang.srt.layers.engram import Engram
-
+        def from_model(cls, model: nn.Module, hasher: Any, device: torch.device) -> PackRowStager | None:
             blocks = [module for module in model.modules() if isinstance(module, Engram)]
             blocks.sort(key=lambda block: block.layer_hash_index)
             check_hash(_store(), hasher, [block.embed.layer_id for block in blocks])
-            return cls(hasher, [block.embed for block in blocks], device)
+            # Context parallelism hashes whole prompts, of which a rank wants only its part.
+            return None if get_parallel().attn_cp_size > 1 else cls(hasher, [block.embed for block in blocks], device)
 
         def stage(self, batch: Any) -> list[tuple[torch.Tensor, torch.Tensor, torch.cuda.Event]] | None:
             if not batch.forward_mode.is_extend_without_speculative():
