@@ -177,10 +177,7 @@ def check_hash(store: Store, hasher: Any, layers: list[int]) -> None:
 def _without_images(
     hasher: Any, tokens: torch.Tensor, blocked: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The windows with places from which an image keeps n-grams away blocked.
-
-    SGLang hashes padding at an image's own place, we give zeros there; its gate lets neither through.
-    """
+    """The windows without tokens that stand for an image, which no n-gram reaches or passes."""
     from sglang.srt.layers.engram import MM_PAD_SHIFT_VALUE
 
     if hasher.image_token_id is None:
