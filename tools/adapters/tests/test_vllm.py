@@ -163,7 +163,7 @@ def test_registering_imports_no_model():
 def test_each_rank_of_a_split_stages_the_rows_of_its_own_table(blocks, hash_state, size):
     for rank in range(size):
         theirs, ours = blocks(rank, size)
-        for requests in steps():
+        for requests in steps()[: 5 if size == 1 else 2]:
             ids = hashes(hash_state, requests)
             for index in range(len(LAYERS)):
                 expected, found = (stage(each[index], ids, index) for each in (theirs, ours))
