@@ -63,6 +63,7 @@ def use_streams(monkeypatch):
     monkeypatch.setattr(torch.cuda, "Stream", Stream)
     monkeypatch.setattr(torch.cuda, "Event", Event)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: current)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
     monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)
     return current
@@ -75,6 +76,31 @@ def vllm_rank(monkeypatch, engram, rank, size):
     for module in (engram, vllm.distributed):
         monkeypatch.setattr(module, "get_tensor_model_parallel_rank", lambda: rank)
         monkeypatch.setattr(module, "get_tensor_model_parallel_world_size", lambda: size)
+
+
+def map_memory(monkeypatch, common):
+    """For the view that a GPU has of pinned memory, and for pinning: vLLM's table of Qwen's model in plain memory.
+
+    Its kernel copies bytes, and declares so, which Triton's interpreter does not heed.
+    """
+
+    class OfBytes:
+        kernel = common._lookup_ple_embedding_from_pinned_kernel
+
+        def __getitem__(self, grid):
+            def run(table, ids, out, *others, **constants):
+                self.kernel[grid](table.view(torch.uint8), ids, out.view(torch.uint8), *others, **constants)
+
+            return run
+
+    monkeypatch.setattr(common, "_lookup_ple_embedding_from_pinned_kernel", OfBytes())
+    monkeypatch.setattr(common, "is_uva_available", lambda: True)
+    monkeypatch.setattr(common, "get_accelerator_view_from_cpu_tensor", lambda tensor: tensor.data)
+    monkeypatch.setattr(
+        common.Qwen4ExpPLEPinnedHostEmbedding,
+        "allocate_embedding_weight",
+        lambda embedding, rows, width, dtype: torch.empty(rows, width, dtype=dtype),
+    )
 
 
 def sglang_rank(monkeypatch, rank=0, size=1):

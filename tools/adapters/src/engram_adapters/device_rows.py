@@ -21,14 +21,17 @@ class DeviceRows:
         self._copied: torch.cuda.Event | None = None
 
     def read(self, ids: torch.Tensor, out: torch.Tensor) -> None:
-        """The rows `ids` (int32 or int64 [...]; negative ones are no rows) into `out` [..., width], decoded.
+        """The rows `ids` (int32 or int64 [...]; negative ones are no rows) into `out` [..., width].
+
+        They are decoded, or as the pack has them where `out` is of bytes.
 
         On a GPU, the current stream is waited for, up to the ids, and the rows are copied there in its order.
         """
         if ids.numel() == 0:
             return
+        dtype = "stored" if out.dtype == torch.uint8 else out.dtype
         if ids.device.type == "cpu":
-            self.store.lookup(self.layer, ids.contiguous(), out=out, dtype=out.dtype)
+            self.store.lookup(self.layer, ids.contiguous(), out=out, dtype=dtype)
             return
         if torch.cuda.is_current_stream_capturing():
             raise RuntimeError(
@@ -43,7 +46,7 @@ class DeviceRows:
         # The memory still holds the rows before these until they have been copied.
         self._copied.synchronize()
         host_rows = self._rows.like(out)
-        self.store.lookup(self.layer, host_ids, out=host_rows, dtype=out.dtype)
+        self.store.lookup(self.layer, host_ids, out=host_rows, dtype=dtype)
         out.copy_(host_rows, non_blocking=True)
         self._copied.record(torch.cuda.current_stream(out.device))
 

