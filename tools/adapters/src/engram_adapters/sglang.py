@@ -2,16 +2,18 @@
 
     ENGRAM_PACK=/packs/v4.1 sglang serve MODEL --cuda-graph-backend-decode breakable
 
-SGLang calls `register` in each of its processes (entry point group `sglang.srt.plugins`). Rows of prompts are asked for
-while the pass before still computes, where SGLang itself stages them; rows of single tokens are read when their layer
-wants them. Without a pack in the environment nothing changes.
+SGLang calls `register` in each of its processes (entry point group `sglang.srt.plugins`). Rows of prompts are asked
+for while the pass before still computes, where SGLang itself stages them; rows of single tokens are read when their
+layer wants them. Without a pack in the environment nothing changes.
 
-SGLang only logs what a plugin raises, and would go on with a table of its own that nobody filled. So `register` ends the
-process instead, and where the model has been loaded it is checked that packs are in place.
+SGLang only logs what a plugin raises, and would go on with a table of its own that nobody filled. So `register` ends
+the process instead, and where the model has been loaded it is checked that packs are in place.
 """
 
 from __future__ import annotations
 
+import os
+import pkgutil
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from torch import nn
 
 from .device_rows import DeviceRows
 from .identity import WrongTable, check_ids, check_table, check_version, sample_tokens
-from .settings import store_of
+from .settings import PACK, store_of
 
 if TYPE_CHECKING:
     from engram_tables import Store, Ticket
@@ -32,15 +34,22 @@ TRIED = ("0.5.23",)
 
 _EMBEDDING = "sglang.srt.layers.engram.EngramEmbedding"
 _STAGER = "sglang.srt.layers.engram_staging.EngramRowStager"
-_MODEL_LOADED = "sglang.srt.model_executor.model_runner_components.ngram_embedding_manager.NgramEmbeddingManager.from_model"
+_MANAGER = "sglang.srt.model_executor.model_runner_components.ngram_embedding_manager.NgramEmbeddingManager"
+_MODEL_LOADED = f"{_MANAGER}.from_model"
 
 
 def register() -> None:
     """Puts packs in the place of tables, or ends the process, saying why."""
     try:
-        if store_of() is None:
+        pack = os.environ.get(PACK)
+        if not pack:
             return
         check_version("sglang", TRIED)
+        # It is opened where a model is, since the other processes would only hold another cache.
+        if not os.path.isdir(pack):
+            raise WrongTable(f"{PACK}={pack} is no folder")
+        # SGLang only logs that a hook has no target.
+        pkgutil.resolve_name(_MODEL_LOADED)
         from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
         embedding, stager = _classes()

@@ -93,8 +93,8 @@ def _class(pinned: type[nn.Module]) -> type[nn.Module]:
             expected = (self.embedding_dim * dtype.itemsize, 0)
             if dtype not in (torch.bfloat16, torch.float8_e4m3fn) or stored != expected:
                 raise WrongTable(
-                    f"{store.path}, layer {self.layer}: bytes of a row's values and scales are {stored} ({table.codec}) "
-                    f"in the pack, {expected} ({dtype}) in the model"
+                    f"{store.path}, layer {self.layer}: bytes of a row's values and scales are {stored} "
+                    f"({table.codec}) in the pack, {expected} ({dtype}) in the model"
                 )
 
         def allocate_embedding_weight(
