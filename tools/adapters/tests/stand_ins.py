@@ -1,0 +1,125 @@
+"""What stands in for a GPU and for other ranks, so that a processor can drive the servers' own classes.
+
+Each stand-in says what it takes the place of. All else in the tests is the engines' code as their wheels have it.
+"""
+
+import contextlib
+import os
+from types import SimpleNamespace
+
+# Triton's kernels run on the processor, and nothing looks for a GPU. Read when Triton and torch are first used.
+os.environ["TRITON_INTERPRET"] = "1"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+import torch
+
+
+def count_multiprocessors(monkeypatch):
+    """For `torch.cuda.get_device_properties`: vLLM sizes the grid of its look-up by the device's multiprocessors."""
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(multi_processor_count=4))
+    monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: 0)
+
+
+def take_masks_of_numbers(monkeypatch):
+    """For masks in Triton's interpreter: 3.9 makes numbers of a comparison of scalars, and refuses them as masks."""
+    from triton.runtime.interpreter import InterpreterBuilder
+
+    load = InterpreterBuilder.create_masked_load
+
+    def load_by_truth(self, pointers, mask, *others):
+        mask.data = mask.data.astype(bool)
+        return load(self, pointers, mask, *others)
+
+    monkeypatch.setattr(InterpreterBuilder, "create_masked_load", load_by_truth)
+
+
+class Stream:
+    """For `torch.cuda.Stream`: on a processor everything has happened by the time that the next thing begins."""
+
+    def __init__(self, device=None):
+        self.waited_for = []
+
+    def wait_stream(self, stream):
+        self.waited_for.append(stream)
+
+    def wait_event(self, event):
+        assert event.recorded, "waits for an event that nobody records"
+        self.waited_for.append(event)
+
+
+class Event:
+    """For `torch.cuda.Event`."""
+
+    def __init__(self):
+        self.recorded = 0
+
+    def record(self, stream=None):
+        self.recorded += 1
+
+
+def use_streams(monkeypatch):
+    """Puts `Stream` and `Event` in place, and a current stream. Memory on a processor needs no record of streams."""
+    current = Stream()
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device=None: current)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda tensor, stream: None)
+    return current
+
+
+def vllm_rank(monkeypatch, engram, rank, size):
+    """For a group of `size` processes: the answers that rank `rank` of tensor parallelism gets."""
+    import vllm.distributed
+
+    for module in (engram, vllm.distributed):
+        monkeypatch.setattr(module, "get_tensor_model_parallel_rank", lambda: rank)
+        monkeypatch.setattr(module, "get_tensor_model_parallel_world_size", lambda: size)
+
+
+def map_memory(monkeypatch, common):
+    """For the view that a GPU has of pinned memory, and for pinning: vLLM's table of Qwen's model in plain memory.
+
+    Its kernel copies bytes, and declares so, which Triton's interpreter does not heed.
+    """
+
+    class OfBytes:
+        kernel = common._lookup_ple_embedding_from_pinned_kernel
+
+        def __getitem__(self, grid):
+            def run(table, ids, out, *others, **constants):
+                self.kernel[grid](table.view(torch.uint8), ids, out.view(torch.uint8), *others, **constants)
+
+            return run
+
+    monkeypatch.setattr(common, "_lookup_ple_embedding_from_pinned_kernel", OfBytes())
+    monkeypatch.setattr(common, "is_uva_available", lambda: True)
+    monkeypatch.setattr(common, "get_accelerator_view_from_cpu_tensor", lambda tensor: tensor.data)
+    monkeypatch.setattr(
+        common.Qwen4ExpPLEPinnedHostEmbedding,
+        "allocate_embedding_weight",
+        lambda embedding, rows, width, dtype: torch.empty(rows, width, dtype=dtype),
+    )
+
+
+def sglang_rank(monkeypatch, rank=0, size=1):
+    """For SGLang's parallel context, which a server's start fills."""
+    from sglang.srt.runtime_context import get_parallel
+
+    parallel = {"tp_rank": rank, "tp_size": size, "attn_dp_size": 1, "attn_cp_size": 1, "attn_cp_rank": 0}
+    monkeypatch.setattr(get_parallel(), "_overrides", parallel)
+
+
+def gather_on_a_processor(monkeypatch, engram):
+    """For the check of SGLang's `engram_gather` that its tensors are on a GPU. The kernel that it starts is theirs."""
+    from sglang.kernels.ops.embeddings import engram_gather as theirs
+
+    def gather(weight, scale, ids, out, dim, block_size, row_lo=0, row_hi=2**62, sort_ids=False):
+        theirs._engram_gather_kernel[(ids.numel(),)](
+            weight, scale, ids, ids, out, row_lo, row_hi, DIM=dim, BLK=block_size, E8M0_ZERO=theirs._E8M0_ZERO,
+            HAS_DST=False,
+        )
+        return out
+
+    monkeypatch.setattr(engram, "engram_gather", gather)
