@@ -10,7 +10,7 @@ use std::{
 use engram::{RowCodec, Store};
 use engram_checkpoint::{Checkpoint, CheckpointError};
 use engram_format::Scheme;
-use engram_pack::{BuildOptions, VerifyOptions, attach, build, lean, verify};
+use engram_pack::{BuildOptions, VerifyOptions, attach, build, verify};
 use engram_tests::{
     Fixture, Gguf, GgufValue, READERS, TYPES, files, open, python, python_with, small_family,
     whole_tables,
@@ -131,18 +131,6 @@ fn both_kinds_of_checkpoint_give_the_same_shards() {
     let (_, rows) = rows_of_both(&path, fixture.folder());
     assert!(rows == whole_tables(&open(&fixture.pack(), READERS[0])));
     assert!(shards(fixture.folder().join("packed")) == expected);
-    let checkpoint = Checkpoint::open(&path, None).unwrap();
-    let (pack, out) = (
-        fixture.folder().join("packed"),
-        fixture.folder().join("lean"),
-    );
-    let refused = lean(&checkpoint, &pack, &out, &|_| ())
-        .unwrap_err()
-        .to_string();
-    assert!(
-        refused.contains("of safetensors files only") && !out.exists(),
-        "{refused}"
-    );
 
     // The other converter writes fewer keys, and padding is left out.
     for key in ["head_count", "max_ngram_size", "offsets"] {

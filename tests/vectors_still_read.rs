@@ -231,7 +231,7 @@ fn both_readers_refuse_the_same_forged_manifests() {
             r#""samples":[]"#,
             r#""samples":[{"row":0,"seal":0}]"#,
         ),
-        ("deepseek", r#""version":1"#, r#""version":2"#),
+        ("deepseek", r#""version":1"#, r#""version":3"#),
         ("longcat", r#""base":64"#, r#""base":4294967296"#),
         ("longcat", r#""rule":"dead""#, r#""rule":"other""#),
         (

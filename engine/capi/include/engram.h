@@ -365,7 +365,8 @@ engram_status engram_warm(const struct engram_store *store,
 //                  "wait_ns": 250000,
 //                  "priorities": [{"priority": "decode", "batches": 2, "rows": 96, "wait_ns": 250000}],
 //                  "columns": [{"column": 0, "order": 2, "head": 0, "rows": 8, "cached": 3}]}],
-//      "in_flight": 0, "pooled_bytes": 4096, "seeded_rows": 0, "seed_failures": 0}
+//      "in_flight": 0, "cache_bytes": 268435456, "shared_cache_bytes": 0, "pooled_bytes": 4096, "seeded_rows": 0,
+//      "seed_failures": 0}
 //
 // "columns" are those whose rows are fetched from the drive. Later releases may add fields. Copied to the `capacity`
 // bytes at `buffer` as `snprintf` does; returns the length without the NUL, whatever the capacity. It may be longer at
@@ -410,8 +411,7 @@ uint32_t engram_heads(const struct engram_store *store);
 size_t engram_column_count(const struct engram_store *store);
 
 // Columns of `layer` that are open. 0 if it has no table.
-size_t engram_layer_column_count(const struct engram_store *store,
-                                 uint32_t layer);
+size_t engram_layer_column_count(const struct engram_store *store, uint32_t layer);
 
 // Layers that have a table.
 size_t engram_layer_count(const struct engram_store *store);
@@ -422,7 +422,8 @@ uint32_t engram_layer_id(const struct engram_store *store,
                          size_t index);
 
 // Rows of `layer`, all columns together, open or not: row ids are below this number. 0 if it has no table.
-uint64_t engram_layer_row_count(const struct engram_store *store, uint32_t layer);
+uint64_t engram_layer_row_count(const struct engram_store *store,
+                                uint32_t layer);
 
 // Values of a row of `layer`. 0 if it has no table.
 size_t engram_layer_width(const struct engram_store *store, uint32_t layer);
@@ -436,13 +437,16 @@ size_t engram_layer_value_bytes(const struct engram_store *store, uint32_t layer
 // Bytes of the scales of a stored row of `layer`. 0 if it has none, or no table.
 size_t engram_layer_scale_bytes(const struct engram_store *store, uint32_t layer);
 
-// How rows of `layer` are stored: `f32`, `f16`, `bf16`, `fp8_e4m3_ue8m0` (a power of two scales each group of values)
-// or `fp8_e4m3_scaled` (one scale for the table). It lives as long as the store; NULL if the layer has no table.
+// How rows of `layer` are stored, as the manifest says it: such as `bf16`, `fp8_e4m3_ue8m0` (a power of two scales each
+// group of values) or `q8_0`. format-spec/FORMAT.md has the list, which may grow. It lives as long as the store; NULL if
+// the layer has no table.
 const char *engram_layer_codec(const struct engram_store *store,
                                uint32_t layer);
 
 // Tokens of the n-grams of the column at `index` of `layer`, counted among those that are open. 0 if there is none.
-uint32_t engram_column_order(const struct engram_store *store, uint32_t layer, size_t index);
+uint32_t engram_column_order(const struct engram_store *store,
+                             uint32_t layer,
+                             size_t index);
 
 // Which of the hashes of its order the column at `index` of `layer` is, from 0. 0 if there is no such column.
 uint32_t engram_column_head(const struct engram_store *store,

@@ -89,9 +89,11 @@ fn every_benchmark() {
     if refused.status.success() {
         let rate = figure(folder, "row_rate", &[("reader", json!("io_uring"))]);
         assert_eq!(rate.unit, "rows/s");
+        // This pack is so small that the limit means little, which one of two sentences says.
         let caveat = rate.caveat.unwrap_or_default();
+        let known = ["too small", "of what was taken for the limit"];
         assert!(
-            caveat.starts_with("too small") || caveat.is_empty(),
+            caveat.is_empty() || known.iter().any(|known| caveat.contains(known)),
             "{caveat}"
         );
         let latency = [("reader", json!("mmap, evicted")), ("rows", json!(24))];

@@ -36,7 +36,10 @@ fn inspect_says_where_the_shards_are() {
         assert!(said.contains(&expected), "{said}");
     }
     let json: serde_json::Value = serde_json::from_str(&ok(&["inspect", &pack, "--json"])).unwrap();
-    assert_eq!(json["manifest"]["stripes"]["folders"][1], second.as_str());
+    assert_eq!(
+        json["report"]["manifest"]["stripes"]["folders"][1],
+        second.as_str()
+    );
 }
 
 #[test]
