@@ -34,9 +34,9 @@ impl Striped {
         let pack = folder.join("striped");
         make_striped(&fixture.checkpoint(), &pack, &stripes);
         Self {
+            fixture,
             pack,
             stripes,
-            fixture,
         }
     }
 
@@ -311,7 +311,7 @@ fn the_python_reader_finds_stripes_and_refuses_what_ours_refuses() {
     fs::rename(&striped.stripes[1], &now).unwrap();
     assert_eq!(read(&[]), Some(false));
     let [first, second, third] = [0, 1, 2].map(|stripe| format!("{stripe}={}", now.display()));
-    assert_eq!(read(&[second.clone()]), Some(true));
+    assert_eq!(read(std::slice::from_ref(&second)), Some(true));
     assert_eq!(read(&[first]), Some(false));
     assert_eq!(read(&[second, third]), Some(false));
 }

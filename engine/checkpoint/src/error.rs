@@ -138,7 +138,7 @@ pub enum CheckpointError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        cause: GgufError,
+        cause: Box<GgufError>,
     },
     /// A tensor that should be there.
     #[error(

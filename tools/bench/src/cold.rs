@@ -1,6 +1,11 @@
 //! Getting files out of the page cache, and proving that they were.
 
-use std::{collections::BTreeMap, fs::File, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use engram::{Manifest, Storage, shard_paths};
@@ -10,7 +15,10 @@ use rustix::fs::{Advice, fadvise};
 const COLD_FACTOR: f64 = 5.0;
 
 /// The files that hold a pack's rows.
-pub fn files(pack: &std::path::Path, manifest: &Manifest) -> Vec<PathBuf> {
+///
+/// # Panics
+/// Never: no stripe is said to have moved.
+pub fn files(pack: &Path, manifest: &Manifest) -> Vec<PathBuf> {
     match &manifest.storage {
         Storage::Attached { checkpoint } => {
             let sources = manifest.sources.iter();

@@ -44,7 +44,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn fault(&self, cause: GgufError) -> CheckpointError {
         CheckpointError::Gguf {
             path: self.path.into(),
-            cause,
+            cause: cause.into(),
         }
     }
 

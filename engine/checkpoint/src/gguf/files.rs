@@ -78,7 +78,7 @@ impl GgufFiles {
             {
                 return Err(CheckpointError::Gguf {
                     path: path.into(),
-                    cause: GgufError::Duplicate { name },
+                    cause: Box::new(GgufError::Duplicate { name }),
                 });
             }
         }
@@ -106,7 +106,7 @@ impl GgufFiles {
     pub(super) fn fault(&self, cause: GgufError) -> CheckpointError {
         CheckpointError::Gguf {
             path: self.first.clone(),
-            cause,
+            cause: cause.into(),
         }
     }
 

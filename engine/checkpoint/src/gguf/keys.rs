@@ -41,9 +41,9 @@ impl<'a> Keys<'a> {
     fn get(&self, key: &str) -> Result<&'a Value, CheckpointError> {
         self.find(key).ok_or_else(|| CheckpointError::Gguf {
             path: self.path.into(),
-            cause: GgufError::MissingKey {
+            cause: Box::new(GgufError::MissingKey {
                 key: format!("{}{key}", self.prefix),
-            },
+            }),
         })
     }
 
@@ -56,11 +56,11 @@ impl<'a> Keys<'a> {
     ) -> CheckpointError {
         CheckpointError::Gguf {
             path: self.path.into(),
-            cause: GgufError::Key {
+            cause: Box::new(GgufError::Key {
                 key: format!("{}{key}", self.prefix),
                 found: found.to_string(),
                 expected: expected.to_string(),
-            },
+            }),
         }
     }
 
