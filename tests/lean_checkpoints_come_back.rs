@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engram_checkpoint::{Checkpoint, TensorFiles};
+use engram_checkpoint::{Checkpoint, Family, TensorFiles};
 use engram_pack::{BuildOptions, LEAN_FILE, LeanReport, attach, build, lean, restore};
 use engram_tests::{
     Fixture, Gguf, READERS, files, make_checkpoint, make_pack, open, small_families, small_family,
@@ -257,8 +257,11 @@ fn nothing_but_the_checkpoint_is_restored() {
     assert!(error.contains("would not be what it was"), "{error}");
     let error = changed(&|value| value["files"][0]["pieces"][0]["row_count"] = u64::MAX.into());
     assert!(error.contains("cannot make"), "{error}");
-    let endless = json!([{ "kind": "zeros", "bytes": u64::MAX }]);
-    let error = changed(&|value| value["files"][0]["pieces"] = endless.clone());
+    // All of a table again and again.
+    let error = changed(&|value| {
+        let pieces = value["files"][0]["pieces"].as_array_mut().unwrap();
+        *pieces = vec![pieces.clone(); 9].concat();
+    });
     assert!(error.contains("it would be longer than"), "{error}");
     fs::write(&record, text).unwrap();
 
@@ -333,4 +336,27 @@ fn hole_and_back(model: Gguf) {
     fs::remove_dir_all(at("models")).unwrap();
     restore(&at("lean"), None, &at("restored"), &|_| ()).unwrap();
     assert!(files(&at("restored")) == [(PathBuf::from("model.gguf"), before)]);
+}
+
+#[test]
+fn rows_that_no_token_reads_come_back_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let Family::Qwen(mut config) = small_family("qwen") else {
+        unreachable!("the family of that name")
+    };
+    config.row_multiple = 512;
+    make_checkpoint(&Family::Qwen(config), 1, &at("checkpoint"));
+    make_pack(&at("checkpoint"), &at("pack"));
+    let checkpoint = Checkpoint::open(&at("checkpoint"), None).unwrap();
+    let layer = &checkpoint.scheme.layers[0];
+    assert!(
+        layer.buckets.iter().sum::<u64>() < layer.row_count,
+        "there are some"
+    );
+    let before = files(&at("checkpoint"));
+    lean(&checkpoint, &at("pack"), &at("lean"), &|_| ()).unwrap();
+    fs::remove_dir_all(at("checkpoint")).unwrap();
+    restore(&at("lean"), None, &at("restored"), &|_| ()).unwrap();
+    assert!(files(&at("restored")) == before);
 }

@@ -6,11 +6,11 @@ mod safetensors;
 use std::path::Path;
 
 use anyhow::Result;
-use engram_checkpoint::{Checkpoint, gguf_parts};
+use engram_checkpoint::{Checkpoint, SourceTable, gguf_parts};
 use engram_format::Digest;
 use engram_io::{NewFile, PreadReader, ReadAt};
 
-use super::record::LeanFile;
+use super::record::{LeanFile, rest_name};
 
 /// Bytes copied at a time.
 const CHUNK_BYTES: usize = 2 << 20;
@@ -23,6 +23,8 @@ pub(super) struct LeanPlan {
     /// Its first bytes, where they are not kept.
     start: Vec<u8>,
     kept: Vec<Kept>,
+    /// Bytes of the checkpoint's file that go to one which no engine loads.
+    rest: Vec<Kept>,
     /// Names and sizes of the tensors that an index must not list any more.
     removed: Vec<(String, u64)>,
 }
@@ -68,27 +70,44 @@ impl LeanPlan {
         self.kept.iter().map(|kept| kept.bytes).sum()
     }
 
-    /// Copies what stays from the file in `folder` to one in `out`, if there is any.
+    /// Copies what stays from the file in `folder` to those in `out`, if there is any.
     pub(super) fn write_kept(&self, folder: &Path, out: &Path) -> Result<()> {
-        if self.kept.is_empty() {
-            return Ok(());
-        }
         let from = PreadReader::open_sequential(&folder.join(self.name()))?;
-        // Nothing is reserved: rows may become a hole.
-        let mut to = NewFile::create(&out.join(self.name()), 0)?;
-        to.overwrite(0, &self.start)?;
-        let mut chunk = vec![0; CHUNK_BYTES];
-        for kept in &self.kept {
-            let mut done = 0;
-            while done < kept.bytes {
-                let count = usize::try_from(kept.bytes - done)?.min(chunk.len());
-                let chunk = &mut chunk[..count];
-                from.read_at(kept.from + done, chunk)?;
-                to.overwrite(kept.to + done, chunk)?;
-                done += count as u64;
-            }
+        if !self.kept.is_empty() {
+            // Nothing is reserved: rows may become a hole.
+            let mut to = NewFile::create(&out.join(self.name()), 0)?;
+            to.overwrite(0, &self.start)?;
+            copy(&from, &self.kept, &mut to)?;
+            to.set_len(self.bytes)?;
+            to.publish()?;
         }
-        to.set_len(self.bytes)?;
-        Ok(to.publish()?)
+        if !self.rest.is_empty() {
+            let mut to = NewFile::create(&out.join(rest_name(self.name())), 0)?;
+            copy(&from, &self.rest, &mut to)?;
+            to.publish()?;
+        }
+        Ok(())
     }
+}
+
+fn copy(from: &PreadReader, what: &[Kept], to: &mut NewFile) -> Result<()> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    for kept in what {
+        let mut done = 0;
+        while done < kept.bytes {
+            let count = usize::try_from(kept.bytes - done)?.min(chunk.len());
+            let chunk = &mut chunk[..count];
+            from.read_at(kept.from + done, chunk)?;
+            to.overwrite(kept.to + done, chunk)?;
+            done += count as u64;
+        }
+    }
+    Ok(())
+}
+
+/// Rows of `table` that the pack has: those that some column reads.
+fn packed_rows(checkpoint: &Checkpoint, table: &SourceTable) -> u64 {
+    let layers = checkpoint.scheme.layers.iter();
+    let layer = layers.into_iter().find(|layer| layer.id == table.layer);
+    layer.map_or(0, |layer| layer.buckets.iter().sum())
 }

@@ -7,7 +7,7 @@ use engram_io::{PreadReader, ReadAt};
 
 use super::{
     pack_rows::PackRows,
-    record::{LeanFile, Piece},
+    record::{LeanFile, Piece, rest_name},
 };
 
 /// Bytes made at a time.
@@ -27,8 +27,7 @@ pub(super) fn rebuild(
         put(&(header.len() as u64).to_le_bytes())?;
         put(header.as_bytes())?;
     }
-    let mut chunk = Vec::new();
-    let mut kept = None;
+    let (mut kept, mut rest) = (None, None);
     for piece in &file.pieces {
         match *piece {
             Piece::Rows {
@@ -41,36 +40,37 @@ pub(super) fn rebuild(
                 let end = end.context("a piece has more rows than there are numbers")?;
                 rows.plane(layer, plane, first_row..end, put)?;
             }
-            Piece::Zeros { bytes } => {
-                chunk.clear();
-                chunk.resize(usize::try_from(bytes.min(CHUNK_BYTES))?, 0);
-                in_chunks(bytes, |_, count| put(&chunk[..count]))?;
-            }
             Piece::Kept { offset, bytes } => {
-                if bytes == 0 {
-                    continue;
-                }
-                let kept = match &mut kept {
-                    Some(kept) => kept,
-                    None => kept.insert(PreadReader::open_sequential(&lean.join(&file.name))?),
-                };
-                in_chunks(bytes, |done, count| {
-                    chunk.resize(count, 0);
-                    kept.read_at(offset.saturating_add(done), &mut chunk)?;
-                    put(&chunk)
-                })?;
+                copy(&mut kept, &lean.join(&file.name), offset, bytes, put)?;
+            }
+            Piece::Rest { offset, bytes } => {
+                let path = lean.join(rest_name(&file.name));
+                copy(&mut rest, &path, offset, bytes, put)?;
             }
         }
     }
     Ok(())
 }
 
-/// Calls `work` with the place and size of each chunk of `bytes` bytes.
-fn in_chunks(bytes: u64, mut work: impl FnMut(u64, usize) -> Result<()>) -> Result<()> {
+/// Gives `bytes` bytes of the file at `path` to `put`. It is opened once, into `open`.
+fn copy(
+    open: &mut Option<PreadReader>,
+    path: &Path,
+    offset: u64,
+    bytes: u64,
+    put: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut chunk = Vec::new();
     let mut done = 0;
     while done < bytes {
+        let from = match open {
+            Some(open) => open,
+            None => open.insert(PreadReader::open_sequential(path)?),
+        };
         let count = (bytes - done).min(CHUNK_BYTES);
-        work(done, usize::try_from(count)?)?;
+        chunk.resize(usize::try_from(count)?, 0);
+        from.read_at(offset.saturating_add(done), &mut chunk)?;
+        put(&chunk)?;
         done += count;
     }
     Ok(())

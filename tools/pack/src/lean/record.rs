@@ -15,6 +15,11 @@ const VERSION: u32 = 1;
 /// Largest record that is read: it holds the headers of the files and their index.
 const MAX_BYTES: u64 = 256 << 20;
 
+/// Name of what a lean checkpoint has of the file `name` and no engine loads.
+pub(super) fn rest_name(name: &str) -> String {
+    format!("{name}.engram-rest")
+}
+
 /// All that is needed to make the checkpoint again, beside the pack and the lean checkpoint's own files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -62,8 +67,8 @@ pub(super) enum Piece {
         first_row: u64,
         row_count: u64,
     },
-    /// Rows of padding.
-    Zeros { bytes: u64 },
+    /// Bytes of the file that [`rest_name`] names: rows of the tensor that no token reads, which the pack has not.
+    Rest { offset: u64, bytes: u64 },
 }
 
 impl LeanRecord {

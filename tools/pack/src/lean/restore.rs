@@ -14,7 +14,7 @@ use super::{
     links::{Links, link_files},
     pack_rows::PackRows,
     rebuild::rebuild,
-    record::{LEAN_FILE, LeanFile, LeanRecord},
+    record::{LEAN_FILE, LeanFile, LeanRecord, rest_name},
 };
 use crate::{
     Progress,
@@ -99,11 +99,12 @@ fn fill(
     if let Some(index) = &record.index {
         publish_bytes(&out.join(INDEX_FILE), index.as_bytes())?;
     }
-    let names = record.files.iter().map(|file| file.name.as_str());
-    let others: BTreeSet<_> = names
-        .chain([INDEX_FILE, LEAN_FILE])
-        .map(|name| lean.join(name))
-        .collect();
+    let names = record
+        .files
+        .iter()
+        .flat_map(|file| [file.name.clone(), rest_name(&file.name)]);
+    let names = names.chain([INDEX_FILE, LEAN_FILE].map(str::to_owned));
+    let others: BTreeSet<_> = names.map(|name| lean.join(name)).collect();
     let Links {
         hard_links,
         symbolic_links,

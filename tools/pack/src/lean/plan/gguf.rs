@@ -5,7 +5,7 @@ use engram_format::Digest;
 
 use super::{
     super::record::{LeanFile, Piece},
-    Kept, LeanPlan,
+    Kept, LeanPlan, packed_rows,
 };
 
 /// The plan for the checkpoint's file at index `source`.
@@ -37,6 +37,7 @@ pub(super) fn plan(checkpoint: &Checkpoint, source: usize) -> LeanPlan {
         },
         start: Vec::new(),
         kept,
+        rest: Vec::new(),
         removed: Vec::new(),
     }
 }
@@ -45,16 +46,21 @@ pub(super) fn plan(checkpoint: &Checkpoint, source: usize) -> LeanPlan {
 fn rows_of(checkpoint: &Checkpoint, source: usize) -> Vec<(u64, u64, Piece)> {
     let mut found = Vec::new();
     for table in &checkpoint.tables {
+        let packed = packed_rows(checkpoint, table);
         for (plane, place) in table.planes.iter().enumerate() {
             let segments = place.segments.iter();
             for segment in segments.filter(|segment| segment.source as usize == source) {
-                let rows = Piece::Rows {
-                    layer: table.layer,
-                    plane,
-                    first_row: segment.first_row,
-                    row_count: segment.row_count,
-                };
-                found.push((segment.offset, segment.row_count * place.row_bytes, rows));
+                let end = packed.min(segment.first_row + segment.row_count);
+                let row_count = end.saturating_sub(segment.first_row);
+                if row_count > 0 {
+                    let rows = Piece::Rows {
+                        layer: table.layer,
+                        plane,
+                        first_row: segment.first_row,
+                        row_count,
+                    };
+                    found.push((segment.offset, row_count * place.row_bytes, rows));
+                }
             }
         }
     }
