@@ -437,9 +437,9 @@ size_t engram_layer_value_bytes(const struct engram_store *store, uint32_t layer
 // Bytes of the scales of a stored row of `layer`. 0 if it has none, or no table.
 size_t engram_layer_scale_bytes(const struct engram_store *store, uint32_t layer);
 
-// How rows of `layer` are stored, as the manifest says it: such as `bf16`, `fp8_e4m3_ue8m0` (a power of two scales each
-// group of values) or `q8_0`. format-spec/FORMAT.md has the list, which may grow. It lives as long as the store; NULL if
-// the layer has no table.
+// How rows of `layer` are stored, as the manifest says it: such as `bf16`, `fp8_e4m3_ue8m0` (a power of two scales
+// each group of values) or `q8_0`. format-spec/FORMAT.md has the list, which may grow. It lives as long as the store;
+// NULL if the layer has no table.
 const char *engram_layer_codec(const struct engram_store *store,
                                uint32_t layer);
 

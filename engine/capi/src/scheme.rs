@@ -167,9 +167,9 @@ pub unsafe extern "C" fn engram_layer_scale_bytes(store: *const engram_store, la
     }
 }
 
-/// How rows of `layer` are stored, as the manifest says it: such as `bf16`, `fp8_e4m3_ue8m0` (a power of two scales each
-/// group of values) or `q8_0`. format-spec/FORMAT.md has the list, which may grow. It lives as long as the store; NULL if
-/// the layer has no table.
+/// How rows of `layer` are stored, as the manifest says it: such as `bf16`, `fp8_e4m3_ue8m0` (a power of two scales
+/// each group of values) or `q8_0`. format-spec/FORMAT.md has the list, which may grow. It lives as long as the store;
+/// NULL if the layer has no table.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_layer_codec(
     store: *const engram_store,

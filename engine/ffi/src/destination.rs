@@ -50,8 +50,8 @@ struct LentMemory {
 }
 
 // SAFETY: whoever makes a `Target` promises that nobody else uses the memory as long as that lives, and that any thread
-// may write there; a ticket keeps its target until the loan is over. It came from another language, so whatever is in it
-// are bytes.
+// may write there; a ticket keeps its target until the loan is over. It came from another language, so whatever is in
+// it are bytes.
 unsafe impl BufferMemory for LentMemory {
     fn address(&self) -> *mut u8 {
         self.start

@@ -116,8 +116,8 @@ impl SparseBatch {
     /// `first_column` on.
     ///
     /// # Errors
-    /// A layer without a table, columns that there are not, nothing hashed yet, or more rows than a batch may have; then
-    /// it has not changed.
+    /// A layer without a table, columns that there are not, nothing hashed yet, or more rows than a batch may have;
+    /// then it has not changed.
     pub fn set_hashed(
         &mut self,
         row_ids: &RowIds,

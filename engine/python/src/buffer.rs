@@ -16,7 +16,8 @@ use crate::memory::Dimensions;
 /// A buffer that an object lends until this is dropped.
 pub(crate) struct Buffer(Box<ffi::Py_buffer>);
 
-// SAFETY: it is a pointer to what an object lends to whoever has the buffer; it is released with the interpreter attached.
+// SAFETY: it is a pointer to what an object lends to whoever has the buffer; it is released with the interpreter
+// attached.
 unsafe impl Send for Buffer {}
 // SAFETY: as above; nothing of it changes.
 unsafe impl Sync for Buffer {}

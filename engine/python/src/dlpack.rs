@@ -1,7 +1,7 @@
 //! Tensors by `DLPack`, the protocol of `__dlpack__`.
 //!
-//! The structures are those of `dlpack.h` 1.0. A capsule is only looked into and kept, never taken over, so that its own
-//! destructor frees the tensor.
+//! The structures are those of `dlpack.h` 1.0. A capsule is only looked into and kept, never taken over, so that its
+//! own destructor frees the tensor.
 
 use std::{
     ffi::{CStr, c_void},

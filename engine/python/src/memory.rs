@@ -199,8 +199,8 @@ impl Memory {
         }
         let start = self.start.cast::<T>();
         if self.row_stride() == Some(0) && start.is_aligned() {
-            // SAFETY: the lender keeps that many items there, any bytes are numbers, and the interpreter is attached, so
-            // no Python code changes them meanwhile.
+            // SAFETY: the lender keeps that many items there, any bytes are numbers, and the interpreter is attached,
+            // so no Python code changes them meanwhile.
             return Cow::Borrowed(unsafe { slice::from_raw_parts(start, len) });
         }
         let mut offsets = vec![0_isize];

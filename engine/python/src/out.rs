@@ -70,8 +70,8 @@ impl Out {
     /// Memory that is not aligned for its values.
     ///
     /// # Safety
-    /// This outlives what is returned, which alone uses the memory. Of Python's code that is asked for in the docstrings;
-    /// what it writes there meanwhile can be mistaken for rows, and does no other harm.
+    /// This outlives what is returned, which alone uses the memory. Of Python's code that is asked for in the
+    /// docstrings; what it writes there meanwhile can be mistaken for rows, and does no other harm.
     pub(crate) unsafe fn target(&self, batch: &SparseBatch, codec: RowCodec) -> PyResult<Target> {
         let bytes = match self.stride {
             0 => self.memory.len() * self.memory.item.bytes,

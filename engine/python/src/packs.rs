@@ -118,8 +118,8 @@ impl Job {
         self.done.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Does `work`, and calls `progress(done, total)` meanwhile, in bytes, on the thread that calls. An exception of it,
-    /// or of a signal's handler such as that of Ctrl-C, ends the work first.
+    /// Does `work`, and calls `progress(done, total)` meanwhile, in bytes, on the thread that calls. An exception of
+    /// it, or of a signal's handler such as that of Ctrl-C, ends the work first.
     fn run<T: Send>(
         &self,
         py: Python<'_>,

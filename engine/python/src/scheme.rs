@@ -5,8 +5,8 @@ use pyo3::{Py, PyResult, Python, pyclass, pymethods};
 
 use crate::errors::engine_error;
 
-/// A layer that has a table: its `id` in the model, how rows are stored (`codec`), values of a row (`width`), bytes of a
-/// stored row (`row_bytes`), of its values and of its scales, rows of all columns together, and the `columns`.
+/// A layer that has a table: its `id` in the model, how rows are stored (`codec`), values of a row (`width`), bytes of
+/// a stored row (`row_bytes`), of its values and of its scales, rows of all columns together, and the `columns`.
 #[pyclass(frozen, get_all, module = "engram_tables")]
 pub(crate) struct Layer {
     id: u32,

@@ -26,8 +26,8 @@ impl Sequence {
         }
     }
 
-    /// Appends `tokens` (see `Store.rows`) and hashes them. However tokens are split into calls, they get the same rows.
-    /// Raises `errors.TokenOutOfRangeError`; then nothing has changed.
+    /// Appends `tokens` (see `Store.rows`) and hashes them. However tokens are split into calls, they get the same
+    /// rows. Raises `errors.TokenOutOfRangeError`; then nothing has changed.
     fn extend(&mut self, py: Python<'_>, tokens: &Bound<'_, PyAny>) -> PyResult<RowIds> {
         let tokens = Tokens::of(tokens, "tokens")?;
         let store = self.store.get().opened(py)?;

@@ -250,13 +250,13 @@ impl Store {
     /// The rows `rows` of `layer`, in their order. Waits for those that have to be read; other threads run meanwhile.
     ///
     /// `rows` is what hashing gave, or row ids as int32, int64 or uint64 of any shape `[...]`, or a list. A negative id
-    /// is no row: its place becomes zeros. `dtype` is "float32", "float16" or "bfloat16" for decoded values `[...][width]`,
-    /// or "stored" for the bytes of the checkpoint `[...][row_bytes]`; NumPy's and PyTorch's types do too. Without it, rows
-    /// are what `out` is made of, else float32.
+    /// is no row: its place becomes zeros. `dtype` is "float32", "float16" or "bfloat16" for decoded values
+    /// `[...][width]`, or "stored" for the bytes of the checkpoint `[...][row_bytes]`; NumPy's and PyTorch's types do
+    /// too. Without it, rows are what `out` is made of, else float32.
     ///
     /// `out` is written to and returned: an array, buffer or CPU tensor of the shape `[...][width]`, `[rows][width]` or
-    /// flat, writable, whose rows may have gaps between them. A new array is bits (uint16) for "bfloat16". `priority` is
-    /// "decode", "prefill" or "warm": whose reads go first, by the number of rows if not given.
+    /// flat, writable, whose rows may have gaps between them. A new array is bits (uint16) for "bfloat16". `priority`
+    /// is "decode", "prefill" or "warm": whose reads go first, by the number of rows if not given.
     ///
     /// Raises `errors.RowsError` or `errors.IoError`, then `out` is all zeros; `errors.BadArgumentError` or
     /// `errors.ArgumentTypeError`, then it is untouched.
@@ -321,8 +321,8 @@ impl Store {
         })
     }
 
-    /// Waits until the rows of the profile are in the cache, as many as it has room for, and returns how many were read: 0
-    /// without a profile or a cache. Lookups need not wait for it.
+    /// Waits until the rows of the profile are in the cache, as many as it has room for, and returns how many were
+    /// read: 0 without a profile or a cache. Lookups need not wait for it.
     fn wait_seeded(&self, py: Python<'_>) -> PyResult<u64> {
         let store = self.opened(py)?;
         py.detach(|| store.wait_seeded().map_err(Failure::from))

@@ -82,8 +82,8 @@ const LONGEST: Timespec = Timespec {
 
 #[pymethods]
 impl Ticket {
-    /// Waits until all rows are there, and returns the array. At most `timeout` seconds, then raises `TimeoutError`; the
-    /// ticket goes on. Ctrl-C ends the waiting too. Waiting once more says the same.
+    /// Waits until all rows are there, and returns the array. At most `timeout` seconds, then raises `TimeoutError`;
+    /// the ticket goes on. Ctrl-C ends the waiting too. Waiting once more says the same.
     ///
     /// Raises `errors.RowsError` or `errors.IoError`, then the array is all zeros; `errors.CancelledError`.
     #[pyo3(signature = (timeout = None))]
@@ -121,7 +121,8 @@ impl Ticket {
         }
     }
 
-    /// A file that becomes readable when the ticket is done, for `select` and event loops. It is closed with the ticket.
+    /// A file that becomes readable when the ticket is done, for `select` and event loops. It is closed with the
+    /// ticket.
     fn fileno(&self) -> PyResult<RawFd> {
         Ok(self.event()?.as_raw_fd())
     }

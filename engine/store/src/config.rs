@@ -128,10 +128,10 @@ pub struct Config {
     /// Reads in flight of each `io_uring` thread, at least 1.
     pub io_depth: u16,
     /// Threads of the store that gather and plan large batches for their callers
-    /// ([`Store::submit_owned`](crate::Store::submit_owned)) and free what large batches leave, started when the pack is
-    /// opened; with 0 callers do it themselves. A large [`lookup`](crate::Store::lookup) is gathered by as many, its caller's among them. If not
-    /// given, there are as many as cores, 4 at most, and of the store's own one less, which leaves a core to decode
-    /// steps.
+    /// ([`Store::submit_owned`](crate::Store::submit_owned)) and free what large batches leave, started when the pack
+    /// is opened; with 0 callers do it themselves. A large [`lookup`](crate::Store::lookup) is gathered by as many, its
+    /// caller's among them. If not given, there are as many as cores, 4 at most, and of the store's own one less, which
+    /// leaves a core to decode steps.
     pub gather_threads: Option<usize>,
     /// Bytes that buffers of tickets and lookups keep, all together, while nobody uses them.
     pub pool_bytes: usize,

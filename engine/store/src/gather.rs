@@ -21,8 +21,8 @@ const MAX_DEFAULT_THREADS: usize = 4;
 /// Of the cores, so many are left to callers and reading threads while large batches are planned.
 const CORES_LEFT: usize = 1;
 
-/// Threads that are there from the beginning, since starting one takes longer than a caller should be kept. Without them,
-/// callers do the work themselves.
+/// Threads that are there from the beginning, since starting one takes longer than a caller should be kept. Without
+/// them, callers do the work themselves.
 pub(crate) struct GatherPool {
     /// Threads that gather for one caller who waits, its own among them.
     scoped: usize,
@@ -51,8 +51,8 @@ impl GatherPool {
         }
     }
 
-    /// Threads that gather for one caller who waits, its own among them. The others end with the call: those of the pool
-    /// may be busy for longer than the caller would take alone.
+    /// Threads that gather for one caller who waits, its own among them. The others end with the call: those of the
+    /// pool may be busy for longer than the caller would take alone.
     pub(crate) fn scoped(&self) -> usize {
         self.scoped.max(1)
     }

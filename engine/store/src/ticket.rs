@@ -22,8 +22,8 @@ use crate::{
 /// A batch whose rows are on their way.
 ///
 /// A caller has four ways to learn that they are there: [`wait`](Self::wait) and
-/// [`wait_timeout`](Self::wait_timeout) block, [`try_wait`](Self::try_wait) asks, [`eventfd`](Self::eventfd) and [`on_done`](Self::on_done) tell an event loop, and a ticket is a
-/// [`Future`] that any executor can await.
+/// [`wait_timeout`](Self::wait_timeout) block, [`try_wait`](Self::try_wait) asks, [`eventfd`](Self::eventfd) and
+/// [`on_done`](Self::on_done) tell an event loop, and a ticket is a [`Future`] that any executor can await.
 ///
 /// Dropping it lets go of the batch: what has not been read is not read, and its buffer returns to its pool
 /// when the reads in flight have ended.

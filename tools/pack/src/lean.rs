@@ -1,8 +1,8 @@
 //! Takes the tables out of a checkpoint that has been packed, and puts them back.
 //!
-//! A lean checkpoint has every file of the checkpoint but the tables' tensors, so a model that gets its rows from a pack
-//! loads it as it is; in a GGUF file, rows become a hole. What is missing can be made again from the pack to the bit,
-//! which is proved before the lean checkpoint is whole.
+//! A lean checkpoint has every file of the checkpoint but the tables' tensors, so a model that gets its rows from a
+//! pack loads it as it is; in a GGUF file, rows become a hole. What is missing can be made again from the pack to the
+//! bit, which is proved before the lean checkpoint is whole.
 
 mod header;
 mod links;

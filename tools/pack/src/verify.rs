@@ -125,8 +125,8 @@ impl Findings {
 /// Verifies the pack in the folder `pack`. `progress` counts bytes of [`pack_bytes`].
 ///
 /// # Errors
-/// A manifest that cannot be read, a percentage out of its range, a moved stripe that the pack has not, or being stopped;
-/// all else that is wrong is in the report.
+/// A manifest that cannot be read, a percentage out of its range, a moved stripe that the pack has not, or being
+/// stopped; all else that is wrong is in the report.
 pub fn verify(
     pack: &Path,
     options: &VerifyOptions,

@@ -64,7 +64,8 @@ fn a_checkpoint_of_many_files_is_packed_by_many_jobs() {
         assert!(fs::read(shard.path()).unwrap() == fs::read(other).unwrap());
     }
 
-    let too_many = "its rows lie in 127 files, which are all open while the pack is; this process may have 64 files open";
+    let too_many = "its rows lie in 127 files, which are all open while the pack is; \
+                    this process may have 64 files open";
     let output = run_after(
         "ulimit -n 64",
         &["get", &attached, "--layer", "1", "--row", "3"],

@@ -1,5 +1,5 @@
-//! Reads a header from its start on, in pieces: nothing is allocated by a number in the file before the file is known to
-//! hold as much.
+//! Reads a header from its start on, in pieces: nothing is allocated by a number in the file before the file is known
+//! to hold as much.
 
 use std::path::Path;
 

@@ -131,8 +131,8 @@ pub(super) fn check_group(
     })
 }
 
-/// The first of `SCALES` half-precision scales at the start of each block of `BYTES` bytes that is not finite: a code of
-/// zero under an infinite scale is not a number either.
+/// The first of `SCALES` half-precision scales at the start of each block of `BYTES` bytes that is not finite: a code
+/// of zero under an infinite scale is not a number either.
 pub(super) fn scale_not_finite<const BYTES: usize, const SCALES: usize>(
     row: &[u8],
 ) -> Option<NanPlace> {

@@ -1,5 +1,5 @@
-//! What GGML's `Q4_K` and `Q5_K` share: blocks of 256 values in eight groups, each with a scale and a minimum of six bits
-//! under the two scales of the block.
+//! What GGML's `Q4_K` and `Q5_K` share: blocks of 256 values in eight groups, each with a scale and a minimum of six
+//! bits under the two scales of the block.
 
 use half::f16;
 

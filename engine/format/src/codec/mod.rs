@@ -65,8 +65,8 @@ const MAX_WIDTH: u32 = 1 << 20;
 
 /// The encoding of a row's values (FORMAT.md, "Row codecs").
 ///
-/// Rows keep the checkpoint's bytes; what is decoded to `f32` is the exact value, rounded once where it has more digits.
-/// NaN codes and scale code 255 decode to NaN and scale code 0 to 2^-127, as PyTorch reads `float8_e4m3fn` and
+/// Rows keep the checkpoint's bytes; what is decoded to `f32` is the exact value, rounded once where it has more
+/// digits. NaN codes and scale code 255 decode to NaN and scale code 0 to 2^-127, as PyTorch reads `float8_e4m3fn` and
 /// `float8_e8m0fnu`; blocks of GGML's decode as GGML reads them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case", deny_unknown_fields)]
@@ -277,7 +277,8 @@ impl RowCodec {
     /// Checks the parameters.
     ///
     /// # Errors
-    /// A width of 0 or above 2^20 or of no whole blocks, a group that does not divide it, or a scale that is not finite.
+    /// A width of 0 or above 2^20 or of no whole blocks, a group that does not divide it, or a scale that is not
+    /// finite.
     pub fn validate(self) -> Result<(), FormatError> {
         let width = self.width() as u64;
         if width == 0 || width > u64::from(MAX_WIDTH) {
@@ -290,8 +291,8 @@ impl RowCodec {
         with_codec!(self, codec => codec.validate())
     }
 
-    /// The first value of `row` that is not a number, by its index, or the first scale that is not finite: zero times an
-    /// infinite one is not a number either.
+    /// The first value of `row` that is not a number, by its index, or the first scale that is not finite: zero times
+    /// an infinite one is not a number either.
     ///
     /// # Panics
     /// If `row` is not [`Self::row_bytes`] long.

@@ -1,5 +1,5 @@
-//! NVFP4 as checkpoints have it: E2M1 values, neighbours in one byte, then one E4M3 scale for each 16 of them, under one
-//! scale for the whole table.
+//! NVFP4 as checkpoints have it: E2M1 values, neighbours in one byte, then one E4M3 scale for each 16 of them, under
+//! one scale for the whole table.
 
 use super::{
     fp4::E2M1,

@@ -1,5 +1,5 @@
-//! GGML's NVFP4: blocks of four scales and four times 16 E2M1 nibbles, the first 8 values of each in the low ones, under
-//! one scale for the whole table.
+//! GGML's NVFP4: blocks of four scales and four times 16 E2M1 nibbles, the first 8 values of each in the low ones,
+//! under one scale for the whole table.
 
 use super::{
     fp4::E2M1_DOUBLED,

@@ -1,5 +1,5 @@
-//! Decoding by what the processor has: each codec is written once, over [`Simd`](super::lanes::Simd), and compiled for AVX-512, for AVX2 and
-//! for any processor.
+//! Decoding by what the processor has: each codec is written once, over [`Simd`](super::lanes::Simd), and compiled for
+//! AVX-512, for AVX2 and for any processor.
 
 #[cfg(target_arch = "x86_64")]
 #[expect(

@@ -66,8 +66,8 @@ impl<J: Job> ReadQueue<J> {
         Ok(())
     }
 
-    /// Takes up to `room` reads; waits for some if `idle`, and else tells `listen` whether the thread is to be woken for
-    /// others. False at the end of all work.
+    /// Takes up to `room` reads; waits for some if `idle`, and else tells `listen` whether the thread is to be woken
+    /// for others. False at the end of all work.
     pub(super) fn take(
         &self,
         room: usize,

@@ -99,8 +99,8 @@ impl<J: Job> Schedule<J> {
         class.last_pushed = Some(now);
     }
 
-    /// The next read and its priority. Jobs that have none left go to `finished`. None if no job has a read, or the reads `in_flight`
-    /// leave no room for those that have.
+    /// The next read and its priority. Jobs that have none left go to `finished`. None if no job has a read, or the
+    /// reads `in_flight` leave no room for those that have.
     pub(super) fn next(
         &mut self,
         in_flight: InFlight,

@@ -7,8 +7,8 @@ use engram_io::{PreadReader, ReadAt};
 
 /// Reads consecutive rows of one table, a buffer at a time.
 ///
-/// Of each plane one file is open at a time, so that a checkpoint may have any number of files and a build any number of
-/// jobs.
+/// Of each plane one file is open at a time, so that a checkpoint may have any number of files and a build any number
+/// of jobs.
 pub(crate) struct RowStream<'a> {
     table: &'a SourceTable,
     planes: Vec<PlaneStream<'a>>,

@@ -20,8 +20,8 @@ impl PackRows<'_> {
     /// Gives one plane of the rows `wanted` of a layer to `put`, many rows at a time.
     ///
     /// # Errors
-    /// A layer, a plane or rows that the pack has not, a shard that cannot be read, a row that is damaged, or what `put`
-    /// says.
+    /// A layer, a plane or rows that the pack has not, a shard that cannot be read, a row that is damaged, or what
+    /// `put` says.
     pub(super) fn plane(
         &self,
         layer: LayerId,

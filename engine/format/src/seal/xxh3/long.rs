@@ -59,8 +59,8 @@ pub(super) const START: [u64; 8] = [
     PRIME32,
 ];
 
-/// Defines `hash` and `copy_and_hash` for processors that have `$feature`, in a module with a type `Sums` of eight words
-/// and the functions `added` and `scrambled` on them.
+/// Defines `hash` and `copy_and_hash` for processors that have `$feature`, in a module with a type `Sums` of eight
+/// words and the functions `added` and `scrambled` on them.
 ///
 /// A macro, since what is compiled for a feature can only call what is compiled for the same one.
 macro_rules! long_hash {
