@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::{
+    path::PathBuf,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -23,6 +24,7 @@ use engram_tests::{
     Fixture, GatedIo, READERS, ReaderBackings, When, all_rows, format_spec, look_up,
     make_checkpoint, make_pack, sample_tokens,
 };
+use tempfile::TempDir;
 
 /// Rows that are a read each: none fits beside another.
 fn long_rows() -> Family {
@@ -37,6 +39,15 @@ fn long_rows() -> Family {
         hidden_size: 32,
         hc_mult: 2,
     })
+}
+
+/// A pack of such rows, and the folder that it lies in as long as that lives.
+fn long_pack() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let [checkpoint, pack] = ["checkpoint", "pack"].map(|name| folder.path().join(name));
+    make_checkpoint(&long_rows(), 1, &checkpoint);
+    make_pack(&checkpoint, &pack);
+    (folder, pack)
 }
 
 fn submit(store: &Store, priority: Priority, rows: &[RowId]) -> Ticket {
@@ -59,10 +70,7 @@ fn reads_until_done(io: &GatedIo, ticket: Ticket) -> usize {
 
 #[test]
 fn a_token_waits_for_the_reads_in_flight_and_its_own() {
-    let folder = tempfile::tempdir().unwrap();
-    let [checkpoint, pack] = ["checkpoint", "pack"].map(|name| folder.path().join(name));
-    make_checkpoint(&long_rows(), 1, &checkpoint);
-    make_pack(&checkpoint, &pack);
+    let (_folder, pack) = long_pack();
     for (reader, in_flight) in [(Reader::Direct, 8), (Reader::DirectThreads, 1)] {
         let io = GatedIo::default();
         let config = Config::new().reader(reader).io(1, 8).cache_bytes(0);
@@ -123,10 +131,7 @@ fn a_token_goes_before_the_profile_that_fills_the_cache() {
 
 #[test]
 fn a_wait_that_times_out_gives_the_ticket_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let [checkpoint, pack] = ["checkpoint", "pack"].map(|name| folder.path().join(name));
-    make_checkpoint(&long_rows(), 1, &checkpoint);
-    make_pack(&checkpoint, &pack);
+    let (_folder, pack) = long_pack();
     let io = GatedIo::default();
     let config = Config::new().file_access(Arc::new(io.clone()));
     let store = Store::open(&pack, config).unwrap();
@@ -174,10 +179,7 @@ fn the_batches_of_each_priority_are_counted() {
 
 #[test]
 fn who_is_cancelled_from_elsewhere_is_told_and_reads_nothing_more() {
-    let folder = tempfile::tempdir().unwrap();
-    let [checkpoint, pack] = ["checkpoint", "pack"].map(|name| folder.path().join(name));
-    make_checkpoint(&long_rows(), 1, &checkpoint);
-    make_pack(&checkpoint, &pack);
+    let (_folder, pack) = long_pack();
     let io = GatedIo::default();
     let config = Config::new().io(1, 8).cache_bytes(0);
     let store = Store::open(&pack, config.file_access(Arc::new(io.clone()))).unwrap();
@@ -201,10 +203,7 @@ fn who_is_cancelled_from_elsewhere_is_told_and_reads_nothing_more() {
 
 #[test]
 fn a_pass_that_is_dropped_from_a_ring_reads_nothing_more() {
-    let folder = tempfile::tempdir().unwrap();
-    let [checkpoint, pack] = ["checkpoint", "pack"].map(|name| folder.path().join(name));
-    make_checkpoint(&long_rows(), 1, &checkpoint);
-    make_pack(&checkpoint, &pack);
+    let (_folder, pack) = long_pack();
     let io = GatedIo::default();
     let config = Config::new().io(1, 8).cache_bytes(0);
     let store = Store::open(&pack, config.file_access(Arc::new(io.clone()))).unwrap();
@@ -236,10 +235,7 @@ fn a_pass_that_is_dropped_from_a_ring_reads_nothing_more() {
 
 #[test]
 fn prompts_share_the_drive_and_all_of_them_end() {
-    let folder = tempfile::tempdir().unwrap();
-    let [checkpoint, pack] = ["checkpoint", "pack"].map(|name| folder.path().join(name));
-    make_checkpoint(&long_rows(), 1, &checkpoint);
-    make_pack(&checkpoint, &pack);
+    let (_folder, pack) = long_pack();
     let io = GatedIo::default();
     let config = Config::new().io(1, 4).cache_bytes(0);
     let store = Store::open(&pack, config.file_access(Arc::new(io.clone()))).unwrap();
