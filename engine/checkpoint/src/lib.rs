@@ -48,7 +48,7 @@ pub use locate::SourceTable;
 pub use safetensors::Dtype;
 pub use stand_in::StandIn;
 pub use table_files::table_files;
-pub use tensors::{Tensor, TensorFiles};
+pub use tensors::{INDEX_FILE, Tensor, TensorFiles};
 pub use token_map::{PLAIN_TOKEN_MAP_FILE, TOKENIZER_FILE, is_plain_token_map, read_token_map};
 pub use tokenizer::{TokenizerError, compress};
 pub use zero_rows::{MIN_ZERO_RUN, ZeroRun, ZeroScan};

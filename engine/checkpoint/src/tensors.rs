@@ -20,7 +20,8 @@ use crate::{
     stand_in::START_BYTES,
 };
 
-const INDEX_FILE: &str = "model.safetensors.index.json";
+/// Name of the list of tensors in the folder of a checkpoint of several files.
+pub const INDEX_FILE: &str = "model.safetensors.index.json";
 pub(crate) const SINGLE_FILE: &str = "model.safetensors";
 const EXTENSION: &str = ".safetensors";
 /// Size in bytes of the largest index that is read: it takes about 100 bytes a tensor, so this is room for 600,000,

@@ -19,7 +19,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use engram::read_manifest;
-use engram_checkpoint::{Checkpoint, gguf_parts};
+use engram_checkpoint::{Checkpoint, INDEX_FILE, gguf_parts};
 use engram_format::{Digest, Digester, Manifest, Storage};
 use engram_io::{PreadReader, ReadAt, parallel, publish_bytes};
 use engram_kit::parallel::default_jobs;
@@ -39,8 +39,6 @@ use record::{LeanRecord, PackIdentity};
 pub use record::LEAN_FILE;
 pub use restore::{RestoreReport, restore, restored_bytes};
 
-/// Name of a checkpoint's list of tensors.
-const INDEX_FILE: &str = "model.safetensors.index.json";
 /// Largest index that is taken over.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 

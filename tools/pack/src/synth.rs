@@ -14,8 +14,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use engram_checkpoint::{
-    CONFIG_FILE, Dtype, Family, PLAIN_TOKEN_MAP_FILE, Scales, TOKENIZER_FILE, builtin_token_map,
-    is_plain_token_map, read_token_map,
+    CONFIG_FILE, Dtype, Family, INDEX_FILE, PLAIN_TOKEN_MAP_FILE, Scales, TOKENIZER_FILE,
+    builtin_token_map, is_plain_token_map, read_token_map,
 };
 use engram_format::{Scheme, SchemeName, TokenMap};
 use engram_io::{NewFile, publish_bytes};
@@ -29,7 +29,6 @@ use crate::{
 };
 use fill::Fill;
 
-const INDEX_FILE: &str = "model.safetensors.index.json";
 /// Tensor bytes made at a time.
 const CHUNK_BYTES: usize = 1 << 20;
 const TENSORS_START: &str = "model-";

@@ -26,14 +26,8 @@ pub(super) fn link_files(
     folders: &[&Path],
 ) -> Result<Links> {
     let mut links = Links::default();
-    let folders: Vec<PathBuf> = folders
-        .iter()
-        .map(|folder| {
-            folder
-                .canonicalize()
-                .map_err(IoError::os("resolve", folder))
-        })
-        .collect::<Result<_, _>>()?;
+    let folders = folders.iter().map(|folder| resolve(folder));
+    let folders: Vec<PathBuf> = folders.collect::<Result<_, _>>()?;
     links.folder(from, to, files, &folders)?;
     Ok(links)
 }

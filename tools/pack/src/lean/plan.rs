@@ -107,7 +107,7 @@ fn copy(from: &PreadReader, what: &[Kept], to: &mut NewFile) -> Result<()> {
 
 /// Rows of `table` that the pack has: those that some column reads.
 fn packed_rows(checkpoint: &Checkpoint, table: &SourceTable) -> u64 {
-    let layers = checkpoint.scheme.layers.iter();
-    let layer = layers.into_iter().find(|layer| layer.id == table.layer);
+    let mut layers = checkpoint.scheme.layers.iter();
+    let layer = layers.find(|layer| layer.id == table.layer);
     layer.map_or(0, |layer| layer.buckets.iter().sum())
 }

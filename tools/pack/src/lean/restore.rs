@@ -4,13 +4,13 @@ use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context, Result, bail, ensure};
 use engram::read_manifest;
+use engram_checkpoint::INDEX_FILE;
 use engram_format::{Digest, Digester};
 use engram_io::{NewFile, parallel, publish_bytes};
 use engram_kit::parallel::default_jobs;
 use serde::Serialize;
 
 use super::{
-    INDEX_FILE,
     links::{Links, link_files},
     pack_rows::PackRows,
     rebuild::rebuild,
