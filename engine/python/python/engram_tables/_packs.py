@@ -21,11 +21,11 @@ def build(
     """Builds the pack ``pack`` from ``checkpoint``: a folder with ``config.json`` and safetensors files, or a GGUF file.
 
     Each row gets a seal. Ctrl-C, or an exception of ``progress``, ends the build soon; with ``resume`` the next one goes
-    on with what is finished, and ends with the same bytes.
+    on with what is finished, and ends with the same bytes. A pack that is whole by then stays.
 
-    ``stripes``: folders, best on several drives, over which the rows are spread. ``jobs``: shards built at a time, 0 for a few. ``allow_nan``: keep rows with codes that are not numbers.
-    ``allow_zeros``: keep tables with many zero rows in sequence. ``tokenizer``: a ``tokenizer.json`` or token map, if it
-    is not in the checkpoint. ``progress``: called with the bytes done and all bytes, some times a second on this thread;
+    ``stripes``: folders, best on several drives, over which the rows are spread. ``jobs``: shards built at a time, 0 for
+    a few. ``allow_nan``: keep rows with codes that are not numbers. ``allow_zeros``: keep tables with many zero rows in
+    sequence. ``tokenizer``: a ``tokenizer.json`` or token map, if it is not in the checkpoint. ``progress``: called with the bytes done and all bytes, some times a second on this thread;
     ``None`` shows a bar where tqdm is installed and standard error is a terminal, ``False`` shows nothing.
 
     Returns what was done: ``rows``, ``padding_rows``, ``shards``, ``shards_resumed``, ``bytes_read``, ``bytes_written``,
@@ -58,7 +58,8 @@ def verify(pack, *, jobs=0, sample=None, checkpoint=None, stripes=None, progress
     """Reads a whole pack and names every damaged record.
 
     ``sample``: read only this percentage of the records. ``checkpoint``: where the checkpoint behind an attached pack
-    lies now. ``stripes``: where stripes of the pack lie now, by their numbers. ``jobs`` and ``progress`` are those of ``build``.
+    lies now. ``stripes``: where stripes of the pack lie now, by their numbers. ``jobs`` and ``progress`` are those of
+    ``build``.
 
     Returns what was found: ``records``, ``bytes``, ``seconds``, and the lists ``damage`` and ``unread`` of places with
     ``file``, ``row``, ``records``, ``offset`` and ``what``. Both are empty if the pack is sound. Raises
