@@ -22,9 +22,10 @@ build() {
     # Tests find the packs by the path they were built with, or by a variable.
     cp -r format-spec/vectors/{deepseek,demo,qwen,longcat,long-rows} "$folder/vectors"
     local test
-    for test in ring gather; do
-        cp "$(cargo test --release --locked -p engram-cuda --test "$test" --no-run --message-format=json |
-            grep -o '"executable":"[^"]*"' | cut -d'"' -f4 | tail -n 1)" "$folder/test-$test"
+    for test in "--test ring" "--test gather" --lib; do
+        # shellcheck disable=SC2086
+        cp "$(cargo test --release --locked -p engram-cuda $test --no-run --message-format=json |
+            grep -o '"executable":"[^"]*"' | cut -d'"' -f4 | tail -n 1)" "$folder/test-${test##*[ -]}"
     done
     strip --strip-debug "$folder"/engram-* "$folder"/test-*
     du -sh "$folder"
@@ -61,7 +62,7 @@ run() {
     { uname -r && grep -m 1 'model name' /proc/cpuinfo && nproc && grep MemTotal /proc/meminfo; } >>"$out/machine.txt"
     step doctor ./engram-pack doctor
     local test
-    for test in ring gather; do
+    for test in ring gather lib; do
         step "test-$test" "./test-$test" --nocapture --test-threads=1
         if command -v compute-sanitizer >/dev/null; then
             step "sanitizer-$test" compute-sanitizer --error-exitcode 1 "./test-$test" --test-threads=1

@@ -35,6 +35,7 @@ struct Index {
 static thread_local Index blockIdx, blockDim, threadIdx;
 
 #define __device__
+#define __noinline__
 #define __global__ static
 #include "rows.cu"
 

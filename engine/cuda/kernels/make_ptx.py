@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Compiles rows.cu to rows.ptx by NVRTC, or with --check tells whether rows.ptx is up to date.
+"""Compiles rows.cu and codecs.cuh to rows.ptx by NVRTC, or with --check tells whether rows.ptx is up to date.
 
-Needs the package nvidia-cuda-nvrtc-cu12 in the version below and nothing else. Its PTX is of CUDA 12.0, for GPUs from Volta
-on: the driver compiles it for the one at hand.
+Needs the package nvidia-cuda-nvrtc-cu12 in the version below and nothing else. Its PTX is of CUDA 12.0, for GPUs from
+Volta on: the driver compiles it for the one at hand.
 """
 
 import ctypes
@@ -37,7 +37,10 @@ def compiled() -> bytes:
         raise SystemExit(f"NVRTC is {major.value}.{minor.value}, expected {VERSION[0]}.{VERSION[1]}")
     program = ctypes.c_void_p()
     source = (HERE / "rows.cu").read_bytes()
-    call("nvrtcCreateProgram", ctypes.byref(program), source, b"rows.cu", 0, None, None)
+    header = b"codecs.cuh"
+    headers = (ctypes.c_char_p * 1)((HERE / header.decode()).read_bytes())
+    names = (ctypes.c_char_p * 1)(header)
+    call("nvrtcCreateProgram", ctypes.byref(program), source, b"rows.cu", 1, headers, names)
     # Products stay products: values are those of the processor to the bit.
     options = [b"--gpu-architecture=compute_70", b"--std=c++17", b"--fmad=false"]
     array = (ctypes.c_char_p * len(options))(*options)
@@ -54,7 +57,7 @@ def main() -> None:
     ptx = compiled()
     if sys.argv[1:] == ["--check"]:
         if not path.exists() or path.read_bytes() != ptx:
-            raise SystemExit("rows.ptx is not what rows.cu compiles to: run make_ptx.py")
+            raise SystemExit("rows.ptx is not what rows.cu and codecs.cuh compile to: run make_ptx.py")
     else:
         path.write_bytes(ptx)
 

@@ -1,4 +1,4 @@
-// Rows of a table to values: the device's side of engram_format::RowCodec, bit for bit.
+// Rows of a table to values, found by their addresses or their ids.
 //
 // Compiled to rows.ptx by make_ptx.py, and by a C++ compiler through host.cpp for tests without a GPU. A thread makes
 // `step` consecutive values of one row, so threads never wait for one another. src/kernels.rs has the same structures.
@@ -13,15 +13,7 @@ __device__ inline float as_float(u32 bits) { return __uint_as_float(bits); }
 __device__ inline u32 as_bits(float value) { return __float_as_uint(value); }
 #endif
 
-// RowCodec::id.
-enum { F32 = 1, F16 = 2, BF16 = 3, FP8_UE8M0 = 4, FP8_SCALED = 5 };
-
-struct Codec {
-    u32 kind;
-    u32 width;
-    u32 group;
-    u32 scale_bits;
-};
+#include "codecs.cuh"
 
 // Rows at addresses that are known; zero stands for a row of zeros.
 struct Decode {
@@ -59,53 +51,6 @@ struct Gather {
     Codec codec;
 };
 
-// E4M3 without infinities.
-__device__ inline u32 e4m3(u32 code) {
-    u32 magnitude = code & 0x7F;
-    u32 sign = (code & 0x80) << 24;
-    if (magnitude == 0x7F) {
-        return sign | 0x7FC00000;
-    }
-    if (magnitude < 8) {
-        return sign | as_bits((float)magnitude * (1.0f / 512.0f));
-    }
-    return sign | ((magnitude << 20) + (120u << 23));
-}
-
-__device__ inline u32 ue8m0(u32 code) {
-    return code == 0 ? 1u << 22 : code == 255 ? 0x7FC00000 : code << 23;
-}
-
-__device__ inline bool is_nan(u32 bits) { return (bits & 0x7FFFFFFF) > 0x7F800000; }
-
-// A device's product of a NaN loses its bits; a processor's does not.
-__device__ inline u32 scaled(u32 value, u32 scale) {
-    if (is_nan(value)) {
-        return value;
-    }
-    if (is_nan(scale)) {
-        return scale;
-    }
-    return as_bits(as_float(value) * as_float(scale));
-}
-
-__device__ inline u32 widened_bf16(u32 bits) {
-    return is_nan(bits << 16) ? (bits | 0x40) << 16 : bits << 16;
-}
-
-__device__ inline u32 widened_f16(u32 bits) {
-    u32 sign = (bits & 0x8000) << 16;
-    u32 exponent = bits >> 10 & 0x1F;
-    u32 mantissa = bits & 0x3FF;
-    if (exponent == 0x1F) {
-        return sign | 0x7F800000 | (mantissa ? 0x400000 : 0) | mantissa << 13;
-    }
-    if (exponent == 0) {
-        return sign | as_bits((float)mantissa * (1.0f / 16777216.0f));
-    }
-    return sign | (exponent + 112) << 23 | mantissa << 13;
-}
-
 // To nearest, ties to even.
 __device__ inline u32 narrowed_bf16(u32 bits) {
     if (is_nan(bits)) {
@@ -129,62 +74,6 @@ __device__ inline u32 narrowed_f16(u32 bits) {
         return sign | (as_bits(as_float(magnitude) + 0.5f) - 0x3F000000);
     }
     return sign | (magnitude - 0x38000000 + 0xFFF + (magnitude >> 13 & 1)) >> 13;
-}
-
-// The bits in f32 of the value at `index` of a row.
-__device__ inline u32 value_at(const u8* row, const Codec& codec, u32 index) {
-    switch (codec.kind) {
-        case F32:
-            row += 4 * index;
-            return row[0] | (u32)row[1] << 8 | (u32)row[2] << 16 | (u32)row[3] << 24;
-        case F16:
-            row += 2 * index;
-            return widened_f16(row[0] | (u32)row[1] << 8);
-        case BF16:
-            row += 2 * index;
-            return widened_bf16(row[0] | (u32)row[1] << 8);
-        case FP8_UE8M0:
-            return scaled(e4m3(row[index]), ue8m0(row[codec.width + index / codec.group]));
-        default:
-            return scaled(e4m3(row[index]), codec.scale_bits);
-    }
-}
-
-// The eight values from `index` on, a multiple of eight as the row's address and `group` are.
-__device__ inline void eight_values(const u8* row, const Codec& codec, u32 index, u32* values) {
-    switch (codec.kind) {
-        case F32: {
-            const uint2* words = (const uint2*)(row + 4 * index);
-            for (u32 pair = 0; pair < 4; pair++) {
-                uint2 word = words[pair];
-                values[2 * pair] = word.x;
-                values[2 * pair + 1] = word.y;
-            }
-            return;
-        }
-        case F16:
-        case BF16: {
-            const uint2* words = (const uint2*)(row + 2 * index);
-            for (u32 half = 0; half < 2; half++) {
-                uint2 word = words[half];
-                u32 parts[4] = {word.x & 0xFFFF, word.x >> 16, word.y & 0xFFFF, word.y >> 16};
-                for (u32 part = 0; part < 4; part++) {
-                    values[4 * half + part] =
-                        codec.kind == F16 ? widened_f16(parts[part]) : widened_bf16(parts[part]);
-                }
-            }
-            return;
-        }
-        default: {
-            uint2 word = *(const uint2*)(row + index);
-            u32 scale = codec.kind == FP8_UE8M0 ? ue8m0(row[codec.width + index / codec.group])
-                                                : codec.scale_bits;
-            for (u32 byte = 0; byte < 4; byte++) {
-                values[byte] = scaled(e4m3(word.x >> 8 * byte & 0xFF), scale);
-                values[4 + byte] = scaled(e4m3(word.y >> 8 * byte & 0xFF), scale);
-            }
-        }
-    }
 }
 
 struct ToF32 {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use engram::{LayerId, LookupError, RowCodec, RowId, ValueType};
+use engram::{LayerId, LookupError, RowId, ValueType};
 use thiserror::Error;
 
 /// Why a device cannot be used, or a request was refused or failed.
@@ -105,16 +105,6 @@ pub enum DeviceError {
     /// No bytes of memory were asked for.
     #[error("cannot allocate 0 bytes, expected 1 or more")]
     EmptyMemory,
-    /// A ring or gatherer was to be made for rows of a codec that kernels do not decode.
-    #[error(
-        "layer {layer}: no kernel decodes rows of {codec:?}; the store decodes them on the host"
-    )]
-    NoKernel {
-        /// The layer.
-        layer: LayerId,
-        /// How its rows are stored.
-        codec: RowCodec,
-    },
     /// A ring or gatherer was to be made for passes without rows.
     #[error("`max_rows` is 0, expected 1 or more")]
     ZeroMaxRows,

@@ -60,7 +60,6 @@ impl Gatherer {
     ) -> Result<Self, DeviceError> {
         let layer = mapped.layer();
         let codec = mapped.store().codec(layer)?;
-        let kernel_codec = Codec::new(layer, codec)?;
         if !mapped.is_complete() {
             return Err(DeviceError::NotAllMapped {
                 layer,
@@ -78,7 +77,7 @@ impl Gatherer {
         let id_bytes = max_rows * size_of::<u64>();
         Ok(Self {
             max_rows,
-            kernel_codec,
+            kernel_codec: codec.into(),
             value_type,
             step,
             passes: 0,

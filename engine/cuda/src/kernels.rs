@@ -1,6 +1,6 @@
-//! The calls of the kernels in `kernels/rows.cu`, which has the same structures.
+//! The calls of the kernels in `kernels/rows.cu` and `kernels/codecs.cuh`, which have the same structures.
 
-use engram::{LayerId, RowCodec, ValueType};
+use engram::{RowCodec, ScaleType, ValueType};
 
 use crate::error::DeviceError;
 
@@ -15,28 +15,48 @@ pub(crate) struct Codec {
     width: u32,
     group: u32,
     scale_bits: u32,
+    scale_type: u32,
 }
 
-impl Codec {
-    /// The codec of the rows of `layer`.
-    ///
-    /// # Errors
-    /// One that the kernels do not decode.
-    pub(crate) fn new(layer: LayerId, codec: RowCodec) -> Result<Self, DeviceError> {
-        let (width, group, scale_bits) = match codec {
-            RowCodec::F32 { width } | RowCodec::F16 { width } | RowCodec::Bf16 { width } => {
-                (width, width, 0)
-            }
-            RowCodec::Fp8Ue8m0 { width, group } => (width, group, 0),
-            RowCodec::Fp8Scaled { width, scale_bits } => (width, width, scale_bits),
-            _ => return Err(DeviceError::NoKernel { layer, codec }),
+impl From<RowCodec> for Codec {
+    fn from(codec: RowCodec) -> Self {
+        let scale_bits = match codec {
+            RowCodec::Fp8Scaled { scale_bits, .. }
+            | RowCodec::Nvfp4 { scale_bits, .. }
+            | RowCodec::Nvfp4Gguf { scale_bits, .. } => scale_bits,
+            _ => 0,
         };
-        Ok(Self {
+        let scale_type = match codec {
+            RowCodec::Fp8Grouped { scale, .. }
+            | RowCodec::Int8 { scale, .. }
+            | RowCodec::Int4 { scale, .. } => match scale {
+                ScaleType::F32 => 0,
+                ScaleType::F16 => 1,
+                ScaleType::Bf16 => 2,
+                ScaleType::E4m3 => 3,
+                ScaleType::Ue8m0 => 4,
+            },
+            _ => 0,
+        };
+        Self {
             kind: codec.id(),
-            width,
-            group,
+            width: u32::try_from(codec.width()).expect("a codec has at most 2^20 values"),
+            group: group(codec),
             scale_bits,
-        })
+            scale_type,
+        }
+    }
+}
+
+/// Values of `codec` that share a scale of a length of its own; eight where blocks have a fixed length, all of which
+/// are multiples of eight.
+fn group(codec: RowCodec) -> u32 {
+    match codec {
+        RowCodec::Fp8Ue8m0 { group, .. }
+        | RowCodec::Fp8Grouped { group, .. }
+        | RowCodec::Int8 { group, .. }
+        | RowCodec::Int4 { group, .. } => group,
+        _ => 8,
     }
 }
 
@@ -129,15 +149,19 @@ impl Kernel {
     }
 }
 
-/// Consecutive values that a thread decodes, of rows of `codec` at multiples of `align` bytes: eight where it can read
-/// them at once, else one.
+/// Consecutive values that a thread decodes, of rows of `codec` at multiples of `align` bytes: eight where they share
+/// what they are scaled by, and words can be read at once where the kernel reads words, else one.
 pub(crate) fn values_per_thread(codec: RowCodec, align: usize) -> u32 {
-    let group = match codec {
-        RowCodec::Fp8Ue8m0 { group, .. } => group,
-        _ => 8,
-    };
-    let eights = codec.width().is_multiple_of(8) && group.is_multiple_of(8);
-    if eights && align.is_multiple_of(8) {
+    let reads_words = matches!(
+        codec,
+        RowCodec::F32 { .. }
+            | RowCodec::F16 { .. }
+            | RowCodec::Bf16 { .. }
+            | RowCodec::Fp8Ue8m0 { .. }
+            | RowCodec::Fp8Scaled { .. }
+    );
+    let eights = codec.width().is_multiple_of(8) && group(codec).is_multiple_of(8);
+    if eights && (!reads_words || align.is_multiple_of(8)) {
         8
     } else {
         1

@@ -1,13 +1,14 @@
 //! The kernels' source, compiled for the processor, against the processor's decoder.
 
-use std::{path::Path, process::Command};
+use std::{path::Path, process::Command, sync::Arc};
 
 use libloading::{Library, Symbol};
 
 use engram::{bf16, f16};
+use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use super::*;
-use crate::row_index;
+use crate::{device::Device, keep_alive::Used, row_index};
 
 /// A kernel called by its structure, a number of blocks and of threads.
 type Run<T> = unsafe extern "C" fn(*const T, u32, u32);
@@ -71,7 +72,64 @@ fn same(value_type: ValueType, found: &[u8], expected: &[u8]) -> bool {
             .all(|(a, b)| a == b || is_nan(a) && is_nan(b))
 }
 
-/// Rows of every codec: all codes under all scales, and every half.
+/// Codecs whose codes are told apart by their place in a row.
+fn packed_codecs() -> Vec<RowCodec> {
+    let scale_bits = 0.37_f32.to_bits();
+    let grouped = [
+        ScaleType::F32,
+        ScaleType::F16,
+        ScaleType::Bf16,
+        ScaleType::E4m3,
+        ScaleType::Ue8m0,
+    ]
+    .into_iter()
+    .flat_map(|scale| {
+        // Groups that eight values divide, and that they do not.
+        let groups = [64, 16, 4, 2].into_iter().flat_map(move |group| {
+            let width = 64;
+            [
+                RowCodec::Fp8Grouped {
+                    width,
+                    group,
+                    scale,
+                },
+                RowCodec::Int8 {
+                    width,
+                    group,
+                    scale,
+                },
+            ]
+        });
+        groups.chain([16, 64].map(|group| RowCodec::Int4 {
+            width: 64,
+            group,
+            scale,
+        }))
+    });
+    let others = [
+        RowCodec::Fp8 { width: 64 },
+        RowCodec::Fp8 { width: 3 },
+        RowCodec::Nvfp4 {
+            width: 64,
+            scale_bits,
+        },
+        RowCodec::Mxfp4 { width: 64 },
+        RowCodec::Q8_0 { width: 64 },
+        RowCodec::Q4_0 { width: 64 },
+        RowCodec::Iq4Nl { width: 64 },
+        RowCodec::Mxfp4Gguf { width: 64 },
+        RowCodec::Nvfp4Gguf {
+            width: 128,
+            scale_bits,
+        },
+        RowCodec::Q4K { width: 512 },
+        RowCodec::Q5K { width: 512 },
+    ];
+    grouped.chain(others).collect()
+}
+
+/// Rows of every codec: all codes under all scales and every half, or, of codecs with many places, random bytes that
+/// hold every code at every place.
 fn rows() -> Vec<(RowCodec, Vec<u8>)> {
     let codes = 0..=255_u8;
     let mut fp8 = Vec::new();
@@ -98,7 +156,17 @@ fn rows() -> Vec<(RowCodec, Vec<u8>)> {
         width: 256,
         scale_bits: scale.to_bits(),
     };
-    vec![
+    let mut random = StdRng::seed_from_u64(17);
+    let packed = packed_codecs().into_iter().map(|codec| {
+        let mut first = vec![0_u8; codec.row_bytes()];
+        random.fill(first.as_mut_slice());
+        let rows = (0..=255).flat_map(|shift| {
+            let bytes = first.iter();
+            bytes.map(move |byte| byte.wrapping_add(shift))
+        });
+        (codec, rows.collect())
+    });
+    let whole = vec![
         (
             RowCodec::Fp8Ue8m0 {
                 width: 256,
@@ -115,7 +183,71 @@ fn rows() -> Vec<(RowCodec, Vec<u8>)> {
         (scaled(0.000_199), codes.clone().collect()),
         (scaled(-3e38), codes.clone().collect()),
         (scaled(1e-42), codes.collect()),
-    ]
+    ];
+    whole.into_iter().chain(packed).collect()
+}
+
+/// Rows of a codec to decode: each address is a place in `rows`, or none for a row of zeros.
+struct Task<'a> {
+    codec: RowCodec,
+    value_type: ValueType,
+    step: u32,
+    rows: &'a [u8],
+    places: &'a [Option<usize>],
+}
+
+impl Task<'_> {
+    /// The addresses, if the rows lie at `rows`.
+    fn addresses(&self, rows: u64) -> Vec<u64> {
+        let places = self.places.iter();
+        places
+            .map(|place| place.map_or(0, |place| rows + place as u64))
+            .collect()
+    }
+
+    fn out_bytes(&self) -> usize {
+        self.places.len() * self.codec.width() * self.value_type.bytes()
+    }
+
+    fn call(&self, addresses: u64, out: u64) -> Decode {
+        Decode {
+            addresses,
+            out,
+            rows: u32::try_from(self.places.len()).unwrap(),
+            step: self.step,
+            codec: self.codec.into(),
+        }
+    }
+}
+
+/// Checks `decode` on rows of every codec.
+fn check_decoding(name: &str, decode: impl Fn(&Task<'_>) -> Vec<u8>) {
+    for (codec, rows) in rows() {
+        let row_bytes = codec.row_bytes();
+        // A row of zeros comes first, then all backwards.
+        let mut places = vec![None];
+        places.extend((0..rows.len()).step_by(row_bytes).rev().map(Some));
+        let backwards: Vec<u8> = (rows.chunks_exact(row_bytes).rev().flatten())
+            .copied()
+            .collect();
+        for value_type in VALUE_TYPES {
+            let mut expected = vec![0; codec.width() * value_type.bytes()];
+            expected.extend(value_type.decode(codec, &backwards));
+            for step in [1, values_per_thread(codec, row_bytes)] {
+                let found = decode(&Task {
+                    codec,
+                    value_type,
+                    step,
+                    rows: &rows,
+                    places: &places,
+                });
+                assert!(
+                    same(value_type, &found, &expected),
+                    "{name}: {codec:?} {value_type:?} step {step}"
+                );
+            }
+        }
+    }
 }
 
 #[test]
@@ -123,39 +255,49 @@ fn decoded_values_are_the_processors() {
     let Some((_folder, library)) = library() else {
         return;
     };
-    for (codec, rows) in rows() {
-        let row_bytes = codec.row_bytes();
-        let count = rows.len() / row_bytes;
-        // A row of zeros comes first, then all backwards.
-        let mut addresses = vec![0];
-        addresses.extend(
-            rows.chunks_exact(row_bytes)
-                .rev()
-                .map(|row| row.as_ptr() as u64),
+    check_decoding("C++", |task| {
+        let addresses = task.addresses(task.rows.as_ptr() as u64);
+        let mut found = vec![0xAA_u8; task.out_bytes()];
+        let call = task.call(addresses.as_ptr() as u64, found.as_mut_ptr() as u64);
+        run(
+            &library,
+            &Kernel::Decode(call, task.codec, task.value_type),
+            &call,
         );
-        let mut backwards: Vec<u8> = Vec::new();
-        rows.chunks_exact(row_bytes)
-            .rev()
-            .for_each(|row| backwards.extend(row));
-        for value_type in VALUE_TYPES {
-            let mut expected = vec![0; codec.width() * value_type.bytes()];
-            expected.extend(value_type.decode(codec, &backwards));
-            for step in [1, values_per_thread(codec, row_bytes)] {
-                let mut found = vec![0xAA_u8; expected.len()];
-                let call = Decode {
-                    addresses: addresses.as_ptr() as u64,
-                    out: found.as_mut_ptr() as u64,
-                    rows: u32::try_from(count + 1).unwrap(),
-                    step,
-                    codec: Codec::new(LayerId(1), codec).unwrap(),
-                };
-                run(&library, &Kernel::Decode(call, codec, value_type), &call);
-                assert!(
-                    same(value_type, &found, &expected),
-                    "{codec:?} {value_type:?} step {step}"
-                );
-            }
+        found
+    });
+}
+
+#[test]
+fn a_gpu_decodes_to_the_processors_values() {
+    let mut devices = vec![Device::host()];
+    match Device::cuda(0) {
+        Ok(gpu) => devices.push(gpu),
+        Err(reason) => {
+            assert!(std::env::var_os("ENGRAM_NEEDS_GPU").is_none(), "{reason}");
+            println!("skipped on a GPU: {reason}");
         }
+    }
+    for device in devices {
+        let stream = device.stream(0).unwrap();
+        check_decoding(&device.name(), |task| {
+            let mut rows = device.pinned(task.rows.len()).unwrap();
+            rows.as_mut_slice().copy_from_slice(task.rows);
+            let mut addresses = device.pinned(8 * task.places.len()).unwrap();
+            addresses
+                .as_mut_words()
+                .copy_from_slice(&task.addresses(rows.address()));
+            let out = Arc::new(device.memory(task.out_bytes()).unwrap());
+            let call = task.call(addresses.address(), out.address());
+            let used: [Used; 3] = [Arc::new(rows), Arc::new(addresses), out.clone()];
+            // SAFETY: the stream keeps all memory, which nobody else uses until it is read.
+            stream
+                .put(used, || unsafe {
+                    stream.launch(&Kernel::Decode(call, task.codec, task.value_type))
+                })
+                .unwrap();
+            stream.read(&out).unwrap()
+        });
     }
 }
 
@@ -238,7 +380,7 @@ fn gathered_values_are_the_processors() {
                 group_records: u32::try_from(layout.group_records()).unwrap(),
                 group_bytes: u32::try_from(layout.group_bytes()).unwrap(),
                 stride: u32::try_from(layout.stride()).unwrap(),
-                codec: Codec::new(LayerId(1), codec).unwrap(),
+                codec: codec.into(),
             };
             run(&library, &Kernel::Gather(call, codec, value_type), &call);
             assert!(
@@ -247,13 +389,4 @@ fn gathered_values_are_the_processors() {
             );
         }
     }
-}
-
-#[test]
-fn a_codec_without_a_kernel_is_refused_by_name() {
-    let refused = Codec::new(LayerId(1), RowCodec::Q8_0 { width: 256 }).unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "layer 1: no kernel decodes rows of Q8_0 { width: 256 }; the store decodes them on the host"
-    );
 }

@@ -56,7 +56,6 @@ impl LayerPipeline {
         config: &RingConfig,
     ) -> Result<Self, DeviceError> {
         let (codec, value_type) = (store.codec(layer)?, config.value_type);
-        let kernel_codec = Codec::new(layer, codec)?;
         let (row_bytes, value_bytes) = (codec.row_bytes(), codec.width() * value_type.bytes());
         let sources = Sources::new(config, layer);
         let mut step = values_per_thread(codec, row_bytes);
@@ -76,7 +75,7 @@ impl LayerPipeline {
         Ok(Self {
             layer,
             codec,
-            kernel_codec,
+            kernel_codec: codec.into(),
             value_type,
             max_rows: config.max_rows,
             step,
