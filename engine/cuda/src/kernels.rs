@@ -49,14 +49,27 @@ impl From<RowCodec> for Codec {
 }
 
 /// Values of `codec` that share a scale of a length of its own; eight where blocks have a fixed length, all of which
-/// are multiples of eight.
+/// are multiples of eight. Every variant is named, so that a new one is an error here until codecs.cuh has it.
 fn group(codec: RowCodec) -> u32 {
     match codec {
         RowCodec::Fp8Ue8m0 { group, .. }
         | RowCodec::Fp8Grouped { group, .. }
         | RowCodec::Int8 { group, .. }
         | RowCodec::Int4 { group, .. } => group,
-        _ => 8,
+        RowCodec::F32 { .. }
+        | RowCodec::F16 { .. }
+        | RowCodec::Bf16 { .. }
+        | RowCodec::Fp8 { .. }
+        | RowCodec::Fp8Scaled { .. }
+        | RowCodec::Nvfp4 { .. }
+        | RowCodec::Mxfp4 { .. }
+        | RowCodec::Q8_0 { .. }
+        | RowCodec::Q4_0 { .. }
+        | RowCodec::Iq4Nl { .. }
+        | RowCodec::Mxfp4Gguf { .. }
+        | RowCodec::Nvfp4Gguf { .. }
+        | RowCodec::Q4K { .. }
+        | RowCodec::Q5K { .. } => 8,
     }
 }
 
