@@ -4,6 +4,7 @@ use std::{
     fmt::Arguments,
     io::{self, Write},
     sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
 };
 
 use serde::Serialize;
@@ -90,4 +91,10 @@ pub fn size(bytes: u64) -> String {
 )]
 pub fn rate(bytes: u64, seconds: f64) -> String {
     format!("{}/s", size((bytes as f64 / seconds.max(1e-9)) as u64))
+}
+
+/// `seconds` in the unit that fits best, such as `5 minutes`.
+pub fn duration(seconds: f64) -> String {
+    let seconds = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+    indicatif::HumanDuration(seconds).to_string()
 }

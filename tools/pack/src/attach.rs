@@ -7,7 +7,8 @@ use engram_checkpoint::{Checkpoint, MIN_ZERO_RUN, SourceTable, ZeroRun, ZeroScan
 use engram_format::{Column, Manifest, RowId, Sample, Storage, seal};
 
 use crate::build::{
-    RowStream, begin_attach, draft, refuse, unstored_rows, write_manifest, write_token_map,
+    RowStream, begin_attach, draft, refuse, refuse_finished, unstored_rows, write_manifest,
+    write_token_map,
 };
 
 /// Rows of each column whose seals the manifest keeps.
@@ -39,6 +40,26 @@ pub fn attach_with(
     pack: &Path,
     options: &AttachOptions,
 ) -> Result<Manifest> {
+    let claim = begin_attach(pack)?;
+    match fill(checkpoint, pack, options) {
+        Ok(manifest) => claim.end().map(|()| manifest),
+        Err(error) => {
+            claim.abandon();
+            Err(error)
+        }
+    }
+}
+
+/// The manifest that [`attach_with`] would write; writes nothing.
+///
+/// # Errors
+/// As [`attach_with`], but of the folder `pack` only a finished pack is seen.
+pub fn attach_plan(
+    checkpoint: &Checkpoint,
+    pack: &Path,
+    options: &AttachOptions,
+) -> Result<Manifest> {
+    refuse_finished(pack)?;
     let folder = absolute(&checkpoint.folder);
     let folder =
         folder.with_context(|| format!("cannot resolve {}", checkpoint.folder.display()))?;
@@ -48,23 +69,6 @@ pub fn attach_with(
             folder.display()
         );
     };
-    let claim = begin_attach(pack)?;
-    match fill(checkpoint, pack, path, options) {
-        Ok(manifest) => claim.end().map(|()| manifest),
-        Err(error) => {
-            claim.abandon();
-            Err(error)
-        }
-    }
-}
-
-/// Fills the folder `pack` over the files of `checkpoint`, which lie at `path`.
-fn fill(
-    checkpoint: &Checkpoint,
-    pack: &Path,
-    path: &str,
-    options: &AttachOptions,
-) -> Result<Manifest> {
     let storage = Storage::Attached {
         checkpoint: path.into(),
     };
@@ -88,6 +92,11 @@ fn fill(
             refuse(checkpoint, table, &zeros)?;
         }
     }
+    Ok(manifest)
+}
+
+fn fill(checkpoint: &Checkpoint, pack: &Path, options: &AttachOptions) -> Result<Manifest> {
+    let manifest = attach_plan(checkpoint, pack, options)?;
     write_token_map(pack, checkpoint.token_map.as_ref())?;
     write_manifest(pack, &manifest)?;
     Ok(manifest)

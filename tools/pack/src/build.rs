@@ -33,7 +33,7 @@ use state::{begin_build, end_stripes, is_finished};
 use stripes::Striping;
 
 pub(crate) use rows::RowStream;
-pub(crate) use state::begin_attach;
+pub(crate) use state::{begin_attach, refuse_finished};
 pub(crate) use zeros::{refuse, unstored_rows};
 
 const UNKNOWN: ShardDigests = ShardDigests {

@@ -17,7 +17,7 @@ mod stop;
 mod synth;
 mod verify;
 
-pub use attach::{AttachOptions, attach, attach_with};
+pub use attach::{AttachOptions, attach, attach_plan, attach_with};
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
 pub use doctor::{Doctor, Finding, State, examine};
 pub use lean::{LEAN_FILE, LeanReport, RestoreReport, lean, lean_bytes, restore, restored_bytes};

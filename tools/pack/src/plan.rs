@@ -1,14 +1,17 @@
 //! What a build would write.
 
+mod pace;
+
 use std::path::{Path, absolute};
 
 use anyhow::Result;
 use engram_checkpoint::Checkpoint;
-use engram_format::{LayerId, MANIFEST_FILE, RecordLayout, RowCodec, Storage};
+use engram_format::{LayerId, RecordLayout, RowCodec, Storage};
 use engram_io::free_space;
 use serde::Serialize;
 
-use crate::build::{draft, source_bytes};
+use crate::build::{draft, refuse_finished, source_bytes};
+use pace::{TRIAL_BYTES, pace};
 
 /// What a build would write, and whether there is room.
 #[derive(Debug, Clone, Serialize)]
@@ -21,6 +24,9 @@ pub struct BuildPlan {
     pub row_bytes: u64,
     /// Bytes that may still be written where the pack goes; none where the system does not say.
     pub free_bytes: Option<u64>,
+    /// Seconds that it takes, about, or less where several jobs are faster than one: as long as one job would at the pace
+    /// of up to 128 MiB that were copied there and removed again. None where the rows do not fit.
+    pub seconds: Option<f64>,
     /// Rows of padding at the end of the checkpoint's tables, which the pack leaves out.
     pub padding_rows: u64,
     /// What the checkpoint's owner should know though it is no fault.
@@ -43,16 +49,12 @@ pub struct TablePlan {
 }
 
 impl BuildPlan {
-    /// The plan for a pack of `checkpoint` in the folder `pack`, which need not be there.
+    /// The plan for a pack of `checkpoint` in the folder `pack`, which need not be there. Takes some seconds.
     ///
     /// # Errors
-    /// A finished pack in that folder.
+    /// A finished pack in that folder, or rows that cannot be copied to its drive.
     pub fn new(checkpoint: &Checkpoint, pack: &Path) -> Result<Self> {
-        anyhow::ensure!(
-            !pack.join(MANIFEST_FILE).exists(),
-            "{} is a finished pack already",
-            pack.display()
-        );
+        refuse_finished(pack)?;
         let tables: Vec<TablePlan> = (checkpoint.tables.iter().enumerate())
             .map(|(index, table)| {
                 let layout = RecordLayout::new(table.codec.row_bytes());
@@ -77,10 +79,20 @@ impl BuildPlan {
         let shards: u64 = tables.iter().map(|table| table.bytes).sum();
         let folder = absolute(pack)?;
         let existing = folder.ancestors().find(|folder| folder.exists());
+        let bytes = shards + (manifest + map) as u64;
+        let row_bytes = source_bytes(checkpoint);
+        let free_bytes = existing.and_then(free_space);
+        let fits = free_bytes.is_some_and(|free| free >= bytes.max(TRIAL_BYTES as u64));
+        let pace = existing
+            .filter(|_| fits)
+            .map(|folder| pace(checkpoint, folder));
+        #[expect(clippy::cast_precision_loss, reason = "a time needs no 53 bits")]
+        let seconds = pace.transpose()?.map(|pace| row_bytes as f64 / pace);
         Ok(Self {
-            bytes: shards + (manifest + map) as u64,
-            row_bytes: source_bytes(checkpoint),
-            free_bytes: existing.and_then(free_space),
+            bytes,
+            row_bytes,
+            free_bytes,
+            seconds,
             padding_rows: checkpoint.padding_rows(),
             notes: checkpoint.notes.clone(),
             tables,

@@ -104,12 +104,16 @@ pub(crate) fn begin_attach(pack: &Path) -> Result<Claim> {
 }
 
 fn claim(pack: &Path) -> Result<Claim> {
-    Claim::take(pack, &PACKING, || {
-        if is_finished(pack) {
-            bail!("{} is a finished pack already", pack.display());
-        }
-        Ok(())
-    })
+    Claim::take(pack, &PACKING, || refuse_finished(pack))
+}
+
+/// # Errors
+/// A finished pack in the folder `pack`.
+pub(crate) fn refuse_finished(pack: &Path) -> Result<()> {
+    if is_finished(pack) {
+        bail!("{} is a finished pack already", pack.display());
+    }
+    Ok(())
 }
 
 /// What the mark says of a build of the plan with that digest.

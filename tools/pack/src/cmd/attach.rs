@@ -4,7 +4,7 @@ use anyhow::Result;
 use engram_kit::{console::note, envelope::Outcome, say};
 
 use super::checkpoint::CheckpointArgs;
-use crate::{AttachOptions, attach_with};
+use crate::{AttachOptions, attach_plan, attach_with};
 use serde_json::json;
 
 /// Make a pack that reads the checkpoint's own files, without a copy
@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Keep tables with many zero rows in sequence
     #[arg(long)]
     allow_zeros: bool,
+    /// Look at the checkpoint as if to attach it, and write nothing
+    #[arg(long)]
+    dry_run: bool,
 }
 
 impl Args {
@@ -31,7 +34,11 @@ impl Args {
         let options = AttachOptions {
             allow_zeros: self.allow_zeros,
         };
-        let manifest = attach_with(&checkpoint, &self.output, &options)?;
+        let manifest = if self.dry_run {
+            attach_plan(&checkpoint, &self.output, &options)?
+        } else {
+            attach_with(&checkpoint, &self.output, &options)?
+        };
         let reads: usize = manifest
             .tables
             .iter()
@@ -44,8 +51,13 @@ impl Args {
             .map(|table| table.samples.len())
             .sum();
         say!(
-            "{}: attached to {} files with {samples} sampled rows; each row takes {reads} {} and has no seal",
+            "{}: {} to {} files with {samples} sampled rows; each row takes {reads} {} and has no seal",
             self.output.display(),
+            if self.dry_run {
+                "would be attached"
+            } else {
+                "attached"
+            },
             manifest.sources.len(),
             if reads == 1 { "read" } else { "reads" },
         );
@@ -62,6 +74,11 @@ impl Args {
             "padding_rows": checkpoint.padding_rows(),
             "notes": checkpoint.notes,
         });
-        Ok(Outcome::new(&report)?.of_pack(&self.output))
+        let outcome = Outcome::new(&report)?;
+        Ok(if self.dry_run {
+            outcome
+        } else {
+            outcome.of_pack(&self.output)
+        })
     }
 }

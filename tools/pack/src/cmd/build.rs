@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use engram_kit::{
-    console::{note, rate, size},
+    console::{duration, note, rate, size},
     envelope::Outcome,
     exit,
     progress::Progress,
@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// Keep tables with many zero rows in sequence
     #[arg(long)]
     allow_zeros: bool,
-    /// Say what would be written and whether it fits, and write nothing
+    /// Say what would be written, whether it fits and how long it takes, and leave nothing behind
     #[arg(long, conflicts_with = "resume")]
     dry_run: bool,
 }
@@ -108,6 +108,13 @@ fn plan(plan: &BuildPlan) -> Result<Outcome> {
         size(plan.bytes),
         size(plan.row_bytes)
     );
+    if let Some(seconds) = plan.seconds {
+        say!(
+            "time    {} or less, at {}",
+            duration(seconds),
+            rate(plan.row_bytes, seconds)
+        );
+    }
     let code = match plan.free_bytes {
         Some(free) if free < plan.bytes => {
             say!("drive   {} free: it does not fit", size(free));
