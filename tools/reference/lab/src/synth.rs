@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
 use engram::SchemeName;
-use engram_checkpoint::{CONFIG_FILE, Family, TOKENIZER_FILE, read_json, read_token_map};
+use engram_checkpoint::{CONFIG_FILE, Family, INDEX_FILE, TOKENIZER_FILE, read_json, read_token_map};
 use engram_io::publish_bytes;
 use engram_model::{Config, Model};
 use engram_pack::write_checkpoint;
@@ -13,7 +13,6 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 const DECODER_FILE: &str = "model-decoder.safetensors";
-const INDEX_FILE: &str = "model.safetensors.index.json";
 
 /// Sizes that differ from those of the published model.
 #[derive(Debug, Clone, Copy)]
