@@ -164,9 +164,9 @@ fn slow_file_systems_are_asked_for_many_things_at_a_time() {
     let began = Instant::now();
     assert!(whole_tables(&store) == rows);
     let read = began.elapsed();
-    // A header and a trial read of each shard, one after another, would take longer, and so would its rows.
+    // A header and a trial read of each shard, one after another, take at least so long, and so do its rows.
     let one_by_one = Duration::from_millis(200) * u32::try_from(2 * shards).unwrap();
     println!("{shards} shards: opened in {opened:?}, read in {read:?}");
-    assert!(opened < one_by_one / 2, "opened in {opened:?}");
-    assert!(read < one_by_one / 2, "read in {read:?}");
+    assert!(opened < one_by_one, "opened in {opened:?}");
+    assert!(read < one_by_one, "read in {read:?}");
 }

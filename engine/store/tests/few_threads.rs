@@ -103,7 +103,7 @@ fn as_many_threads_as_are_granted_are_enough() {
 
 /// Opens `pack` until `threads` threads read it: threads that have ended count for a while.
 fn opened_with(pack: &Path, config: Config, threads: u64) -> Store {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let opened = Store::open(pack, config.clone());
         let found = match &opened {

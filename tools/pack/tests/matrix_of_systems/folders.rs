@@ -161,7 +161,7 @@ impl Mounts {
         let start = Instant::now();
         while !mounted.join("pack").exists() {
             if server.try_wait().is_ok_and(|ended| ended.is_some())
-                || start.elapsed() > Duration::from_secs(5)
+                || start.elapsed() > Duration::from_mins(1)
             {
                 let _ = server.kill();
                 return Err("it cannot be mounted".into());

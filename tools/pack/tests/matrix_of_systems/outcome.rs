@@ -9,7 +9,7 @@ use std::{
 };
 
 /// The time after which a step hangs. It takes some tens of milliseconds.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_mins(1);
 /// The exit code for rows that differ, and of `engram-pack verify` for damage.
 pub(crate) const WRONG: u8 = 3;
 

@@ -32,12 +32,12 @@ fn faulty_ring(depth: usize) -> (LayerRing, Device, Arc<Faulty>) {
 fn soon<R: Send + 'static>(work: impl FnOnce() -> R + Send + 'static) -> R {
     let (done, result) = channel();
     thread::spawn(move || done.send(work()));
-    let result = result.recv_timeout(Duration::from_secs(10));
+    let result = result.recv_timeout(Duration::from_mins(1));
     result.expect("done soon, without a panic")
 }
 
 fn stage(ring: &LayerRing) -> Staged {
-    for _ in 0..5_000 {
+    for _ in 0..60_000 {
         if let Some(staged) = ring.stage(Priority::Decode, &[RowId(3), RowId(5)]).unwrap() {
             return staged;
         }
@@ -48,7 +48,7 @@ fn stage(ring: &LayerRing) -> Staged {
 
 /// What [`LayerRing::stage`] gives once the pass before is out of the way.
 fn refused(ring: &LayerRing) -> DeviceError {
-    for _ in 0..5_000 {
+    for _ in 0..60_000 {
         match ring.stage(Priority::Decode, &[RowId(3)]) {
             Err(error) => return error,
             Ok(None) => thread::sleep(Duration::from_millis(1)),
@@ -122,7 +122,7 @@ fn a_job_that_cannot_be_sent_ends_its_pass() {
     let (panics, _) = job(&ring, 1, Arc::new(Panics(Mutex::new(wait))));
     ring.fetcher.send(panics).unwrap();
     go.send(()).unwrap();
-    for _ in 0..5_000 {
+    for _ in 0..60_000 {
         let (job, outcome) = job(&ring, 2, ring.pipeline.slots()[1].pool.clone());
         if let Err(error) = ring.fetcher.send(job) {
             assert!(matches!(error, DeviceError::Ended { layer: LAYER }));
