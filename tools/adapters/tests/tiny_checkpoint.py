@@ -1,13 +1,16 @@
 """Checkpoints of published models' geometries with small tables, their packs, and a tokenizer."""
 
 import json
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
 from typing import NamedTuple
 
 import engram_tables
+import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 SCALE = 20_000
 
@@ -36,8 +39,31 @@ def make(folder, scheme="deepseek-v4.1-flash"):
     arguments = ["synth", "--scheme", scheme, "--scale", str(SCALE)]
     subprocess.run([sys.executable, "-c", command, *arguments, "-o", str(checkpoint)], check=True, capture_output=True)
     engram_tables.build(checkpoint, pack)
-    config = json.loads((checkpoint / "config.json").read_text())["text_config"]
-    return Model(checkpoint, pack, SimpleNamespace(**config))
+    config = json.loads((checkpoint / "config.json").read_text())
+    return Model(checkpoint, pack, SimpleNamespace(**config.get("text_config", config)))
+
+
+def nvfp4(model, folder):
+    """A checkpoint of the same Qwen model whose table is in NVFP4, in tensors that hold all of it, and its pack."""
+    embedding = next(name for name in model.names() if name.endswith("shard_0.weight")).removesuffix(".shard_0.weight")
+    parts = [name for name in model.names() if name.startswith(f"{embedding}.shard_")]
+    rows, width = sum(len(model.tensor(name)) for name in parts), model.tensor(parts[0]).shape[1]
+    kept = {name: model.tensor(name) for name in model.names() if not name.startswith(f"{embedding}.")}
+    generator = torch.Generator().manual_seed(5)
+    tensors = {
+        "weight": torch.randint(0, 256, (rows, width // 2), dtype=torch.uint8, generator=generator),
+        "weight_scale": (torch.rand(rows, width // 16, generator=generator) * 20).to(torch.float8_e4m3fn),
+        "weight_scale_2": torch.tensor(0.0123),
+    }
+    checkpoint, pack = folder / "checkpoint", folder / "pack"
+    checkpoint.mkdir()
+    shutil.copy(model.folder / "config.json", checkpoint)
+    tensors = {f"{embedding}.{name}": tensor for name, tensor in tensors.items()}
+    save_file({**kept, **tensors}, checkpoint / "model.safetensors")
+    names = {"weight_map": dict.fromkeys([*kept, *tensors], "model.safetensors")}
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps(names))
+    engram_tables.build(checkpoint, pack)
+    return Model(checkpoint, pack, model.config)
 
 
 def tokenizer_folder():

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from .device_rows import DeviceRows
-from .identity import WrongTable, check_ids, check_table, check_version, sample_tokens
+from .identity import WrongTable, check_codec, check_ids, check_table, check_version, sample_tokens
 from .settings import PACK, store_of
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def _classes() -> tuple[type[nn.Module], type]:
             store = _store()
             sizes = [end - start for start, end in zip(column_bounds, column_bounds[1:])]
             check_table(store, layer_id, sizes, dim)
+            check_codec(store, layer_id, "fp8_e4m3_ue8m0", is_decoded=False)
             self.dim = dim
             self.layer_id = layer_id
             self.rows = DeviceRows(store, layer_id)
