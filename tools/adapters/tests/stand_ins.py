@@ -162,7 +162,9 @@ def sglang_rank(monkeypatch, rank=0, size=1):
     """For SGLang's parallel context, which a server's start fills."""
     from sglang.srt.runtime_context import get_parallel
 
-    parallel = {"tp_rank": rank, "tp_size": size, "attn_dp_size": 1, "attn_cp_size": 1, "attn_cp_rank": 0}
+    parallel = {
+        "tp_rank": rank, "tp_size": size, "tp_group": None, "attn_dp_size": 1, "attn_cp_size": 1, "attn_cp_rank": 0
+    }
     monkeypatch.setattr(get_parallel(), "_overrides", parallel)
 
 
@@ -191,3 +193,29 @@ class SilentStatLogger:
 
     def log(self):
         pass
+
+
+class RequestPool:
+    """For SGLang's pool of requests: the tokens before each one's next, at the place of the request itself."""
+
+    def __init__(self, size, context, eos):
+        self.size = size
+        self.ple_window_cache = None
+        self.contexts = torch.full((size, context), eos)
+
+    def get_mamba_indices(self, requests):
+        return requests
+
+    def get_ngram_context(self, places):
+        return self.contexts[places]
+
+    def set_ngram_context(self, places, contexts):
+        self.contexts[places] = contexts
+
+    def set_ngram_intermediate_context(self, contexts, places):
+        """Guesses that are taken back leave no trace."""
+
+
+def allocate_unpinned(monkeypatch, module):
+    """For pinned memory, where SGLang puts Qwen's table. Its kernel, by Triton's interpreter, reads any."""
+    monkeypatch.setattr(module, "allocate_ple_host_table", lambda shape, dtype, **_: torch.zeros(shape, dtype=dtype))

@@ -30,7 +30,8 @@ class Model(NamedTuple):
 
     def tables(self, layer):
         """DeepSeek's table of a layer: names below `embed.` and tensors."""
-        return [(name, self.tensor(f"layers.{layer}.engram.embed.{name}")) for name in ("weight", "scale")]
+        names = [f"layers.{layer}.engram.embed.{name}" for name in ("weight", "scale")]
+        return [(name.rpartition(".")[2], self.tensor(name)) for name in names if name in self.names()]
 
 
 def make(folder, scheme="deepseek-v4.1-flash"):
@@ -46,21 +47,33 @@ def make(folder, scheme="deepseek-v4.1-flash"):
 def nvfp4(model, folder):
     """A checkpoint of the same Qwen model whose table is in NVFP4, in tensors that hold all of it, and its pack."""
     embedding = next(name for name in model.names() if name.endswith("shard_0.weight")).removesuffix(".shard_0.weight")
-    parts = [name for name in model.names() if name.startswith(f"{embedding}.shard_")]
-    rows, width = sum(len(model.tensor(name)) for name in parts), model.tensor(parts[0]).shape[1]
-    kept = {name: model.tensor(name) for name in model.names() if not name.startswith(f"{embedding}.")}
+    parts = [model.tensor(name) for name in model.names() if name.startswith(f"{embedding}.shard_")]
+    rows, width = sum(map(len, parts)), parts[0].shape[1]
     generator = torch.Generator().manual_seed(5)
-    tensors = {
+    scales = torch.rand(rows, width // 16, generator=generator) * 20
+    table = {
         "weight": torch.randint(0, 256, (rows, width // 2), dtype=torch.uint8, generator=generator),
-        "weight_scale": (torch.rand(rows, width // 16, generator=generator) * 20).to(torch.float8_e4m3fn),
+        "weight_scale": scales.to(torch.float8_e4m3fn),
         "weight_scale_2": torch.tensor(0.0123),
     }
+    kept = {name: model.tensor(name) for name in model.names() if not name.startswith(f"{embedding}.")}
+    return _save(model, folder, {**kept, **{f"{embedding}.{name}": tensor for name, tensor in table.items()}})
+
+
+def bf16(model, folder):
+    """A checkpoint of the same model whose table is in bfloat16, without scales, and its pack."""
+    tensors = {name: model.tensor(name) for name in model.names() if not name.endswith("scale")}
+    for name, tensor in tensors.items():
+        if tensor.dtype == torch.float8_e4m3fn:
+            tensors[name] = tensor.to(torch.bfloat16) * 0.37
+    return _save(model, folder, tensors)
+
+
+def _save(model, folder, tensors):
     checkpoint, pack = folder / "checkpoint", folder / "pack"
-    checkpoint.mkdir()
-    shutil.copy(model.folder / "config.json", checkpoint)
-    tensors = {f"{embedding}.{name}": tensor for name, tensor in tensors.items()}
-    save_file({**kept, **tensors}, checkpoint / "model.safetensors")
-    names = {"weight_map": dict.fromkeys([*kept, *tensors], "model.safetensors")}
+    shutil.copytree(model.folder, checkpoint, ignore=shutil.ignore_patterns("*.safetensors"))
+    save_file(tensors, checkpoint / "model.safetensors")
+    names = {"weight_map": dict.fromkeys(tensors, "model.safetensors")}
     (checkpoint / "model.safetensors.index.json").write_text(json.dumps(names))
     engram_tables.build(checkpoint, pack)
     return Model(checkpoint, pack, model.config)
