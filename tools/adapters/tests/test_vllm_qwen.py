@@ -38,6 +38,11 @@ def ngram(monkeypatch):
 
 
 @pytest.fixture(scope="module")
+def bf16(model, tmp_path_factory):
+    return tiny_checkpoint.bf16(model, tmp_path_factory.mktemp("bf16"))
+
+
+@pytest.fixture(scope="module")
 def nvfp4(model, tmp_path_factory):
     return tiny_checkpoint.nvfp4(model, tmp_path_factory.mktemp("nvfp4"))
 
@@ -85,10 +90,13 @@ def steps():
     ]
 
 
-def test_a_step_has_the_rows_of_the_table(ngram, model):
-    theirs, ours = make(ngram, model, None), make(ngram, model, model.pack)
-    assert "ngram_embedding.weight" in load(theirs, model) and "ngram_embedding.weight" in load(ours, model)
-    assert ours.ngram_embedding.weight.untyped_storage().nbytes() == 160
+@pytest.mark.parametrize("kind", ["fp8", "bf16"])
+def test_a_step_has_the_rows_of_the_table(ngram, model, bf16, kind):
+    made, changed = (model, {}) if kind == "fp8" else (bf16, {"ple_embedding_dtype": None})
+    theirs, ours = make(ngram, made, None, **changed), make(ngram, made, made.pack, **changed)
+    assert "ngram_embedding.weight" in load(theirs, made) and "ngram_embedding.weight" in load(ours, made)
+    weight = ours.ngram_embedding.weight
+    assert weight.untyped_storage().nbytes() == 160 * weight.element_size() and not weight.float().any()
     for tokens, starts, before in steps():
         inputs = (tokens.int(), torch.tensor(starts, dtype=torch.int32), torch.tensor(before, dtype=torch.int32))
         results = []
@@ -142,7 +150,7 @@ def test_each_rank_of_a_split_gives_the_rows_that_it_owns(ngram, model):
         ({"eos_token_id": 5}, "row id 0 of 1024 is .* by the pack's scheme"),
         ({"seed": 7}, "row id 0 of 1024 is .* by the pack's scheme"),
         ({"ple_embedding_dtype": None}, "codec is fp8_e4m3_scaled in the pack, bf16 in the model.*ENGRAM_ANY_CODEC"),
-        ({"ple_embedding_dtype": "nvfp4"}, "codec is fp8_e4m3_scaled in the pack, nvfp4 in the model.*ENGRAM_ANY_CODEC"),
+        ({"ple_embedding_dtype": "nvfp4"}, "codec is fp8_e4m3_scaled in the pack, nvfp4 in the model.*ANY_CODEC"),
         ({"cpu_offload": False}, "only with `cpu_offload`"),
     ],
 )
