@@ -95,7 +95,7 @@ def _class(pinned: type[nn.Module]) -> type[nn.Module]:
             self._check_codec(store)
 
         def _check_codec(self, store: Store) -> None:
-            """FP8 goes to the GPU as vLLM has it in its table; the rest goes decoded, which vLLM does in its look-up."""
+            """FP8 goes to the GPU as vLLM has it in its table; the rest goes decoded, as vLLM's own look-up does it."""
             name = type(self.embedding_method).__name__
             expected = _CODECS.get(name, name)
             check_codec(store, self.layer, expected, is_decoded=expected != _FP8)
