@@ -7,31 +7,24 @@
 //     ENGRAM_OPTIONS  how it is opened, as JSON, such as {"cache_bytes": "1 GiB"}
 //     ENGRAM_LAYER    the layer, where the pack has several
 //     ENGRAM_TENSOR   name of the table's tensor, if it is not per_layer_token_embd.weight
+//     ENGRAM_ANY_CODEC   set: rows of another codec than the tensor's type are read, too
 //
 // To be compiled against the headers of the very llama.cpp that loads it: ggml checks the number of the interface, but
 // not the layout of what it hands over.
 
 #include "ggml-backend-impl.h"
 
-#include "engram.h"
+#include "engram-table.hpp"
 
-#include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <vector>
 
 namespace {
 
-const char * const NAME = "ENGRAM";
+using engram::Table;
 
-struct Table {
-    engram_store * store = nullptr;
-    const char * tensor = nullptr;
-    uint32_t layer = 0;
-    int64_t width = 0;
-    int64_t rows = 0;
-};
+const char * const NAME = "ENGRAM";
 
 // A process that goes on would read the file's tensor instead, whatever is in it, and nobody would see that from its
 // output. So whatever is wrong with the pack ends it.
@@ -40,39 +33,9 @@ struct Table {
     exit(1);
 }
 
-[[noreturn]] void stop(engram_error * error) {
-    stop(engram_error_message(error));
-}
-
 const char * setting(const char * name, const char * otherwise) {
     const char * value = getenv(name);
     return value && *value ? value : otherwise;
-}
-
-Table open_table(const char * pack) {
-    Table table;
-    engram_error * error = nullptr;
-    if (engram_abi() != ENGRAM_ABI) {
-        stop("libengram is of another release than the header that this backend was compiled with");
-    }
-    if (engram_store_open(pack, setting("ENGRAM_OPTIONS", "{}"), &table.store, &error) != ENGRAM_OK) {
-        stop(error);
-    }
-    table.tensor = setting("ENGRAM_TENSOR", "per_layer_token_embd.weight");
-    const char * layer = setting("ENGRAM_LAYER", nullptr);
-    if (layer) {
-        table.layer = uint32_t(strtoul(layer, nullptr, 10));
-    } else if (engram_layer_count(table.store) == 1) {
-        table.layer = engram_layer_id(table.store, 0);
-    } else {
-        stop("the pack has several layers; ENGRAM_LAYER says which one");
-    }
-    table.width = int64_t(engram_layer_width(table.store, table.layer));
-    table.rows = int64_t(engram_layer_row_count(table.store, table.layer));
-    if (table.width == 0) {
-        stop("the pack has no such layer as ENGRAM_LAYER says");
-    }
-    return table;
 }
 
 // The table of this process, opened when it is first asked for; null without a pack.
@@ -81,24 +44,24 @@ const Table * the_table() {
     if (!pack) {
         return nullptr;
     }
-    static const Table table = open_table(pack);
-    return &table;
+    try {
+        // Never closed: what runs while a process ends may still ask for it.
+        static const Table * table =
+            new Table(pack, setting("ENGRAM_OPTIONS", "{}"), setting("ENGRAM_LAYER", nullptr),
+                      setting("ENGRAM_TENSOR", "per_layer_token_embd.weight"));
+        return table;
+    } catch (const std::exception & error) {
+        stop(error.what());
+    }
 }
 
 // Whether `op` looks rows of the table up. Ends the process if the model's table is another one.
-bool is_lookup(const Table & table, const ggml_tensor * op) {
-    if (op->op != GGML_OP_GET_ROWS || !op->src[0] || strcmp(op->src[0]->name, table.tensor) != 0) {
-        return false;
+bool is_lookup(const ggml_tensor * op) {
+    try {
+        return the_table()->is_lookup(op);
+    } catch (const std::exception & error) {
+        stop(error.what());
     }
-    const ggml_tensor * rows = op->src[0];
-    // A table in a GGUF may have rows of padding behind those of the pack.
-    const int64_t padding = 1 << 16;
-    if (rows->ne[0] != table.width || rows->ne[1] < table.rows || rows->ne[1] >= table.rows + padding) {
-        fprintf(stderr, "engram: %s has %" PRId64 " rows of %" PRId64 " values, the pack has %" PRId64 " of %" PRId64 "\n",
-                table.tensor, rows->ne[1], rows->ne[0], table.rows, table.width);
-        stop("this pack is not the model's table");
-    }
-    return op->type == GGML_TYPE_F32 && op->src[1]->type == GGML_TYPE_I32;
 }
 
 // What has no bytes to compute: another view of a tensor.
@@ -108,8 +71,7 @@ bool is_view(const ggml_tensor * op) {
 }
 
 struct Backend {
-    const Table * table;
-    engram_batch * batch;
+    engram::Owned<engram_batch> batch;
     std::vector<int32_t> ids;
 };
 
@@ -126,19 +88,17 @@ bool look_up(Backend & backend, ggml_tensor * op) {
             }
         }
     }
-    engram_error * error = nullptr;
     if (!ggml_is_contiguous(op)) {
         fprintf(stderr, "engram: %s: rows are wanted with gaps, which this backend does not do\n", op->name);
         return false;
     }
-    if (engram_batch_set_i32(backend.batch, backend.table->layer, backend.ids.data(), next, &error) != ENGRAM_OK ||
-        engram_lookup(backend.table->store, backend.batch, ENGRAM_F32, op->data, ggml_nbytes(op), 0, &error) !=
-            ENGRAM_OK) {
-        fprintf(stderr, "engram: %s: %s\n", op->name, engram_error_message(error));
-        engram_error_free(error);
+    try {
+        the_table()->look_up(backend.batch.get(), backend.ids.data(), next, op->data, ggml_nbytes(op));
+        return true;
+    } catch (const std::exception & error) {
+        fprintf(stderr, "engram: %s: %s\n", op->name, error.what());
         return false;
     }
-    return true;
 }
 
 // --- what ggml asks of a backend
@@ -147,7 +107,7 @@ ggml_status graph_compute(ggml_backend_t backend, ggml_cgraph * graph) {
     Backend & ours = *(Backend *) backend->context;
     for (int i = 0; i < ggml_graph_n_nodes(graph); i++) {
         ggml_tensor * op = ggml_graph_node(graph, i);
-        if (!is_view(op) && !(is_lookup(*ours.table, op) && look_up(ours, op))) {
+        if (!is_view(op) && !(is_lookup(op) && look_up(ours, op))) {
             return GGML_STATUS_FAILED;
         }
     }
@@ -155,9 +115,7 @@ ggml_status graph_compute(ggml_backend_t backend, ggml_cgraph * graph) {
 }
 
 void free_backend(ggml_backend_t backend) {
-    Backend * ours = (Backend *) backend->context;
-    engram_batch_free(ours->batch);
-    delete ours;
+    delete (Backend *) backend->context;
     delete backend;
 }
 
@@ -193,16 +151,17 @@ void device_props(ggml_backend_dev_t device, ggml_backend_dev_props * props) {
 
 ggml_backend_t init_backend(ggml_backend_dev_t device, const char *) {
     static ggml_guid guid = { 0xe7, 0x67, 0x72, 0x61, 0x6d, 0x2d, 0x72, 0x6f, 0x77, 0x73, 0x2d, 0x67, 0x67, 0x6d, 0x6c, 0x31 };
-    engram_error * error = nullptr;
-    engram_batch * batch = nullptr;
-    if (engram_batch_new(&batch, &error) != ENGRAM_OK) {
-        stop(error);
+    Backend * ours = nullptr;
+    try {
+        ours = new Backend{ engram::new_batch(), {} };
+    } catch (const std::exception & error) {
+        stop(error.what());
     }
     ggml_backend_i interface = {};
     interface.get_name = backend_name;
     interface.free = free_backend;
     interface.graph_compute = graph_compute;
-    return new ggml_backend{ &guid, interface, device, new Backend{ the_table(), batch, {} } };
+    return new ggml_backend{ &guid, interface, device, ours };
 }
 
 ggml_backend_buffer_type_t buffer_type(ggml_backend_dev_t) {
@@ -214,7 +173,7 @@ ggml_backend_buffer_t buffer_from_host_ptr(ggml_backend_dev_t, void * start, siz
 }
 
 bool supports_op(ggml_backend_dev_t, const ggml_tensor * op) {
-    return is_view(op) || is_lookup(*the_table(), op);
+    return is_view(op) || is_lookup(op);
 }
 
 bool supports_buft(ggml_backend_dev_t, ggml_backend_buffer_type_t type) {

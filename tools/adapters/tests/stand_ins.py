@@ -78,6 +78,40 @@ def vllm_rank(monkeypatch, engram, rank, size):
         monkeypatch.setattr(module, "get_tensor_model_parallel_world_size", lambda: size)
 
 
+def vllm_vocabulary_rank(monkeypatch, rank, size):
+    """For the same group where a vocabulary is split. What a rank gives is not added to what others give."""
+    import vllm.distributed
+    from vllm.model_executor.layers import vocab_parallel_embedding as module
+
+    monkeypatch.setattr(module, "get_tensor_model_parallel_rank", lambda: rank)
+    monkeypatch.setattr(module, "get_tensor_model_parallel_world_size", lambda: size)
+    for each in (module, vllm.distributed):
+        monkeypatch.setattr(each, "tensor_model_parallel_all_reduce", lambda rows: rows)
+
+
+def hash_ngrams(monkeypatch, longcat):
+    """For the kernel that hashes for LongCat, which runs on a GPU alone: the same ids, by its published source.
+
+    Walking back from a token ends at the request's beginning and at a negative entry of the token table.
+    """
+
+    def compute(n, k, weights, mods, offsets, starts, table, rows, columns, out):
+        for request in range(len(starts) - 1):
+            entries = table[int(rows[request])].tolist()
+            for at in range(int(starts[request]), int(starts[request + 1])):
+                place = int(columns[request]) + at - int(starts[request])
+                for column in range((n - 1) * k):
+                    order, head = divmod(column, k)
+                    mod, id = int(mods[order, head]), 0
+                    for back in range(order + 2):
+                        if back > place or entries[place - back] < 0:
+                            break
+                        id += entries[place - back] * int(weights[order, head, back]) % mod
+                    out[at, column] = id % mod + int(offsets[column])
+
+    monkeypatch.setattr(longcat.ops, "ngram_compute_n_gram_ids", compute)
+
+
 def map_memory(monkeypatch, common):
     """For the view that a GPU has of pinned memory, and for pinning: vLLM's table of Qwen's model in plain memory.
 
@@ -103,11 +137,34 @@ def map_memory(monkeypatch, common):
     )
 
 
+def map_scales(monkeypatch, common, embedding):
+    """For the view that a GPU has of the pinned scales of an NVFP4 table of vLLM's, and for the rounding of its kernel.
+
+    A GPU rounds what the kernel stores to bfloat16; Triton's interpreter cuts it off. Here PyTorch rounds it.
+    """
+    embedding.embedding_method._uva_weight_scale = embedding.weight_scale.data
+
+    class Rounded:
+        kernel = common._lookup_nvfp4_ple_embedding_kernel
+
+        def __getitem__(self, grid):
+            def run(table, scales, table_scale, ids, out, *others, **constants):
+                values = torch.empty(out.shape, dtype=torch.float32)
+                self.kernel[grid](table, scales, table_scale, ids, values, *others, **constants)
+                out.copy_(values)
+
+            return run
+
+    monkeypatch.setattr(common, "_lookup_nvfp4_ple_embedding_kernel", Rounded())
+
+
 def sglang_rank(monkeypatch, rank=0, size=1):
     """For SGLang's parallel context, which a server's start fills."""
     from sglang.srt.runtime_context import get_parallel
 
-    parallel = {"tp_rank": rank, "tp_size": size, "attn_dp_size": 1, "attn_cp_size": 1, "attn_cp_rank": 0}
+    parallel = {
+        "tp_rank": rank, "tp_size": size, "tp_group": None, "attn_dp_size": 1, "attn_cp_size": 1, "attn_cp_rank": 0
+    }
     monkeypatch.setattr(get_parallel(), "_overrides", parallel)
 
 
@@ -123,3 +180,42 @@ def gather_on_a_processor(monkeypatch, engram):
         return out
 
     monkeypatch.setattr(engram, "engram_gather", gather)
+
+
+class SilentStatLogger:
+    """For vLLM's own logger of its scheduler, which wants a whole model's configuration."""
+
+    def __init__(self, *arguments):
+        pass
+
+    def record(self, *arguments, **settings):
+        pass
+
+    def log(self):
+        pass
+
+
+class RequestPool:
+    """For SGLang's pool of requests: the tokens before each one's next, at the place of the request itself."""
+
+    def __init__(self, size, context, eos):
+        self.size = size
+        self.ple_window_cache = None
+        self.contexts = torch.full((size, context), eos)
+
+    def get_mamba_indices(self, requests):
+        return requests
+
+    def get_ngram_context(self, places):
+        return self.contexts[places]
+
+    def set_ngram_context(self, places, contexts):
+        self.contexts[places] = contexts
+
+    def set_ngram_intermediate_context(self, contexts, places):
+        """Guesses that are taken back leave no trace."""
+
+
+def allocate_unpinned(monkeypatch, module):
+    """For pinned memory, where SGLang puts Qwen's table. Its kernel, by Triton's interpreter, reads any."""
+    monkeypatch.setattr(module, "allocate_ple_host_table", lambda shape, dtype, **_: torch.zeros(shape, dtype=dtype))

@@ -12,10 +12,11 @@ import stand_ins
 torch = pytest.importorskip("torch")
 pytest.importorskip("sglang.srt.layers.engram", reason="sglang, or a package that it imports, is not installed")
 
+import sglang_process
 import tiny_checkpoint
 from engram_adapters import WrongTable, identity, settings
 from engram_adapters import sglang as adapter
-from sglang.srt.layers import engram, engram_staging
+from sglang.srt.layers import engram
 from sglang.srt.managers.schedule_batch import ForwardMode
 from sglang.srt.model_executor.model_runner_components.ngram_embedding_manager import NgramEmbeddingManager
 from sglang.srt.plugins.hook_registry import HookRegistry
@@ -24,8 +25,6 @@ LAYERS = [1, 14]
 IMAGE = 129_264
 # What SGLang makes of an image's tokens begins here.
 IMAGE_PAD = engram.MM_PAD_SHIFT_VALUE + 77
-OWN_CLASSES = {"engram": engram.EngramEmbedding, "stager": engram_staging.EngramRowStager}
-OWN_FROM_MODEL = NgramEmbeddingManager.__dict__["from_model"]
 
 
 @pytest.fixture(scope="module")
@@ -63,18 +62,9 @@ def plugin(model, monkeypatch):
     stand_ins.use_streams(monkeypatch)
     stand_ins.gather_on_a_processor(monkeypatch, engram)
     stand_ins.take_masks_of_numbers(monkeypatch)
-    monkeypatch.setenv(settings.PACK, str(model.pack))
-    adapter.register()
-    HookRegistry.apply_hooks()
+    sglang_process.put_plugin(monkeypatch, model.pack)
     yield
-    put_back()
-
-
-def put_back():
-    HookRegistry.reset()
-    engram.EngramEmbedding = engram_staging.EngramEmbedding = OWN_CLASSES["engram"]
-    engram_staging.EngramRowStager = OWN_CLASSES["stager"]
-    NgramEmbeddingManager.from_model = OWN_FROM_MODEL
+    sglang_process.put_back()
 
 
 class Layers(torch.nn.Module):
@@ -228,7 +218,7 @@ def test_each_rank_of_a_split_reads_for_its_own_tokens(theirs, ours, model, hash
     bounds = engram.EngramLayout.from_config(model.config).column_bounds(0)
     for rank in range(size):
         stand_ins.sglang_rank(monkeypatch, rank, size)
-        part = OWN_CLASSES["engram"](bounds[-1], 256, 1, bounds)
+        part = sglang_process.EngramEmbedding(bounds[-1], 256, 1, bounds)
         for name, tensor in model.tables(1):
             parameter = getattr(part, name)
             parameter.weight_loader(parameter, tensor)
@@ -266,6 +256,8 @@ def test_without_a_pack_nothing_is_registered(monkeypatch):
     [
         ({"engram_layer_ids": [1, 15]}, "layer is 15 in the model, the pack has \\[1, 14\\]"),
         ({"engram_head_dim": 128}, "values of a row is 256 in the pack, 128 in the model"),
+        ({"engram_vocab_size": 900}, "rows of the columns is .* in the pack, .* in the model"),
+        ({"engram_n_heads": 4}, "rows of the columns is .* in the pack, .* in the model"),
     ],
 )
 def test_another_models_table_is_refused_by_name(plugin, model, changed, reason):
@@ -274,6 +266,16 @@ def test_another_models_table_is_refused_by_name(plugin, model, changed, reason)
         for index, layer in enumerate(layout.layer_ids):
             bounds = layout.column_bounds(index)
             engram.EngramEmbedding(bounds[-1], layout.head_dim, layer, bounds)
+
+
+def test_another_codec_is_refused_by_name(model, tmp_path, monkeypatch):
+    other = tiny_checkpoint.bf16(model, tmp_path)
+    monkeypatch.setenv(settings.PACK, str(other.pack))
+    monkeypatch.setenv(identity.ANY_CODEC, "1")
+    bounds = engram.EngramLayout.from_config(model.config).column_bounds(0)
+    embedding, _ = adapter._classes()
+    with pytest.raises(WrongTable, match=f"{other.pack}.*codec is bf16 in the pack, fp8_e4m3_ue8m0 in the model$"):
+        embedding(bounds[-1], 256, 1, bounds)
 
 
 def test_another_hash_is_refused_by_name(plugin, model, tokenizer):
@@ -290,7 +292,7 @@ def test_another_version_ends_the_process(model, monkeypatch):
 
 
 def test_a_server_whose_plugin_another_one_replaced_stops(theirs, plugin, model, hasher):
-    engram.EngramEmbedding = OWN_CLASSES["engram"]
+    engram.EngramEmbedding = sglang_process.EngramEmbedding
     with pytest.raises(WrongTable, match="EngramEmbedding is sglang.* not the one that reads the pack"):
         manager(Layers(model.config, hasher))
 

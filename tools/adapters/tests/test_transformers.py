@@ -150,32 +150,42 @@ def test_copies_of_a_model_read_rows_too(made, ours):
         assert torch.equal(copy.deepcopy(ours)(prompts(2, 7)).logits, expected)
 
 
-def test_another_models_table_is_refused(made, tmp_path):
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"ngram_vocab_size_base": 6_000}, "rows of the columns is .* in the pack, .* in the model"),
+        ({"ple_embed_dim": 128}, "values of a row is 4 in the pack, 8 in the model"),
+        ({"ple_layer_ids": [3]}, r"layer is 2 in the model, the pack has \[1\]"),
+    ],
+)
+def test_another_models_table_is_refused(made, tmp_path, changed, reason):
     folder, _ = made
-    tiny_qwen.save(tmp_path / "larger", ngram_vocab_size_base=6_000)
-    with tables_from(folder / "pack"), pytest.raises(WrongTable, match="rows of the columns"):
-        load(tmp_path / "larger")
+    tiny_qwen.save(tmp_path / "other", **changed)
+    with tables_from(folder / "pack"), pytest.raises(WrongTable, match=f"{folder}/pack.*{reason}"):
+        load(tmp_path / "other")
     # transformers itself would go on with our classes.
-    assert any(TABLE in name for name, _ in load(tmp_path / "larger").named_parameters())
+    assert any(TABLE in name for name, _ in load(tmp_path / "other").named_parameters())
 
 
-def test_a_table_of_another_seed_is_refused_in_the_first_pass(made, tmp_path):
+@pytest.mark.parametrize("changed", [{"config_seed": 4_321}, {"eos_token_id": 9}, {"eos_token_id": [9, 2]}])
+def test_a_table_of_another_hash_is_refused_in_the_first_pass(made, tmp_path, changed):
     folder, _ = made
-    changed = tmp_path / "checkpoint"
-    torch.manual_seed(0)
-    config = tiny_qwen.config(seed=4_321)
-    tiny_qwen.Qwen4ExpForCausalLM(config).save_pretrained(changed)
+    tiny_qwen.save(tmp_path / "checkpoint", **changed)
     with tables_from(folder / "pack"):
-        model = load(changed)
+        model = load(tmp_path / "checkpoint")
     with pytest.raises(WrongTable, match="by the pack's scheme"), torch.no_grad():
         model(prompts(1, 4))
 
 
-def test_another_layer_is_refused(made, tmp_path):
-    folder, _ = made
-    tiny_qwen.save(tmp_path / "checkpoint", ple_layer_ids=[3])
-    with tables_from(folder / "pack"), pytest.raises(WrongTable, match="layer is 2 in the model"):
-        load(tmp_path / "checkpoint")
+def test_the_first_of_several_end_tokens_is_that_of_the_hash(made, tmp_path):
+    folder, theirs = made
+    tiny_qwen.save(tmp_path / "checkpoint", eos_token_id=[tiny_qwen.EOS, 9])
+    engram_tables.build(tmp_path / "checkpoint", tmp_path / "pack", progress=False)
+    for pack in (folder / "pack", tmp_path / "pack"):
+        with tables_from(pack):
+            ours = load(tmp_path / "checkpoint")
+        with torch.no_grad():
+            assert torch.equal(ours(prompts(2, 23)).logits, theirs(prompts(2, 23)).logits)
 
 
 def test_other_versions_are_refused(made, monkeypatch):

@@ -252,6 +252,17 @@ def test_another_models_table_is_refused_by_name(engram, model, changed, reason)
         block(engram, other, model.pack)
 
 
+def test_another_codec_is_refused_by_name_or_decoded_where_that_is_meant(engram, model, tmp_path, monkeypatch):
+    other = tiny_checkpoint.bf16(model, tmp_path)
+    reason = "codec is bf16 in the pack, fp8_e4m3_ue8m0 in the model.*ENGRAM_ANY_CODEC"
+    with pytest.raises(WrongTable, match=f"{other.pack}.*layer 1: {reason}"):
+        block(engram, model, other.pack)
+    monkeypatch.setenv(identity.ANY_CODEC, "1")
+    ids = torch.arange(48, dtype=torch.int32).view(2, 24)
+    found = stage(block(engram, model, other.pack)[0], ids[:, None], 0)
+    assert torch.equal(found.float().flatten(1), other.tables(1)[0][1][ids].float().flatten(1)) and found.any()
+
+
 def test_another_hash_is_refused_by_name(engram, model):
     # The same numbers of rows, and multipliers of other layers.
     swapped = config(model.pack)

@@ -15,6 +15,8 @@ def config(**changed):
         ple_layer_ids=[2], ple_embed_dim=64, ngram_vocab_size_base=5_000, split_ngram_parts=8, eos_token_id=EOS,
         pad_token_id=0, indexer_n_heads=2, indexer_kv_heads=1, indexer_head_dim=16, indexer_budget=16,
         indexer_compress_ratio=4,
+        # As published. Without it transformers takes silu, and llama.cpp sigmoid all the same.
+        output_gate_type="sigmoid",
         rope_parameters={
             "rope_type": "default", "rope_theta": 10_000.0, "partial_rotary_factor": 0.5, "mrope_section": [2, 1, 1],
         },
@@ -22,9 +24,11 @@ def config(**changed):
     return Qwen4ExpTextConfig(**{**fields, **changed})
 
 
-def save(folder, seed=0, dtype=torch.float32, **changed):
-    """Makes a model and writes it to `folder`."""
+def save(folder, seed=0, dtype=torch.float32, config_seed=None, **changed):
+    """Makes a model and writes it to `folder`; `config_seed` is that of its hash."""
     torch.manual_seed(seed)
+    if config_seed is not None:
+        changed["seed"] = config_seed
     model = Qwen4ExpForCausalLM(config(**changed)).eval()
     for name, parameter in model.named_parameters():
         # As they begin, the table would hardly matter.

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 # An engine's version that the tests did not run with is used all the same where this is set.
 ANY_VERSION = "ENGRAM_ANY_ENGINE_VERSION"
 
+# A pack whose rows are encoded otherwise than the model's is used all the same where this is set.
+ANY_CODEC = "ENGRAM_ANY_CODEC"
+
 
 class WrongTable(RuntimeError):
     """The pack is not the table of the model, or the engine is not one that is known."""
@@ -31,15 +34,33 @@ def check_version(distribution: str, tried: Sequence[str]) -> None:
     raise WrongTable(f"{distribution} is {found}; tried were {known}. Set {ANY_VERSION}=1 to use it all the same")
 
 
-def check_table(store: Store, layer: int, column_rows: Sequence[int], width: int) -> Layer:
-    """The table of `layer`, if its columns have `column_rows` rows each and a row has `width` values."""
+def table_of(store: Store, layer: int) -> Layer:
+    """The table of `layer`, if the pack has one."""
     known = [table.id for table in store.layers]
     if layer not in known:
         raise WrongTable(f"{store.path}: layer is {layer} in the model, the pack has {known}")
-    table = store.layer(layer)
+    return store.layer(layer)
+
+
+def check_table(store: Store, layer: int, column_rows: Sequence[int], width: int) -> Layer:
+    """The table of `layer`, if its columns have `column_rows` rows each and a row has `width` values."""
+    table = table_of(store, layer)
     _check(store, layer, "rows of the columns", [column.row_count for column in table.columns], list(column_rows))
     _check(store, layer, "values of a row", table.width, width)
     return table
+
+
+def check_codec(store: Store, layer: int, expected: str, *, is_decoded: bool) -> None:
+    """Refuses rows of another codec than `expected`, that of the model.
+
+    If rows are handed out decoded (`is_decoded`), they can be taken from another codec on purpose, such as from a table
+    that was quantized. If they are handed out as they are stored, they cannot.
+    """
+    found = table_of(store, layer).codec
+    if found == expected or (is_decoded and os.environ.get(ANY_CODEC)):
+        return
+    otherwise = f". Set {ANY_CODEC}=1 to read it all the same" if is_decoded else ""
+    raise WrongTable(f"{store.path}, layer {layer}: codec is {found} in the pack, {expected} in the model{otherwise}")
 
 
 def check_ids(store: Store, layer: int, found: Sequence[int], expected: Sequence[int]) -> None:

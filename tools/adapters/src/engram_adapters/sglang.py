@@ -1,4 +1,4 @@
-"""DeepSeek-V4.1 in SGLang, with the rows of its Engram tables from a pack.
+"""DeepSeek-V4.1 and Qwen3.8-Flash-Next in SGLang, with the rows of their tables from a pack.
 
     ENGRAM_PACK=/packs/v4.1 sglang serve MODEL --cuda-graph-backend-decode breakable
 
@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from .device_rows import DeviceRows
-from .identity import WrongTable, check_ids, check_table, check_version, sample_tokens
+from .identity import WrongTable, check_codec, check_ids, check_table, check_version, sample_tokens
 from .settings import PACK, store_of
 
 if TYPE_CHECKING:
@@ -55,6 +55,12 @@ def register() -> None:
         embedding, stager = _classes()
         HookRegistry.register(_EMBEDDING, embedding, HookType.REPLACE)
         HookRegistry.register(_STAGER, stager, HookType.REPLACE)
+        # The pack tells whose table it is only when it is opened, and a model that is not served is not made.
+        from . import sglang_qwen
+
+        pkgutil.resolve_name(sglang_qwen.NGRAM_INIT)
+        HookRegistry.register(sglang_qwen.EMBEDDING, sglang_qwen.PackPLEEmbedding, HookType.REPLACE)
+        HookRegistry.register(sglang_qwen.NGRAM_INIT, sglang_qwen.check_made(_store), HookType.AROUND)
         HookRegistry.register(_MODEL_LOADED, check_in_place, HookType.AROUND)
     except Exception as error:
         raise SystemExit(f"engram_adapters: {error}") from error
@@ -63,11 +69,17 @@ def register() -> None:
 def check_in_place(from_model: Any, cls: type, *, model: nn.Module, **others: Any) -> Any:
     """Around SGLang's first use of the loaded model: stops unless every table of the model is ours."""
     from sglang.srt.layers import engram, engram_staging
+    from sglang.srt.models import qwen4_exp
+
+    from . import sglang_qwen
 
     embedding, stager = _classes()
     blocks = [module for module in model.modules() if isinstance(module, engram.Engram)]
     found = [(_EMBEDDING, type(block.embed), embedding) for block in blocks]
     found.append((_STAGER, engram_staging.EngramRowStager, stager))
+    ngrams = [module for module in model.modules() if isinstance(module, qwen4_exp.Qwen4ExpNGramEmbedding)]
+    ngram_embedding = sglang_qwen.PackPLEEmbedding
+    found += [(sglang_qwen.EMBEDDING, type(each.ngram_embedding), ngram_embedding) for each in ngrams]
     for target, theirs, ours in found:
         if theirs is not ours:
             raise WrongTable(f"{target} is {theirs.__module__}.{theirs.__qualname__}, not the one that reads the pack")
@@ -82,11 +94,9 @@ def _classes() -> tuple[type[nn.Module], type]:
     """
     from sglang.srt.layers.engram import Engram, EngramEmbedding
     from sglang.srt.layers.engram_staging import EngramRowStager
-    from sglang.srt.model_executor.runner_backend_utils.breakable_cuda_graph.breakable_cuda_graph import eager_on_graph
     from sglang.srt.runtime_context import get_parallel
 
-    # Breaks a graph that can be broken, while it is captured.
-    read = eager_on_graph(DeviceRows.read)
+    from .graph_breaks import read
 
     class PackEmbedding(EngramEmbedding):
         """Rows of one layer for row ids [..., columns], and no parameters. Each rank reads for its own tokens."""
@@ -102,6 +112,7 @@ def _classes() -> tuple[type[nn.Module], type]:
             store = _store()
             sizes = [end - start for start, end in zip(column_bounds, column_bounds[1:])]
             check_table(store, layer_id, sizes, dim)
+            check_codec(store, layer_id, "fp8_e4m3_ue8m0", is_decoded=False)
             self.dim = dim
             self.layer_id = layer_id
             self.rows = DeviceRows(store, layer_id)
@@ -113,9 +124,7 @@ def _classes() -> tuple[type[nn.Module], type]:
             self, indices: torch.Tensor, forward_batch: Any = None, *, cp_all_tokens: bool = False
         ) -> torch.Tensor:
             out = self.new_rows(indices)
-            # In prompts the layer has broken the graph already, and it cannot be broken twice.
-            is_captured = indices.is_cuda and torch.cuda.is_current_stream_capturing()
-            (read if is_captured else read.run_eager)(self.rows, indices, out)
+            read(self.rows, indices, out)
             return out
 
     class PackRowStager(EngramRowStager):

@@ -9,15 +9,15 @@ nothing changes.
 
 from __future__ import annotations
 
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from . import vllm_qwen
+from . import vllm_longcat, vllm_qwen
 from .device_rows import DeviceRows
-from .identity import check_ids, check_table, check_version, sample_tokens
+from .identity import check_codec, check_ids, check_table, check_version, sample_tokens
 from .settings import store_of
 from .when_imported import when_imported
 
@@ -39,7 +39,8 @@ SETTINGS = "engram_pack"
 def register() -> None:
     """Puts packs in the place of tables, once vLLM imports a model. May be called more than once."""
     when_imported("vllm.models.deepseek_v41.common.engram", _change)
-    when_imported(vllm_qwen.MODULE, lambda module: vllm_qwen.change(module, _current_store))
+    for model in (vllm_qwen, vllm_longcat):
+        when_imported(model.MODULE, partial(model.change, store_of_config=_current_store))
 
 
 def _change(engram: ModuleType) -> None:
@@ -76,6 +77,9 @@ def _store(vllm_config: Any) -> Store | None:
     store = store_of((vllm_config.additional_config or {}).get(SETTINGS))
     if store is not None:
         check_version("vllm", TRIED)
+        from . import vllm_metrics
+
+        vllm_metrics.publish(store, vllm_config)
     return store
 
 
@@ -95,6 +99,7 @@ class PackEngramEmbedding(nn.Module):
         layer = layout.layer_ids[layer_hash_index]
         sizes = [size for order in layout.primes[layer_hash_index] for size in order]
         check_table(store, layer, sizes, layout.head_dim)
+        check_codec(store, layer, "fp8_e4m3_ue8m0", is_decoded=True)
         self.dim = layout.head_dim
         self.n_hash_cols = len(sizes)
         self.tp_size = get_tensor_model_parallel_world_size()

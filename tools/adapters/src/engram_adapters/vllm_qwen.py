@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .device_rows import DeviceRows
-from .identity import WrongTable, check_ids, check_table, sample_tokens
+from .identity import WrongTable, check_codec, check_ids, check_table, sample_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,15 @@ if TYPE_CHECKING:
     from engram_tables import Store
 
 MODULE = "vllm.models.qwen4_exp.nvidia.ngram_embedding"
+
+_FP8 = "fp8_e4m3_scaled"
+
+# What packs call the encodings that vLLM has classes for.
+_CODECS = {
+    "Qwen4ExpPLEUnquantizedEmbeddingMethod": "bf16",
+    "Qwen4ExpPLEFp8EmbeddingMethod": _FP8,
+    "Qwen4ExpPLENvFp4EmbeddingMethod": "nvfp4",
+}
 
 
 def change(ngram: ModuleType, store_of_config: Callable[[], Store | None]) -> None:
@@ -83,19 +92,13 @@ def _class(pinned: type[nn.Module]) -> type[nn.Module]:
             self._prefetch_rows = max_total_tokens * self.etp_data_parallel_size
             self._num_ngram_heads = num_ngram_heads
             self._output_dim = num_ngram_heads * embedding_dim
-            self._check_format(store)
+            self._check_codec(store)
 
-        def _check_format(self, store: Store) -> None:
-            """Rows go to the GPU as vLLM has them in its table, which it decodes there."""
-            table = store.layer(self.layer)
-            dtype = self.embedding_method.lookup_dtype(self)
-            stored = (table.value_bytes, table.scale_bytes)
-            expected = (self.embedding_dim * dtype.itemsize, 0)
-            if dtype not in (torch.bfloat16, torch.float8_e4m3fn) or stored != expected:
-                raise WrongTable(
-                    f"{store.path}, layer {self.layer}: bytes of a row's values and scales are {stored} "
-                    f"({table.codec}) in the pack, {expected} ({dtype}) in the model"
-                )
+        def _check_codec(self, store: Store) -> None:
+            """FP8 goes to the GPU as vLLM has it in its table; the rest goes decoded, as vLLM's own look-up does it."""
+            name = type(self.embedding_method).__name__
+            expected = _CODECS.get(name, name)
+            check_codec(store, self.layer, expected, is_decoded=expected != _FP8)
 
         def allocate_embedding_weight(
             self, num_embeddings: int, embedding_dim: int, dtype: torch.dtype
@@ -105,8 +108,8 @@ def _class(pinned: type[nn.Module]) -> type[nn.Module]:
         def weight_loader(
             self, param: torch.Tensor, loaded_weight: torch.Tensor, checkpoint_start: int | None = None
         ) -> None:
-            """Drops the table of the checkpoint unread, and loads its scale."""
-            if param is not self.weight:
+            """Drops the table of the checkpoint unread, and loads the scale of all of it."""
+            if param is not self.weight and checkpoint_start is None:
                 super().weight_loader(param, loaded_weight, checkpoint_start)
 
         def _lookup(self, input_ids: torch.Tensor, output: torch.Tensor | None = None) -> torch.Tensor:

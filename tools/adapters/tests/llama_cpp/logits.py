@@ -5,38 +5,13 @@ python logits.py FETCHED GGUF
 
 import ctypes
 import json
-import os
 import sys
-import types
 from pathlib import Path
 
+import bindings
+
 fetched, model = Path(sys.argv[1]), sys.argv[2]
-libraries, bindings = fetched / "libraries", fetched / "source/llama_cpp"
-
-for name in ["libggml-base.so", "libggml.so"]:
-    ggml = ctypes.CDLL(str(libraries / name), mode=ctypes.RTLD_GLOBAL)
-ggml.ggml_backend_load_all_from_path(str(libraries).encode())
-
-
-class Library(ctypes.CDLL):
-    """The bindings are some weeks newer than the build, and name functions that it does not have yet."""
-
-    def __getattr__(self, name):
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name.startswith("llama_"):
-                return types.SimpleNamespace()
-            raise
-
-
-os.environ["LLAMA_CPP_LIB_PATH"] = str(libraries)
-ctypes.CDLL = Library
-# The package itself would load more than its bindings.
-package = types.ModuleType("llama_cpp")
-package.__path__ = [str(bindings)]
-sys.modules["llama_cpp"] = package
-import llama_cpp.llama_cpp as llama
+llama = bindings.load(fetched)
 
 parameters = llama.llama_model_default_params()
 parameters.n_gpu_layers = 0
