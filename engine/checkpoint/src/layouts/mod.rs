@@ -66,10 +66,18 @@ impl Family {
     /// # Errors
     /// As [`Self::read`], if it is no name.
     pub fn of_scheme(scheme: &str) -> Result<Self, CheckpointError> {
-        if let Ok(name) = scheme.parse() {
-            return Ok(Self::published(name));
-        }
         let path = Path::new(scheme);
+        match scheme.parse() {
+            Ok(name) => return Ok(Self::published(name)),
+            // What is neither a file nor said to be one is a name that is not known.
+            Err(cause) if !path.exists() && !scheme.ends_with(".json") => {
+                return Err(CheckpointError::Scheme {
+                    path: path.into(),
+                    cause,
+                });
+            }
+            Err(_) => {}
+        }
         Self::from_json(path, &read_json_up_to(path, MAX_CONFIG_BYTES)?)
     }
 

@@ -56,8 +56,7 @@ pub enum Scales {
 pub type OtherTensor = (String, Dtype, Vec<u64>);
 
 impl TableTensors {
-    /// The same tensors under names without what stands before their first dot. `None` if one has no dot, or is a
-    /// `weight` of nothing then.
+    /// The same tensors under names without what stands before their first dot. `None` if one has no dot.
     pub(crate) fn without_first_part(&self) -> Option<Self> {
         let shorter = |name: &String| {
             let (_, rest) = name.split_once('.')?;

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::address::{EngramParameters, SchemeName};
+use crate::address::{EngramParameters, Mix, SchemeName};
 
 fn manifest() -> Manifest {
     let scheme = EngramParameters {

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use engram::SchemeName;
+use engram_checkpoint::{Family, builtin_token_map};
 use engram_kit::{
     console::{rate, size},
     envelope::Outcome,
@@ -9,7 +9,7 @@ use engram_kit::{
     say,
 };
 
-use crate::{SynthOptions, synth};
+use crate::{SynthContents, synth_family};
 
 /// Make a checkpoint in a model's own layout, smaller and with made-up contents
 #[derive(clap::Args)]
@@ -17,9 +17,10 @@ use crate::{SynthOptions, synth};
 Example:
   engram-pack synth --scheme deepseek-v4.1-flash --scale 1000 -o checkpoint")]
 pub(crate) struct Args {
-    /// engram-demo-v1, deepseek-v4.1-flash, qwen3.8-flash-next or longcat-flash-lite
-    #[arg(long, value_name = "NAME")]
-    scheme: SchemeName,
+    /// engram-demo-v1, deepseek-v4.1-flash, qwen3.8-flash-next, longcat-flash-lite, longcat-lite-4096, longcat-2.0,
+    /// gemma-3n or gemma-4; or the path of a model's configuration
+    #[arg(long, value_name = "NAME|FILE")]
+    scheme: String,
     /// How many times smaller the tables are
     #[arg(long, value_name = "N")]
     scale: u64,
@@ -36,14 +37,23 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<Outcome> {
-        let options = SynthOptions {
-            scheme: self.scheme,
+        let family = Family::of_scheme(&self.scheme)?;
+        let builtin = self.scheme.parse().ok().and_then(builtin_token_map);
+        let contents = SynthContents {
             scale: self.scale,
             seed: self.seed,
             tokenizer: self.tokenizer,
         };
         let progress = Progress::new(0, "making the checkpoint");
-        let report = synth(&options, &self.output, &|bytes| progress.add(bytes))?;
+        let report = synth_family(
+            &family,
+            builtin.as_ref(),
+            &contents,
+            &self.output,
+            &|bytes| {
+                progress.add(bytes);
+            },
+        )?;
         progress.finish();
         say!(
             "{}: {} of {} in {} files, tables of {:?} rows, {}",
