@@ -1052,7 +1052,10 @@ fn quantized_rows_without_what_belongs_to_them_are_refused() {
         ),
         (&[fp4, ("weight_scale", "F16", &[8], 2)], "a multiple of 16"),
         (
-            &[("weight", "I32", &[8], 4), ("weight_scale", "F16", &[4], 2)],
+            &[
+                ("weight", "I32", &[64], 4),
+                ("weight_scale", "F16", &[4], 2),
+            ],
             "I8, or U8 for FP4 or INT4",
         ),
         (

@@ -142,7 +142,7 @@ fn per_layer_embeddings_that_lie_are_refused_by_what_is_wrong() {
             |f| f.table().name = "per_layer.weight".into(),
             "no tensor `per_layer_token_embd.weight`",
         ),
-        (|f| f.table().type_id = 24, "expected F32"),
+        (|f| f.table().type_id = 43, "has type 43, expected F32"),
     ];
     refuse_each_of(|| gemma("Q8_0", "gemma4"), &LIES);
     let folder = tempfile::tempdir().unwrap();

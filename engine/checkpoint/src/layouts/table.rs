@@ -56,11 +56,12 @@ pub enum Scales {
 pub type OtherTensor = (String, Dtype, Vec<u64>);
 
 impl TableTensors {
-    /// The same tensors under names without what stands before their first dot. `None` if one has no dot.
+    /// The same tensors under names without what stands before their first dot. `None` if one would have no
+    /// dot left: `weight` alone may be of anything.
     pub(crate) fn without_first_part(&self) -> Option<Self> {
         let shorter = |name: &String| {
             let (_, rest) = name.split_once('.')?;
-            Some(rest.to_owned())
+            rest.contains('.').then(|| rest.to_owned())
         };
         let values = self.values.iter().map(|tensor| {
             Some(TensorRows {
