@@ -171,6 +171,29 @@ fn a_scale_of_the_whole_table_is_read() {
     assert_eq!(store.codec(store.scheme().layers[0].id).unwrap(), expected);
 }
 
+#[test]
+fn a_scale_of_the_whole_table_that_is_none_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let cases: [(&[u64], u32, &[u8], &str); 3] = [
+        (
+            &[1],
+            0,
+            &f32::NAN.to_le_bytes(),
+            "value is NaN, expected a finite number",
+        ),
+        (&[2], 0, &[0; 8], "kind is F32 [2], expected F32 [1]"),
+        (&[1], 1, &[0; 2], "kind is F16 [1], expected F32 [1]"),
+    ];
+    for (shape, type_id, bytes, expected) in cases {
+        let mut file = qwen("NVFP4");
+        file.add("per_layer_token_embd.scale", shape, type_id, bytes.into());
+        file.write(&path);
+        let refused = refusal(&path);
+        assert!(refused.contains(expected), "{refused}");
+    }
+}
+
 /// The tables of a small model in the layout of DeepSeek's files, from its other checkpoint.
 fn deepseek(fixture: &Fixture) -> Gguf {
     let checkpoint = Checkpoint::open(&fixture.checkpoint(), None).unwrap();

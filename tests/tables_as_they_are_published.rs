@@ -210,6 +210,18 @@ fn each_part_of_a_table_may_have_scales_of_its_own() {
         // One of the scales is not there, or of another kind.
         let mut fewer = quantized.clone();
         fewer.pop();
+        taken.write(&[("model.safetensors", fewer.clone())], false);
+        let refused = Checkpoint::open(&taken.folder(), None).unwrap_err();
+        assert!(
+            matches!(refused, CheckpointError::MissingTensor { .. }),
+            "{refused}"
+        );
+        // FP8 values may have no scales at all, but not some.
+        for (_, fields, _) in &mut fewer {
+            if fields["dtype"] == "I8" {
+                fields["dtype"] = "F8_E4M3".into();
+            }
+        }
         taken.write(&[("model.safetensors", fewer)], false);
         let refused = Checkpoint::open(&taken.folder(), None).unwrap_err();
         assert!(
@@ -259,6 +271,38 @@ fn the_one_scale_of_a_table_may_stand_beside_every_part_of_it() {
         .unwrap_err()
         .to_string();
     assert!(refused.contains("as its siblings"), "{refused}");
+}
+
+#[test]
+fn scales_that_are_no_numbers_are_refused() {
+    // That of a whole table, when its checkpoint is opened.
+    let taken = Taken::new("qwen");
+    let mut tensors = taken.tensors.clone();
+    let scale = tensors
+        .iter_mut()
+        .find(|(name, ..)| name.ends_with("weight_scale"));
+    // A NaN in bfloat16.
+    scale.unwrap().2 = vec![0xC0, 0x7F];
+    taken.write(&[("model.safetensors", tensors)], false);
+    let refused = Checkpoint::open(&taken.folder(), None)
+        .unwrap_err()
+        .to_string();
+    assert!(refused.contains("scale_bits"), "{refused}");
+
+    // That of a row, when it is packed.
+    let taken = Taken::new("longcat");
+    let (mut quantized, _) = with_scales_of_rows(&taken.of("ngram_embeddings.embedders."));
+    let (_, _, scales) = &mut quantized[1];
+    scales[4 * 5..][..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    taken.write(&[("model.safetensors", quantized)], false);
+    let checkpoint = Checkpoint::open(&taken.folder(), None).unwrap();
+    let pack = taken.fixture.folder().join("of-nan");
+    let refused = build(&checkpoint, &pack, &BuildOptions::default(), &|_| ()).unwrap_err();
+    let refused = format!("{refused:#}");
+    assert!(
+        refused.contains("row 5") && refused.contains("scale"),
+        "{refused}"
+    );
 }
 
 #[test]

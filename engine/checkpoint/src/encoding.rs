@@ -101,8 +101,10 @@ fn scale_of(name: &str) -> String {
     format!("{}{SCALE}", name.strip_suffix(WEIGHT).unwrap_or(name))
 }
 
-/// The tensors of scales in row order: that of the whole table, or one beside each tensor of values. None if some or all
-/// are not there.
+/// The tensors of scales in row order: that of the whole table, or one beside each tensor of values. None if there are none.
+///
+/// # Errors
+/// Scales beside some tensors of values alone.
 fn find_scales<'a>(
     files: &'a TensorFiles,
     tensors: &TableTensors,
@@ -115,13 +117,15 @@ fn find_scales<'a>(
     }
     let mut scales = Vec::new();
     for values in &tensors.values {
-        let found = find(files, prefix, &scale_of(&values.name))?;
-        if found.is_empty() {
-            return Ok(Vec::new());
-        }
-        scales.extend(found);
+        scales.push(find(files, prefix, &scale_of(&values.name))?);
     }
-    Ok(scales)
+    let is_missing = |found: &Vec<&Tensor>| found.is_empty();
+    match scales.iter().position(is_missing) {
+        Some(place) if !scales.iter().all(is_missing) => {
+            Err(files.missing(&scale_of(&tensors.values[place].name)))
+        }
+        _ => Ok(scales.concat()),
+    }
 }
 
 /// Checks that tensors of scales differ in their rows alone.
