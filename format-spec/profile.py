@@ -32,11 +32,12 @@ class Profile:
         need(data[:8] == b"ENGRAMPF", where, "magic", data[:8], b"ENGRAMPF")
         need(len(data) >= HEADER + CHECKSUM, where, "size", len(data), f"{HEADER + CHECKSUM} or more")
         version, self.max_order, self.vocab, self.fill, compressed, reserved = struct.unpack_from("<6I", data, 8)
-        need(version == 1, where, "version", version, 1)
+        whole(version, 1, 2, where, "version")
         found = xxhash.xxh3_128_intdigest(data[:-CHECKSUM])
         stored = int.from_bytes(data[-CHECKSUM:], "little")
         need(found == stored, where, "checksum", f"{found:032x}", f"{stored:032x}")
-        whole(self.max_order, 2, MAX_ORDER, where, "max order")
+        whole(self.max_order, *((2, MAX_ORDER) if version == 1 else (1, 1)), where, "max order")
+        self.first_order = min(self.max_order, 2)
         whole(self.vocab, 1, 2**32 - 2, where, "hashed vocabulary")
         whole(self.fill, 0, self.vocab - 1, where, "fill")
         whole(compressed, 0, 1, where, "compressed")
@@ -48,8 +49,9 @@ class Profile:
         (self.tokens,) = struct.unpack_from("<Q", data, 64)
         whole(self.tokens, 1, 2**64 - 1, where, "tokens")
         sizes = []
-        for order in range(2, MAX_ORDER + 1):
-            distinct, kept = struct.unpack_from("<2Q", data, 72 + 16 * (order - 2))
+        for place in range(MAX_ORDER - 1):
+            order = self.first_order + place
+            distinct, kept = struct.unpack_from("<2Q", data, 72 + 16 * place)
             if order > self.max_order:
                 need(distinct == kept == 0, where, f"n-grams of order {order}", (distinct, kept), "none")
                 continue
@@ -126,7 +128,7 @@ def check_vectors(folder: Path) -> bool:
         windows = pack.windows(expected["tokens"], frozenset(expected["dead"]))
         if len(windows) != profile.tokens:
             faults.append("tokens differ")
-        for order, (found, wanted) in enumerate(zip(profile.orders, expected["orders"]), 2):
+        for order, (found, wanted) in enumerate(zip(profile.orders, expected["orders"]), profile.first_order):
             if json.loads(json.dumps(found)) != wanted:
                 faults.append(f"order {order} differs")
             if counted(windows, order, len(wanted["ngrams"])) != wanted:

@@ -235,15 +235,16 @@ def ue8m0(code: int) -> float:
 class Table:
     """One layer: its columns, codec and record geometry."""
 
-    def __init__(self, entry: dict, layer: dict, heads: int, where: str) -> None:
+    def __init__(self, entry: dict, layer: dict, scheme: dict, where: str) -> None:
         keys(entry, "codec layer planes samples shards", where)
         need(entry["layer"] == layer["layer"], where, "layer", entry["layer"], layer["layer"])
         self.layer = layer["layer"]
         self.codec = Codec(entry["codec"], where)
         self.planes, self.shards, self.samples = entry["planes"], entry["shards"], entry["samples"]
         self.columns, first = [], 0  # (order, head, first row, rows)
+        heads, first_order = scheme["heads"], min(scheme["max_order"], 2)
         for index, rows in enumerate(layer["buckets"]):
-            self.columns.append((index // heads + 2, index % heads, first, rows))
+            self.columns.append((index // heads + first_order, index % heads, first, rows))
             first += rows
         self.rows = first
         self.row_bytes = self.codec.row_bytes
@@ -314,7 +315,7 @@ class Pack:
         layers, entries = self.scheme["layers"], self.manifest["tables"]
         need(len(entries) == len(layers), "manifest", "tables", len(entries), len(layers))
         self.tables = [
-            Table(entry, layer, self.scheme["heads"], f"table {layer['layer']}")
+            Table(entry, layer, self.scheme, f"table {layer['layer']}")
             for entry, layer in zip(entries, layers)
         ]
         storage = self.manifest["storage"]
@@ -351,9 +352,10 @@ class Pack:
             raise PackError(f"manifest: {error}") from error
         need(isinstance(manifest, dict), "manifest", "value", type(manifest), "an object")
         need(manifest.get("format") == "engram-pack", "manifest", "format", manifest.get("format"), "engram-pack")
-        version = whole(manifest.get("version"), 1, 2, "manifest", "version")
+        version = whole(manifest.get("version"), 1, 3, "manifest", "version")
         need(text == canonical(manifest) + b"\n", "manifest", "form", "another", "canonical")
-        stripes = " stripes" if version == 2 else ""
+        has_stripes = version == 2 or (version == 3 and "stripes" in manifest)
+        stripes = " stripes" if has_stripes else ""
         keys(manifest, "checksum format scheme sources storage tables token_map version" + stripes, "manifest")
         body = {key: value for key, value in manifest.items() if key != "checksum"}
         found = xxhash.xxh3_128_hexdigest(canonical(body))
@@ -368,9 +370,13 @@ class Pack:
         need(isinstance(scheme["compressed"], bool), where, "compressed", scheme["compressed"], "true/false")
         vocab = whole(scheme["hashed_vocab_size"], 1, 2**32 - 2, where, "hashed_vocab_size")
         whole(scheme["fill"], 0, vocab - 1, where, "fill")
-        orders = whole(scheme["max_order"], 2, 8, where, "max_order")
-        columns = (orders - 1) * whole(scheme["heads"], 1, 1024, where, "heads")
+        orders = whole(scheme["max_order"], 1, 8, where, "max_order")
+        heads = whole(scheme["heads"], 1, 1024, where, "heads")
+        columns = max(orders - 1, 1) * heads
         whole(columns, 1, 1024, where, "columns")
+        rules = [layer["hash"].get("rule") for layer in scheme["layers"]]
+        needs_3, version = orders == 1 or "per_column" in rules, self.manifest["version"]
+        need(needs_3 == (version == 3), "manifest", "version", version, "the oldest that has all")
         if scheme["boundary"] is not None:
             keys(scheme["boundary"], "rule tokens", "boundary")
             rule = scheme["boundary"]["rule"]
@@ -395,8 +401,22 @@ class Pack:
                 for multiplier in layer["hash"]["multipliers"]:
                     whole(multiplier, 0, 2**64 - 1, where, "multiplier")
                     whole(multiplier * (vocab - 1), 0, 2**63 - 1, where, "largest product")
+            elif rule == "per_column":
+                keys(layer["hash"], "factors mix rule", where)
+                mix, lists = layer["hash"]["mix"], layer["hash"]["factors"]
+                need(mix in ("sum", "xor"), where, "mix", mix, "sum/xor")
+                need(len(lists) == columns, where, "lists of factors", len(lists), columns)
+                for column, factors in enumerate(lists):
+                    order = column // heads + min(orders, 2)
+                    need(len(factors) == order, where, f"factors of column {column}", len(factors), order)
+                    for factor in factors:
+                        whole(factor, 0, 2**64 - 1, where, "factor")
+                    if mix == "sum":
+                        whole(sum(factors) * (vocab - 1), 0, 2**64 - 1, where, "largest sum")
+                    else:
+                        whole(max(factors) * (vocab - 1), 0, 2**63 - 1, where, "largest product")
             else:
-                need(rule == "polynomial", where, "rule", rule, "xor_multiply/polynomial")
+                need(rule == "polynomial", where, "rule", rule, "xor_multiply/polynomial/per_column")
                 keys(layer["hash"], "base rule", where)
                 whole(layer["hash"]["base"], 1, 2**32 - 1, where, "base")
                 largest = orders * (vocab - 1) * (max(layer["buckets"]) - 1)
@@ -540,11 +560,15 @@ class Pack:
     @staticmethod
     def _row_ids(layer: dict, table: Table, window: list[int]) -> list[int]:
         rows = []
-        for order, _, first, buckets in table.columns:
-            if layer["hash"]["rule"] == "xor_multiply":
+        for column, (order, _, first, buckets) in enumerate(table.columns):
+            rule = layer["hash"]["rule"]
+            if rule == "per_column" and layer["hash"]["mix"] == "sum":
+                value = sum(window[place] * layer["hash"]["factors"][column][place] for place in range(order))
+            elif rule != "polynomial":
+                factors = layer["hash"]["multipliers"] if rule == "xor_multiply" else layer["hash"]["factors"][column]
                 value = 0
                 for place in range(order):
-                    value ^= window[place] * layer["hash"]["multipliers"][place]
+                    value ^= window[place] * factors[place]
             else:
                 base = layer["hash"]["base"]
                 value = sum(window[k] * pow(base, k, buckets) for k in range(order))

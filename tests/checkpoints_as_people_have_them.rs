@@ -12,7 +12,10 @@ use engram::{Config, OpenError, Store, read_manifest};
 use engram_checkpoint::{Checkpoint, CheckpointError, StandIn};
 use engram_format::{BoundaryRule, RowCodec, ScaleType, Storage};
 use engram_pack::{AttachOptions, BuildOptions, VerifyOptions, attach, attach_with, build, verify};
-use engram_tests::{Fixture, READERS, make_checkpoint, open, small_family, whole_tables};
+use engram_tests::{
+    Fixture, READERS, edit_json, make_checkpoint, open, read_header, read_tensors, small_family,
+    tensor_files, whole_tables, write_header, write_tensors,
+};
 use serde_json::{Map, Value, json};
 
 const INDEX: &str = "model.safetensors.index.json";
@@ -45,7 +48,7 @@ impl Changed {
     /// The safetensors file that holds the tensor `name`.
     fn file_of(&self, name: &str) -> PathBuf {
         let files = tensor_files(&self.folder()).into_iter();
-        let mut holding = files.filter(|file| read(file).0.contains_key(name));
+        let mut holding = files.filter(|file| read_header(file).0.contains_key(name));
         holding
             .next()
             .unwrap_or_else(|| panic!("no file holds {name}"))
@@ -74,8 +77,8 @@ impl Changed {
                 .collect()
         };
         for file in tensor_files(&self.folder()) {
-            let (header, data) = read(&file);
-            write(&file, &renamed(&header), &data);
+            let (header, data) = read_header(&file);
+            write_header(&file, &renamed(&header), &data);
         }
         edit_json(&self.file(INDEX), |json| {
             json["weight_map"] = renamed(json["weight_map"].as_object().unwrap()).into();
@@ -104,69 +107,6 @@ impl Changed {
         );
         checkpoint
     }
-}
-
-fn tensor_files(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = entries
-        .filter(|path| path.extension().is_some_and(|e| e == "safetensors"))
-        .collect();
-    files.sort();
-    files
-}
-
-fn read(file: &Path) -> (Map<String, Value>, Vec<u8>) {
-    let bytes = fs::read(file).unwrap();
-    let length = usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
-    (
-        serde_json::from_slice(&bytes[8..8 + length]).unwrap(),
-        bytes[8 + length..].to_vec(),
-    )
-}
-
-fn write(file: &Path, header: &Map<String, Value>, data: &[u8]) {
-    let header = serde_json::to_vec(header).unwrap();
-    fs::write(
-        file,
-        [&(header.len() as u64).to_le_bytes(), &header[..], data].concat(),
-    )
-    .unwrap();
-}
-
-/// Writes a file of some tensors, given as name, fields of the header and bytes.
-fn write_tensors(file: &Path, tensors: &[(String, Value, Vec<u8>)]) {
-    let (mut header, mut data) = (Map::new(), Vec::new());
-    for (name, fields, bytes) in tensors {
-        let mut fields = fields.clone();
-        fields["data_offsets"] = json!([data.len(), data.len() + bytes.len()]);
-        header.insert(name.clone(), fields);
-        data.extend_from_slice(bytes);
-    }
-    write(file, &header, &data);
-}
-
-fn read_tensors(file: &Path) -> Vec<(String, Value, Vec<u8>)> {
-    let (header, data) = read(file);
-    let tensors = header
-        .into_iter()
-        .filter(|(name, _)| name != "__metadata__");
-    tensors
-        .map(|(name, fields)| {
-            let place = |end: usize| {
-                usize::try_from(fields["data_offsets"][end].as_u64().unwrap()).unwrap()
-            };
-            let bytes = data[place(0)..place(1)].to_vec();
-            (name, fields, bytes)
-        })
-        .collect()
-}
-
-fn edit_json(file: &Path, edit: impl FnOnce(&mut Value)) {
-    let mut json = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
-    edit(&mut json);
-    fs::write(file, json.to_string()).unwrap();
 }
 
 fn boundary(checkpoint: &Path) -> (Vec<u32>, BoundaryRule) {
@@ -470,8 +410,8 @@ fn runs_of_zero_rows_are_refused_unless_allowed() {
     ] {
         let changed = Changed::new(family);
         let file = changed.file_of(tensor);
-        let header_bytes = fs::metadata(&file).unwrap().len() - read(&file).1.len() as u64;
-        let fields = &read(&file).0[tensor];
+        let header_bytes = fs::metadata(&file).unwrap().len() - read_header(&file).1.len() as u64;
+        let fields = &read_header(&file).0[tensor];
         let place = |end: usize| header_bytes + fields["data_offsets"][end].as_u64().unwrap();
         let (start, end) = (place(0), place(1));
         let row_bytes = (end - start) / fields["shape"][0].as_u64().unwrap();
@@ -1011,7 +951,25 @@ fn quantized_rows_are_told_by_the_types_of_their_tensors() {
     let width = 64;
     let [f32, f16, bf16] = [ScaleType::F32, ScaleType::F16, ScaleType::Bf16];
     let scale_bits = 0.125_f32.to_bits();
-    let cases: [(Parts<'_>, bool, RowCodec); 6] = [
+    let cases: [(Parts<'_>, bool, RowCodec); 8] = [
+        (
+            &[("weight", "U8", &[32], 1), ("weight_scale", "F16", &[4], 2)],
+            false,
+            RowCodec::Int4 {
+                width,
+                group: 16,
+                scale: f16,
+            },
+        ),
+        (
+            &[("weight", "U8", &[32], 1), ("scale", "F32", &[], 4)],
+            false,
+            RowCodec::Int4 {
+                width,
+                group: 64,
+                scale: f32,
+            },
+        ),
         (
             &[
                 ("weight", "F8_E4M3", &[64], 1),
@@ -1079,7 +1037,7 @@ fn quantized_rows_are_told_by_the_types_of_their_tensors() {
 #[test]
 fn quantized_rows_without_what_belongs_to_them_are_refused() {
     let fp4: (&str, &str, &[u64], usize) = ("weight", "U8", &[32], 1);
-    let cases: [(Parts<'_>, &str); 5] = [
+    let cases: [(Parts<'_>, &str); 7] = [
         (
             &[fp4, ("weight_scale", "F8_E4M3", &[4], 1)],
             "no tensor named `layers.1.engram.embed.weight_scale_2`",
@@ -1089,8 +1047,16 @@ fn quantized_rows_without_what_belongs_to_them_are_refused() {
             "expected [rows, 2]",
         ),
         (
-            &[fp4, ("weight_scale", "F16", &[4], 2)],
-            "F8_E4M3 for NVFP4 or F8_E8M0 for MXFP4",
+            &[fp4, ("weight_scale", "I16", &[4], 2)],
+            "F8_E4M3 for NVFP4, F8_E8M0 for MXFP4, or F32, F16 or BF16 for INT4",
+        ),
+        (&[fp4, ("weight_scale", "F16", &[8], 2)], "a multiple of 16"),
+        (
+            &[
+                ("weight", "I32", &[64], 4),
+                ("weight_scale", "F16", &[4], 2),
+            ],
+            "I8, or U8 for FP4 or INT4",
         ),
         (
             &[("weight", "I8", &[64], 1)],

@@ -91,6 +91,70 @@ fn rows_of_every_type_are_those_of_the_file() {
     }
 }
 
+/// A file of Gemma's with rows of that type.
+fn gemma(type_name: &str, architecture: &str) -> Gguf {
+    let (_, id) = *TYPES.iter().find(|(name, _)| *name == type_name).unwrap();
+    let row_bytes = codec(type_name).row_bytes();
+    Gguf::gemma(architecture, id, WIDTH.into(), 90, row_bytes)
+}
+
+#[test]
+fn per_layer_embeddings_of_every_type_are_those_of_the_file() {
+    for (type_name, _) in TYPES {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.gguf");
+        let mut file = gemma(type_name, "gemma4");
+        file.write(&path);
+        let (store, rows) = rows_of_both(&path, folder.path());
+        let layer = store.scheme().layers[0].id;
+        assert_eq!(store.codec(layer).unwrap(), codec(type_name));
+        assert_eq!(store.scheme().name, "gemma-4");
+        assert!(
+            file.table().data == rows[0],
+            "{type_name}: all rows are tokens'"
+        );
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    gemma("Q8_0", "gemma3n").write(&path);
+    let scheme = Checkpoint::open(&path, None).unwrap().scheme;
+    assert_eq!((scheme.name.as_str(), scheme.max_order), ("gemma-3n", 1));
+}
+
+#[test]
+fn per_layer_embeddings_that_lie_are_refused_by_what_is_wrong() {
+    const WIDTH_KEY: &str = "gemma4.embedding_length_per_layer_input";
+    const LIES: [Lie; 6] = [
+        (
+            |f| f.set("gemma4.block_count", GgufValue::U32(3)),
+            "is 256, expected 384: 128 for each of 3 layers",
+        ),
+        (
+            |f| f.remove("gemma4.block_count"),
+            "no key `gemma4.block_count`",
+        ),
+        (
+            |f| f.set(WIDTH_KEY, GgufValue::U32(0)),
+            "has no table that is known",
+        ),
+        (|f| f.set(WIDTH_KEY, GgufValue::F32(1.5)), "a whole number"),
+        (
+            |f| f.table().name = "per_layer.weight".into(),
+            "no tensor `per_layer_token_embd.weight`",
+        ),
+        (|f| f.table().type_id = 43, "has type 43, expected F32"),
+    ];
+    refuse_each_of(|| gemma("Q8_0", "gemma4"), &LIES);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    gemma("Q8_0", "gemma4").write(&path);
+    let refused = Checkpoint::open(&path, Some(Path::new("map.u32le"))).unwrap_err();
+    assert!(
+        refused.to_string().contains("takes no token map"),
+        "{refused}"
+    );
+}
+
 #[test]
 fn a_scale_of_the_whole_table_is_read() {
     let folder = tempfile::tempdir().unwrap();
@@ -105,6 +169,29 @@ fn a_scale_of_the_whole_table_is_read() {
         scale_bits: 0.75_f32.to_bits(),
     };
     assert_eq!(store.codec(store.scheme().layers[0].id).unwrap(), expected);
+}
+
+#[test]
+fn a_scale_of_the_whole_table_that_is_none_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.gguf");
+    let cases: [(&[u64], u32, &[u8], &str); 3] = [
+        (
+            &[1],
+            0,
+            &f32::NAN.to_le_bytes(),
+            "value is NaN, expected a finite number",
+        ),
+        (&[2], 0, &[0; 8], "kind is F32 [2], expected F32 [1]"),
+        (&[1], 1, &[0; 2], "kind is F16 [1], expected F32 [1]"),
+    ];
+    for (shape, type_id, bytes, expected) in cases {
+        let mut file = qwen("NVFP4");
+        file.add("per_layer_token_embd.scale", shape, type_id, bytes.into());
+        file.write(&path);
+        let refused = refusal(&path);
+        assert!(refused.contains(expected), "{refused}");
+    }
 }
 
 /// The tables of a small model in the layout of DeepSeek's files, from its other checkpoint.
@@ -209,10 +296,14 @@ type Lie = (fn(&mut Gguf), &'static str);
 
 /// Checks that a file of Qwen's is refused after each of the changes.
 fn refuse_each(lies: &[Lie]) {
+    refuse_each_of(|| qwen("Q8_0"), lies);
+}
+
+fn refuse_each_of(file: impl Fn() -> Gguf, lies: &[Lie]) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     for (index, (edit, expected)) in lies.iter().enumerate() {
-        let mut file = qwen("Q8_0");
+        let mut file = file();
         edit(&mut file);
         file.write(&path);
         if expected.is_empty() {

@@ -20,7 +20,16 @@ use serde_json::{Value, json};
 
 /// GGUF's number of the type.
 const F16: u32 = 1;
-const FAMILIES: [&str; 5] = ["demo", "deepseek", "qwen", "longcat", "long-rows"];
+const FAMILIES: [&str; 8] = [
+    "demo",
+    "deepseek",
+    "qwen",
+    "longcat",
+    "long-rows",
+    "longcat-2",
+    "gemma",
+    "over-encoding",
+];
 
 fn make_lean(fixture: &Fixture, out: &Path) -> anyhow::Result<LeanReport> {
     let checkpoint = Checkpoint::open(&fixture.checkpoint(), None)?;

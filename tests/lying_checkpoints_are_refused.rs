@@ -11,7 +11,7 @@ use engram::{Config, LayerId, Store};
 use engram_checkpoint::Checkpoint;
 use engram_pack::{BuildOptions, build};
 use engram_tests::{
-    Fixture, READERS, make_checkpoint, make_pack, open, small_family, whole_tables,
+    Fixture, READERS, make_checkpoint, make_pack, open, small_family, tensor_files, whole_tables,
 };
 use serde_json::{Value, json};
 
@@ -197,7 +197,12 @@ fn an_index_that_lies_is_refused() {
         rename(header, VALUES, "other")
     });
     assert!(refusal(&checkpoint).contains("but it is nowhere"));
+    // Without an index all files are looked through.
     fs::remove_file(checkpoint.join(index)).unwrap();
+    assert!(refusal(&checkpoint).contains("no tensor named"));
+    for file in tensor_files(&checkpoint) {
+        fs::remove_file(file).unwrap();
+    }
     assert!(refusal(&checkpoint).contains(index));
 }
 

@@ -106,6 +106,18 @@ fn other_libraries_find_the_same_values() {
     assert!(made.stdout == frozen, "codecs.json differs");
 }
 
+/// `families.json` is what plain Python computes, by rules of its own.
+#[test]
+fn plain_python_finds_the_same_rows_of_families() {
+    let Some(mut oracle) = python_with("vectors/make_families.py", &["json"]) else {
+        return;
+    };
+    let made = oracle.output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let frozen = fs::read(format_spec().join("vectors/families.json")).unwrap();
+    assert!(made.stdout == frozen, "families.json differs");
+}
+
 #[test]
 fn the_python_reader_refuses_what_ours_refuses() {
     let folder = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ pub fn builtin_token_map(name: SchemeName) -> Option<TokenMap> {
     let bytes = match name {
         SchemeName::DeepSeekV41Flash => DEEPSEEK_V41,
         SchemeName::EngramDemoV1 => &DEEPSEEK_V41[..4 * DEEPSEEK_V3_TOKENS],
-        SchemeName::Qwen38FlashNext | SchemeName::LongCatFlashLite => return None,
+        _ => return None,
     };
     let vocab_size = name.scheme().hashed_vocab_size;
     Some(TokenMap::from_bytes(bytes, vocab_size).expect("the embedded map is valid"))

@@ -5,17 +5,28 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use engram_format::{Scheme, Segment, SourceFile, TokenMap};
+use engram_format::{Scheme, SchemeName, Segment, SourceFile, TokenMap};
 
 use crate::{
+    builtin::builtin_token_map,
     error::CheckpointError,
     gguf::{self, GgufModel},
     layouts::{CONFIG_FILE, Family, TableTensors},
     locate::{SourceTable, check_stored_constants, locate},
     prefix::{ModelPrefix, model_prefix},
-    tensors::TensorFiles,
+    tensors::{TensorFiles, is_tensor_file},
     token_map::read_token_map,
 };
+
+/// What a checkpoint does not say itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CheckpointOptions<'a> {
+    /// The tokenizer or plain token map that is used instead of the checkpoint's own.
+    pub tokenizer: Option<&'a Path>,
+    /// The name of a published model, or the path of a model's configuration, for tables without a `config.json`. As
+    /// [`Family::of_scheme`] takes it.
+    pub scheme: Option<&'a str>,
+}
 
 /// Where the rows of a model lie in its checkpoint.
 #[derive(Debug, Clone)]
@@ -44,11 +55,71 @@ impl Checkpoint {
     /// hashes raw ids, tensors of another shape or type than the configuration says, or tables with other row counts
     /// than its scheme.
     pub fn open(path: &Path, tokenizer: Option<&Path>) -> Result<Self, CheckpointError> {
+        let options = CheckpointOptions {
+            tokenizer,
+            scheme: None,
+        };
+        Self::open_with(path, options)
+    }
+
+    /// As [`Self::open`]. If a scheme is given, `path` may be a safetensors file or a folder with some, without a model
+    /// beside them; names of tensors may lack what comes first in the model's. A GGUF file has its own scheme.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: &Path, options: CheckpointOptions<'_>) -> Result<Self, CheckpointError> {
         if gguf::is_gguf(path) {
-            gguf::open(path, tokenizer).map(Self::from_gguf)
-        } else {
-            Self::open_folder(path, tokenizer)
+            return gguf::open(path, options.tokenizer).map(Self::from_gguf);
         }
+        match options.scheme {
+            None => Self::open_folder(path, options.tokenizer),
+            Some(scheme) => Self::open_tables(path, scheme, options.tokenizer),
+        }
+    }
+
+    /// Tables without a model beside them.
+    fn open_tables(
+        path: &Path,
+        scheme: &str,
+        tokenizer: Option<&Path>,
+    ) -> Result<Self, CheckpointError> {
+        let family = Family::of_scheme(scheme)?;
+        let in_scheme = |cause| CheckpointError::Scheme {
+            path: scheme.into(),
+            cause,
+        };
+        family.check_tokenizer(tokenizer).map_err(in_scheme)?;
+        let files = if is_tensor_file(path) {
+            TensorFiles::open_file(path)?
+        } else {
+            TensorFiles::open(path)?
+        };
+        let token_map = match family.compresses() {
+            false => None,
+            true => match read_token_map(files.folder(), tokenizer) {
+                Err(error @ CheckpointError::NoTokenMap { .. }) => {
+                    let known = scheme.parse::<SchemeName>().ok();
+                    Some(known.and_then(builtin_token_map).ok_or(error)?)
+                }
+                read => Some(read?),
+            },
+        };
+        let scheme = family.scheme(token_map.as_ref()).map_err(in_scheme)?;
+        let found = Found::of_tables_alone(&files, &family, &scheme)?;
+        Ok(Self::of(&files, scheme, token_map, found))
+    }
+
+    fn of(files: &TensorFiles, scheme: Scheme, token_map: Option<TokenMap>, found: Found) -> Self {
+        let mut checkpoint = Self {
+            folder: files.folder().into(),
+            scheme,
+            token_map,
+            sources: files.files().to_vec(),
+            tables: found.tables,
+            notes: found.notes,
+        };
+        checkpoint.drop_unused_sources();
+        checkpoint
     }
 
     fn from_gguf(model: GgufModel) -> Self {
@@ -100,16 +171,7 @@ impl Checkpoint {
             }
             found => found?,
         };
-        let mut checkpoint = Self {
-            folder: folder.into(),
-            scheme,
-            token_map,
-            sources: files.files().to_vec(),
-            tables: found.tables,
-            notes: found.notes,
-        };
-        checkpoint.drop_unused_sources();
-        Ok(checkpoint)
+        Ok(Self::of(&files, scheme, token_map, found))
     }
 
     /// Rows of padding of all tables.
@@ -142,10 +204,43 @@ struct Found {
 
 impl Found {
     fn new(files: &TensorFiles, family: &Family, scheme: &Scheme) -> Result<Self, CheckpointError> {
-        let tensors: Vec<TableTensors> = (0..scheme.layers.len())
-            .map(|index| family.table_tensors(scheme, index))
-            .collect();
-        let ModelPrefix { prefix, notes } = model_prefix(files, &tensors)?;
+        Self::of_tensors(files, family, scheme, &tensors_of(family, scheme))
+    }
+
+    /// As [`Self::new`]; but names may lack their first parts, as many in each.
+    fn of_tables_alone(
+        files: &TensorFiles,
+        family: &Family,
+        scheme: &Scheme,
+    ) -> Result<Self, CheckpointError> {
+        let full = tensors_of(family, scheme);
+        let as_in_model = Self::of_tensors(files, family, scheme, &full);
+        let mut tensors = full;
+        while matches!(as_in_model, Err(CheckpointError::MissingTensor { .. })) {
+            let shorter = tensors.iter().map(TableTensors::without_first_part);
+            let Some(shorter) = shorter.collect::<Option<Vec<_>>>() else {
+                break;
+            };
+            let names: BTreeSet<&str> = shorter.iter().map(|t| t.values[0].name.as_str()).collect();
+            if names.len() < shorter.len() {
+                break;
+            }
+            match Self::of_tensors(files, family, scheme, &shorter) {
+                Err(CheckpointError::MissingTensor { .. }) => {}
+                found => return found,
+            }
+            tensors = shorter;
+        }
+        as_in_model
+    }
+
+    fn of_tensors(
+        files: &TensorFiles,
+        family: &Family,
+        scheme: &Scheme,
+        tensors: &[TableTensors],
+    ) -> Result<Self, CheckpointError> {
+        let ModelPrefix { prefix, notes } = model_prefix(files, tensors)?;
         let tables = tensors
             .iter()
             .enumerate()
@@ -156,4 +251,12 @@ impl Found {
         }
         Ok(Self { tables, notes })
     }
+}
+
+/// The tensors of each table, by the names that they have in the model.
+fn tensors_of(family: &Family, scheme: &Scheme) -> Vec<TableTensors> {
+    let tables = 0..scheme.layers.len();
+    tables
+        .map(|index| family.table_tensors(scheme, index))
+        .collect()
 }

@@ -5,6 +5,7 @@ mod cursor;
 mod deepseek;
 mod error;
 mod files;
+mod gemma;
 mod header;
 mod keys;
 mod model;
@@ -54,6 +55,8 @@ pub(crate) fn open(path: &Path, tokenizer: Option<&Path>) -> Result<GgufModel, C
         qwen::open(&files, &keys, tokenizer)
     } else if keys.has("engram.layer_ids") {
         deepseek::open(&files, &keys, tokenizer)
+    } else if gemma::is_known(&keys) {
+        gemma::open(&files, &keys, &architecture, tokenizer)
     } else {
         Err(files.fault(GgufError::NoTable { architecture }))
     }

@@ -26,6 +26,7 @@ mod modules;
 mod named;
 mod nearest;
 mod prefix;
+mod ranks;
 mod size;
 mod spellings;
 mod stand_in;
@@ -36,13 +37,13 @@ mod tokenizer;
 mod zero_rows;
 
 pub use builtin::builtin_token_map;
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, CheckpointOptions};
 pub use error::{CheckpointError, ConfigField};
 pub use files::{MAX_JSON_BYTES, read_json};
 pub use gguf::{GgufError, gguf_parts};
 pub use layouts::{
-    CONFIG_FILE, DeepSeekConfig, DemoConfig, Family, LongCatConfig, OtherTensor, QwenConfig,
-    Scales, TableTensors, TensorRows,
+    CONFIG_FILE, DeepSeekConfig, DemoConfig, Family, GemmaConfig, LongCatConfig, OtherTensor,
+    OverEncodingConfig, OverEncodingRows, QwenConfig, Scales, TableTensors, TensorRows,
 };
 pub use locate::SourceTable;
 pub use safetensors::Dtype;

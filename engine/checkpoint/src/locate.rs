@@ -56,8 +56,8 @@ pub(crate) fn locate(
     let width = tensors.width;
     RowCodec::F32 { width }.validate().map_err(codec_fault)?;
     let values = Values::find(files, tensors, prefix)?;
-    let first = values.tensors[0];
-    for tensor in &values.tensors {
+    let first = values.groups[0].tensors[0];
+    for tensor in values.groups.iter().flat_map(|group| &group.tensors) {
         check_shape(files, tensor, stored_width(first, width), first.dtype)?;
     }
     let Encoding { codec, scales } = Encoding::find(files, tensors, prefix, first)?;
@@ -76,13 +76,9 @@ pub(crate) fn locate(
         ));
     }
     let mut planes = vec![plane(&rows.used, value_bytes)];
-    if let Some(scales) = scales {
-        let found = scales.shape[0];
-        let with_padding = layer.row_count + rows.padding;
-        if found != with_padding && found != layer.row_count {
-            return Err(files.fault(scales, "rows", found, with_padding));
-        }
-        planes.push(plane(&[(scales, layer.row_count)], scale_bytes));
+    if !scales.is_empty() {
+        let used = place_scales(files, &scales, &rows)?;
+        planes.push(plane(&used, scale_bytes));
     }
     Ok(SourceTable {
         layer: layer.id,
@@ -92,13 +88,16 @@ pub(crate) fn locate(
     })
 }
 
-/// The tensors that hold the values of a table.
+/// The tensors that hold the values of a table, in row order.
 struct Values<'a> {
+    groups: Vec<Group<'a>>,
+}
+
+/// Tensors whose rows go on from one to the next: those of a table, or of one of its columns.
+struct Group<'a> {
     tensors: Vec<&'a Tensor>,
-    /// Rows of each by the configuration.
-    expected: Vec<u64>,
-    /// Whether rows go on from one tensor to the next, or each tensor is a column.
-    continuous: bool,
+    /// Rows by the configuration.
+    expected: u64,
 }
 
 /// Where the rows of a table lie, without its padding.
@@ -113,29 +112,36 @@ impl<'a> Values<'a> {
         tensors: &TableTensors,
         prefix: &str,
     ) -> Result<Self, CheckpointError> {
-        let rows = tensors.values.iter().map(|tensor| tensor.rows);
-        if let Some(whole) = &tensors.whole
-            && let Some(tensor) = find(files, prefix, whole)?
-        {
-            let part = &tensors.values[0].name;
-            if let Some(part) = find(files, prefix, part)? {
-                return Err(files.ambiguous(whole, vec![tensor.name.clone(), part.name.clone()]));
+        let expected = tensors.values.iter().map(|tensor| tensor.rows).sum();
+        if let Some(whole) = &tensors.whole {
+            let found = find(files, prefix, whole)?;
+            if let Some(tensor) = found.first() {
+                let part = find(files, prefix, &tensors.values[0].name)?;
+                if let Some(part) = part.first() {
+                    let names = vec![tensor.name.clone(), part.name.clone()];
+                    return Err(files.ambiguous(whole, names));
+                }
+                return Ok(Self::of_one(found, expected));
             }
-            return Ok(Self {
-                tensors: vec![tensor],
-                expected: vec![rows.sum()],
-                continuous: true,
-            });
         }
-        let named = tensors
-            .values
-            .iter()
-            .map(|tensor| get(files, prefix, &tensor.name));
-        Ok(Self {
-            tensors: named.collect::<Result<_, _>>()?,
-            expected: rows.collect(),
-            continuous: tensors.whole.is_some(),
-        })
+        let groups = tensors.values.iter().map(|tensor| {
+            Ok(Group {
+                tensors: get(files, prefix, &tensor.name)?,
+                expected: tensor.rows,
+            })
+        });
+        let groups: Vec<Group<'a>> = groups.collect::<Result<_, CheckpointError>>()?;
+        if tensors.whole.is_some() {
+            let tensors = groups.into_iter().flat_map(|group| group.tensors);
+            return Ok(Self::of_one(tensors.collect(), expected));
+        }
+        Ok(Self { groups })
+    }
+
+    fn of_one(tensors: Vec<&'a Tensor>, expected: u64) -> Self {
+        Self {
+            groups: vec![Group { tensors, expected }],
+        }
     }
 
     /// Checks the number of rows. There may be more than the configuration says, at the end, where they are zero:
@@ -146,8 +152,8 @@ impl<'a> Values<'a> {
         layer: LayerId,
         row_bytes: u64,
     ) -> Result<UsedRows<'a>, CheckpointError> {
-        let rows = self.tensors.iter().map(|tensor| tensor.shape[0]);
-        let (found, expected) = (rows.clone().sum(), self.expected.iter().sum());
+        let found = self.groups.iter().map(Group::rows).sum();
+        let expected = self.groups.iter().map(|group| group.expected).sum();
         if found < expected || found - expected > MAX_PADDING_ROWS {
             return Err(CheckpointError::RowCount {
                 layer,
@@ -156,29 +162,26 @@ impl<'a> Values<'a> {
             });
         }
         let mut used = Vec::new();
-        let mut left = expected;
-        for ((tensor, rows), expected_here) in self.tensors.iter().zip(rows).zip(&self.expected) {
-            let wanted = if self.continuous {
-                left
-            } else {
-                *expected_here
-            };
-            if rows < wanted && !self.continuous {
-                return Err(files.fault(tensor, "rows", rows, wanted));
+        for group in &self.groups {
+            let (rows, mut left) = (group.rows(), group.expected);
+            if rows < left {
+                return Err(files.fault(group.tensors[0], "rows", rows, left));
             }
-            let taken = rows.min(wanted);
-            left -= taken;
-            if let Some(row) = first_other(files, tensor, taken * row_bytes)? {
-                return Err(CheckpointError::NoPadding {
-                    layer,
-                    found,
-                    expected,
-                    tensor: tensor.name.clone(),
-                    row: row / row_bytes,
-                });
-            }
-            if taken > 0 {
-                used.push((*tensor, taken));
+            for tensor in &group.tensors {
+                let taken = tensor.shape[0].min(left);
+                left -= taken;
+                if let Some(row) = first_other(files, tensor, taken * row_bytes)? {
+                    return Err(CheckpointError::NoPadding {
+                        layer,
+                        found,
+                        expected,
+                        tensor: tensor.name.clone(),
+                        row: row / row_bytes,
+                    });
+                }
+                if taken > 0 {
+                    used.push((*tensor, taken));
+                }
             }
         }
         Ok(UsedRows {
@@ -186,6 +189,46 @@ impl<'a> Values<'a> {
             padding: found - expected,
         })
     }
+}
+
+impl Group<'_> {
+    fn rows(&self) -> u64 {
+        self.tensors.iter().map(|tensor| tensor.shape[0]).sum()
+    }
+}
+
+/// Where the scales of rows lie whose values are `values`: each tensor of scales has as many rows as one of values, or all
+/// of them together have all rows. Either may leave out the padding.
+fn place_scales<'a>(
+    files: &TensorFiles,
+    scales: &[&'a Tensor],
+    values: &UsedRows<'_>,
+) -> Result<Vec<(&'a Tensor, u64)>, CheckpointError> {
+    if scales.len() == values.used.len() {
+        let mut used = Vec::new();
+        for (tensor, (of_values, rows)) in scales.iter().zip(&values.used) {
+            let (found, with_padding) = (tensor.shape[0], of_values.shape[0]);
+            if found != *rows && found != with_padding {
+                return Err(files.fault(tensor, "rows", found, with_padding));
+            }
+            used.push((*tensor, *rows));
+        }
+        return Ok(used);
+    }
+    let mut left: u64 = values.used.iter().map(|(_, rows)| rows).sum();
+    let found: u64 = scales.iter().map(|tensor| tensor.shape[0]).sum();
+    if found != left && found != left + values.padding {
+        return Err(files.fault(scales[0], "rows", found, left + values.padding));
+    }
+    let mut used = Vec::new();
+    for tensor in scales {
+        let taken = tensor.shape[0].min(left);
+        left -= taken;
+        if taken > 0 {
+            used.push((*tensor, taken));
+        }
+    }
+    Ok(used)
 }
 
 /// Place of the first byte of `tensor` from `start` on that is not zero.

@@ -6,24 +6,25 @@ use crate::{
     tensors::{Tensor, TensorFiles},
 };
 
-/// The tensor that a published checkpoint calls `name`, after the model's `prefix`.
+/// The parts, in row order, of the tensor that a published checkpoint calls `name`, after the model's `prefix`: itself, or
+/// one for each rank of a tensor-parallel model. None if there is no such tensor.
 pub(crate) fn find<'a>(
     files: &'a TensorFiles,
     prefix: &str,
     name: &str,
-) -> Result<Option<&'a Tensor>, CheckpointError> {
+) -> Result<Vec<&'a Tensor>, CheckpointError> {
     let mut found = Vec::new();
     for spelling in spellings(name) {
-        found.extend(files.resolve(&format!("{prefix}{spelling}"))?);
+        let parts = files.parts(&format!("{prefix}{spelling}"))?;
+        if !parts.is_empty() {
+            found.push(parts);
+        }
     }
-    match found.as_slice() {
-        [] => Ok(None),
-        [tensor] => Ok(Some(tensor)),
-        _ => Err(files.ambiguous(
-            name,
-            found.iter().map(|tensor| tensor.name.clone()).collect(),
-        )),
+    if found.len() > 1 {
+        let names = found.iter().map(|parts| parts[0].name.clone());
+        return Err(files.ambiguous(name, names.collect()));
     }
+    Ok(found.pop().unwrap_or_default())
 }
 
 /// As [`find`].
@@ -34,6 +35,10 @@ pub(crate) fn get<'a>(
     files: &'a TensorFiles,
     prefix: &str,
     name: &str,
-) -> Result<&'a Tensor, CheckpointError> {
-    find(files, prefix, name)?.ok_or_else(|| files.missing(name))
+) -> Result<Vec<&'a Tensor>, CheckpointError> {
+    let found = find(files, prefix, name)?;
+    if found.is_empty() {
+        return Err(files.missing(name));
+    }
+    Ok(found)
 }

@@ -7,6 +7,8 @@ const SAME: [&[&str]; 2] = [
 ];
 /// What stands before the scales of a module: some leave out that they are of its weight.
 pub(crate) const WEIGHT: &str = "weight";
+/// What stands for that in the names of its scales.
+pub(crate) const SCALE: &str = "weight_scale";
 /// The scale of a whole table whose rows have scales, too.
 pub(crate) const TABLE_SCALE: &str = "weight_scale_2";
 /// What begins the name of a part of a table, before its number.
@@ -14,8 +16,18 @@ const PART: &str = "shard_";
 /// The same as modules of a list.
 const PART_LISTS: [&str; 2] = ["shards", "shard"];
 
+/// What begins the name of a column's table in a LongCat, before its number, and what in older ones.
+const COLUMN: [&str; 2] = ["ngram_embeddings.embedders.", "oe_embed_tokens"];
+
 /// Names of the tensor that a published checkpoint calls `name`, that one first.
 pub(crate) fn spellings(name: &str) -> Vec<String> {
+    let older = name.strip_prefix(COLUMN[0]);
+    let older = older.map(|rest| format!("{}{rest}", COLUMN[1]));
+    let names = std::iter::once(name.to_owned()).chain(older);
+    names.flat_map(|name| spellings_of_parts(&name)).collect()
+}
+
+fn spellings_of_parts(name: &str) -> Vec<String> {
     let mut names = vec![String::new()];
     let parts: Vec<&str> = name.split('.').collect();
     for (place, part) in parts.iter().enumerate() {
@@ -69,6 +81,13 @@ mod tests {
                 "e.shard_12.weight",
                 "e.shards.12.weight",
                 "e.shard.12.weight"
+            ]
+        );
+        assert_eq!(
+            names("ngram_embeddings.embedders.3.weight"),
+            [
+                "ngram_embeddings.embedders.3.weight",
+                "oe_embed_tokens3.weight"
             ]
         );
         let scales = names("layers.1.engram.embed.scale");

@@ -51,7 +51,7 @@ pub fn table_files(
 fn names(table: &TableTensors) -> Vec<String> {
     let scales = match &table.scales {
         Scales::None => None,
-        Scales::Rows { name, .. } | Scales::Single { name } => Some(name),
+        Scales::Rows { name, .. } | Scales::Named { name } | Scales::Single { name } => Some(name),
     };
     let values = table.values.iter().map(|tensor| &tensor.name);
     let published = values.chain(&table.whole).chain(scales);

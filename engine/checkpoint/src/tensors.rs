@@ -16,6 +16,7 @@ use crate::{
     files::{check_stand_in, read_json_up_to},
     modules::is_draft,
     nearest::nearest,
+    ranks::rank_of,
     size::{grouped, missing},
     stand_in::START_BYTES,
 };
@@ -68,8 +69,8 @@ pub struct TensorFiles {
 }
 
 impl TensorFiles {
-    /// Reads the headers of the single file of `folder` and of all files that its index names. Where several files have
-    /// a tensor, the index decides.
+    /// Reads the headers of the single file of `folder` and of all files that its index names; of all that there are, where
+    /// there is neither. Where several files have a tensor, the index decides.
     ///
     /// A file that is missing or damaged is an error only when a tensor in it is asked for, unless all are: who needs
     /// the tables alone need not have the whole model.
@@ -77,17 +78,50 @@ impl TensorFiles {
     /// # Errors
     /// Files that are missing, too large or damaged, or an index that names a file outside the checkpoint.
     pub fn open(folder: &Path) -> Result<Self, CheckpointError> {
+        let has_list = [INDEX_FILE, SINGLE_FILE]
+            .iter()
+            .any(|name| folder.join(name).exists());
+        let all = if has_list {
+            BTreeSet::new()
+        } else {
+            tensor_files_in(folder)
+        };
+        if !all.is_empty() {
+            return Self::open_files(folder, BTreeMap::new(), all);
+        }
+        let index = read_index(folder)?;
+        let mut names: BTreeSet<String> = index.values().cloned().collect();
+        if names.is_empty() || folder.join(SINGLE_FILE).exists() {
+            names.insert(SINGLE_FILE.into());
+        }
+        Self::open_files(folder, index, names)
+    }
+
+    /// Reads the header of the file `path` alone.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub(crate) fn open_file(path: &Path) -> Result<Self, CheckpointError> {
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty());
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let names = BTreeSet::from([name.into_owned()]);
+        Self::open_files(folder.unwrap_or(Path::new(".")), BTreeMap::new(), names)
+    }
+
+    fn open_files(
+        folder: &Path,
+        index: BTreeMap<String, String>,
+        names: BTreeSet<String>,
+    ) -> Result<Self, CheckpointError> {
         let mut opened = Self {
             folder: folder.into(),
             files: Vec::new(),
             tensors: BTreeMap::new(),
-            index: read_index(folder)?,
+            index,
             unread: BTreeSet::new(),
         };
-        let mut names: BTreeSet<String> = opened.index.values().cloned().collect();
-        if names.is_empty() || folder.join(SINGLE_FILE).exists() {
-            names.insert(SINGLE_FILE.into());
-        }
         let mut first_fault = None;
         for name in names {
             opened.check_is_inside(&name)?;
@@ -105,12 +139,10 @@ impl TensorFiles {
     /// Reads the headers of files in the folder that the index does not name, too, and returns their names. Files that
     /// cannot be read are left out.
     pub(crate) fn add_unlisted(&mut self) -> Vec<String> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let names: BTreeSet<String> = entries
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .filter(|name| name.ends_with(EXTENSION) && !self.unread.contains(name))
-            .filter(|name| !self.files.iter().any(|file| file.name == *name))
-            .collect();
+        let mut names = tensor_files_in(&self.folder);
+        names.retain(|name| {
+            !self.unread.contains(name) && !self.files.iter().any(|file| file.name == *name)
+        });
         names
             .into_iter()
             .filter(|name| self.add(name).is_ok())
@@ -209,6 +241,27 @@ impl TensorFiles {
                 None => Err(self.not_in(name, file, found.first().map(file_of))),
             },
         }
+    }
+
+    /// The parts of the tensor whose full name is `name`, in row order: itself, or where files hold the part of a rank of
+    /// a tensor-parallel model each, one of each. None if there is no such tensor.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub(crate) fn parts(&self, name: &str) -> Result<Vec<&Tensor>, CheckpointError> {
+        let found = self.tensors.get(name).map_or(&[][..], Vec::as_slice);
+        let rank = |tensor: &&Tensor| rank_of(&self.files[tensor.source as usize].name);
+        if found.len() > 1 && !self.index.contains_key(name) {
+            let mut parts: Vec<&Tensor> = found.iter().collect();
+            parts.sort_by_key(rank);
+            if (0..)
+                .zip(&parts)
+                .all(|(expected, part)| rank(part) == Some(expected))
+            {
+                return Ok(parts);
+            }
+        }
+        Ok(self.resolve(name)?.into_iter().collect())
     }
 
     /// Why `name` is not in the `file` where the index says that it is.
@@ -393,6 +446,20 @@ fn read_header(path: &Path, reader: &PreadReader) -> Result<Vec<u8>, CheckpointE
     let mut header = vec![0; usize::try_from(length).expect("it is below 2^27") + LENGTH_BYTES];
     reader.read_at(0, &mut header)?;
     Ok(header)
+}
+
+/// Names of the safetensors files in `folder`.
+fn tensor_files_in(folder: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names
+        .filter(|name| is_tensor_file(Path::new(name)))
+        .collect()
+}
+
+/// Whether `path` names a safetensors file, by its extension.
+pub(crate) fn is_tensor_file(path: &Path) -> bool {
+    path.to_string_lossy().ends_with(EXTENSION)
 }
 
 /// The `weight_map`: for each tensor its file. Empty for a checkpoint of a single file.

@@ -19,8 +19,9 @@ mod seal;
 
 pub use address::{
     Batch, Boundary, BoundaryRule, Column, Columns, DEAD, EngramParameters, HashRule, Hasher,
-    LayerScheme, LongCatParameters, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, NGrams, OwnedBatch,
-    QwenParameters, Request, RowIds, Scheme, SchemeName, Sequence, TokenMap,
+    LayerScheme, LongCatParameters, MAX_ORDER, MAX_TOKEN_MAP_ENTRIES, Mix, NGrams,
+    OverEncodingHash, OverEncodingLayer, OverEncodingParameters, OverEncodingSizes, OwnedBatch,
+    PerLayerParameters, QwenParameters, Request, RowIds, Scheme, SchemeName, Sequence, TokenMap,
 };
 pub use codec::{NanPlace, RowCodec, ScaleType};
 pub use digest::{Digest, Digester, ShardDigests};
@@ -41,4 +42,4 @@ pub use profile::{
 pub use seal::{copy_and_seal, seal};
 
 /// The newest format version that this release reads. It writes the oldest that can say what a pack has.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     FORMAT_VERSION,
-    address::{Column, Scheme},
+    address::{Column, HashRule, LayerScheme, Scheme},
     codec::RowCodec,
     digest::{Digest, Digester, ShardDigests},
     error::FormatError,
@@ -38,8 +38,12 @@ pub const MAX_SOURCE_HEADER_BYTES: u64 = 256 << 20;
 
 const FORMAT: &str = "engram-pack";
 
-/// The version of packs without stripes.
-const WITHOUT_STRIPES: u32 = 1;
+/// The version of packs without stripes, whose scheme is of the first ones.
+const FIRST_VERSION: u32 = 1;
+/// The version of packs with stripes.
+const WITH_STRIPES: u32 = 2;
+/// The version of packs whose scheme has columns of order 1 or factors of its own for each column.
+const FURTHER_SCHEMES: u32 = 3;
 
 /// Everything that a pack says of itself, apart from the rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -233,11 +237,16 @@ impl Manifest {
         canonical(&root) + "\n"
     }
 
-    /// The format's version that it needs, so that packs without stripes stay readable by those who know none.
+    /// The oldest version of the format that can say what it has, so that older releases read what they can.
     fn version(&self) -> u32 {
-        match self.stripes {
-            Some(_) => FORMAT_VERSION,
-            None => WITHOUT_STRIPES,
+        let layers = &self.scheme.layers;
+        let per_column = |layer: &LayerScheme| matches!(layer.hash, HashRule::PerColumn { .. });
+        if self.scheme.max_order < 2 || layers.iter().any(per_column) {
+            FURTHER_SCHEMES
+        } else if self.stripes.is_some() {
+            WITH_STRIPES
+        } else {
+            FIRST_VERSION
         }
     }
 

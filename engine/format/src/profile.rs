@@ -10,7 +10,12 @@ use std::iter;
 
 use serde::Serialize;
 
-use crate::{address::Hasher, digest::Digest, error::FormatError, manifest::canonical};
+use crate::{
+    address::{Hasher, first_order},
+    digest::Digest,
+    error::FormatError,
+    manifest::canonical,
+};
 pub use bytes::MAX_PROFILE_BYTES;
 pub use count::ProfileCounter;
 
@@ -37,7 +42,7 @@ pub struct WindowRules {
 pub struct Profile {
     rules: WindowRules,
     tokens: u64,
-    /// Orders 2 to N.
+    /// Orders 2 to N, or order 1 where N is 1.
     orders: Vec<OrderCounts>,
 }
 
@@ -65,6 +70,11 @@ impl WindowRules {
             boundary: Digest::of(canonical(&boundary).as_bytes()),
             token_map: token_map.map(|map| Digest::of(&map.to_bytes())),
         }
+    }
+
+    /// The smallest order that has columns.
+    fn first_order(&self) -> u32 {
+        first_order(self.max_order)
     }
 
     /// Checks that a profile counted by these rules fits a pack with the `expected` ones.
@@ -109,21 +119,22 @@ impl Profile {
         self.tokens
     }
 
-    /// The counts of each order, from order 2 on.
+    /// The counts of each order that has columns, from order 2 on; of order 1 where that is the largest.
     pub fn orders(&self) -> &[OrderCounts] {
         &self.orders
     }
 
     /// The counts of `order`, or `None` if the profile has no such order.
     pub fn order(&self, order: u32) -> Option<&OrderCounts> {
-        let index = usize::try_from(order).ok()?.checked_sub(2)?;
-        self.orders.get(index)
+        let index = order.checked_sub(self.rules.first_order())?;
+        self.orders.get(index as usize)
     }
 
-    /// Tokens whose n-gram of each order, from order 2 on, is not in a cache of `rows` rows that begins with the most
+    /// Tokens whose n-gram of each order that has columns is not in a cache of `rows` rows that begins with the most
     /// frequent n-grams: what is left to read of each column. An n-gram of order `n` takes `columns_of(n)` rows there.
     pub fn uncached(&self, rows: usize, columns_of: impl Fn(usize) -> usize) -> Vec<u64> {
         let mut uncached = vec![self.tokens; self.orders.len()];
+        let first_order = self.rules.first_order() as usize;
         let mut left = rows;
         for (ngram, count) in self.by_count() {
             let order = ngram.len();
@@ -132,7 +143,7 @@ impl Profile {
                 Some(rest) if rest == left => {}
                 Some(rest) => {
                     left = rest;
-                    uncached[order - 2] -= count;
+                    uncached[order - first_order] -= count;
                 }
             }
         }

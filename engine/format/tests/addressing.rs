@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use engram_format::{
-    DEAD, EngramParameters, HashRule, Hasher, LongCatParameters, QwenParameters, Request, RowId,
-    RowIds, Scheme, SchemeName, Sequence, TokenMap,
+    DEAD, EngramParameters, HashRule, Hasher, LongCatParameters, OverEncodingParameters,
+    QwenParameters, Request, RowId, RowIds, Scheme, SchemeName, Sequence, TokenMap,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -73,7 +73,7 @@ fn multipliers(scheme: &Scheme) -> Vec<u64> {
     layers
         .flat_map(|layer| match &layer.hash {
             HashRule::XorMultiply { multipliers } => multipliers.clone(),
-            HashRule::Polynomial { .. } => vec![],
+            HashRule::Polynomial { .. } | HashRule::PerColumn { .. } => vec![],
         })
         .collect()
 }
@@ -260,6 +260,160 @@ fn every_family_agrees_with_numpy() {
             numbers(&case["rows"]),
             "{p}"
         );
+    }
+}
+
+/// `families.json` is made by `make_families.py`, which the suite of the whole system runs anew where Python is.
+#[test]
+fn further_families_agree_with_plain_python() {
+    let cases = vectors("families.json")["cases"]
+        .as_array()
+        .unwrap()
+        .clone();
+    assert_eq!(cases.len(), 8);
+    for case in cases {
+        let p = &case["params"];
+        let name = p["name"].as_str().unwrap();
+        let scheme = match case["family"].as_str().unwrap() {
+            "longcat" => match name.parse::<SchemeName>() {
+                Ok(name) => name.scheme(),
+                Err(_) => LongCatParameters {
+                    name: name.into(),
+                    max_order: 3,
+                    heads: 4,
+                    bucket_base: 211,
+                    vocab_size: 64,
+                    ignored: tokens(&case["ignored"]),
+                }
+                .scheme()
+                .unwrap(),
+            },
+            "per_layer" => name.parse::<SchemeName>().unwrap().scheme(),
+            _ => {
+                let parameters: OverEncodingParameters = serde_json::from_value(p.clone()).unwrap();
+                let scheme = parameters.scheme().unwrap();
+                let buckets = scheme.layers.iter().flat_map(|layer| layer.buckets.clone());
+                assert_eq!(buckets.collect::<Vec<_>>(), numbers(&case["buckets"]));
+                scheme
+            }
+        };
+        let found = hash(&identity(scheme), &tokens(&case["ids"]));
+        assert_eq!(found, numbers(&case["rows"]), "{p}");
+    }
+}
+
+#[test]
+fn larger_longcats_have_the_sizes_of_their_models() {
+    let scheme = SchemeName::LongCatLite4096.scheme();
+    assert_eq!(scheme.layers[0].buckets[0], 9_765_520);
+    assert_eq!(scheme.boundary.unwrap().tokens.len(), 23);
+    let scheme = SchemeName::LongCat2.scheme();
+    // 135 billion values: 16 columns of 512 each.
+    assert_eq!(scheme.layers[0].row_count, 263_630_608);
+    assert_eq!(scheme.column_count(), 16);
+}
+
+#[test]
+fn tokens_that_a_longcat_ignores_have_the_first_row_of_every_column() {
+    for name in [SchemeName::LongCatLite4096, SchemeName::LongCat2] {
+        let hasher = identity(name.scheme());
+        let first_rows: Vec<u64> = hasher.scheme().columns(0).map(|c| c.first_row).collect();
+        for ignored in hasher.scheme().boundary.clone().unwrap().tokens {
+            let rows = hash(&hasher, &[77, ignored, 78]);
+            assert_eq!(rows[16..32], first_rows, "{ignored}");
+            assert_eq!(
+                rows[32..],
+                hash(&hasher, &[78]),
+                "{ignored} ends the history"
+            );
+        }
+    }
+}
+
+#[test]
+fn rows_of_per_layer_embeddings_are_token_ids() {
+    let hasher = identity(SchemeName::Gemma3n.scheme());
+    assert_eq!(hasher.scheme().column_count(), 1);
+    let column = hasher.scheme().columns(0).next().unwrap();
+    assert_eq!((column.order, column.row_count), (1, 262_144));
+    let rows = hash(&hasher, &[5, 5, DEAD, 262_143, 0]);
+    assert_eq!(rows, [5, 5, 0, 262_143, 0]);
+    assert_eq!(hasher.ngram_row(0, 0, &[9]), RowId(9));
+    let outside = hasher.extend(&mut Sequence::new(), &[262_144], &mut RowIds::new());
+    assert!(outside.is_err(), "an image token has no row of its own");
+}
+
+#[test]
+fn over_encodings_that_cannot_work_are_refused_by_what_is_wrong() {
+    let good = vectors("families.json")["cases"][5]["params"].clone();
+    let refusal = |place: &str, value: Value| {
+        let mut json = good.clone();
+        *json.pointer_mut(place).unwrap() = value;
+        match serde_json::from_value::<OverEncodingParameters>(json) {
+            Ok(parameters) => parameters.scheme().unwrap_err().to_string(),
+            Err(error) => error.to_string(),
+        }
+    };
+    let cases = [
+        ("/max_order", 1.into(), "max_order is 1, expected 2 to 8"),
+        ("/max_order", 9.into(), "max_order is 9"),
+        ("/heads", 0.into(), "heads is 0"),
+        ("/vocab_size", 0.into(), "hashed_vocab_size is 0"),
+        ("/layers", Value::Array(vec![]), "layers is 0"),
+        ("/layers/1/layer", 0.into(), "expected layers that differ"),
+        ("/layers/0/sizes/primes_from", 0.into(), "primes_from is 0"),
+        (
+            "/layers/2/sizes/odd_above",
+            (1_u64 << 40).into(),
+            "odd_above is 1099511627776",
+        ),
+        ("/layers/4/sizes/each/1", 0.into(), "size of a column is 0"),
+        (
+            "/layers/4/sizes/each",
+            serde_json::json!([1, 2, 3]),
+            "buckets is 3, expected one for each of 4 columns",
+        ),
+        (
+            "/layers/1/hash/bases",
+            serde_json::json!([1, 2, 3]),
+            "bases is 3, expected one, one for each of 2 heads",
+        ),
+        ("/layers/0/hash/bases", serde_json::json!([]), "bases is 0"),
+        (
+            "/layers/3/hash/multipliers",
+            serde_json::json!([1]),
+            "multipliers is 1, expected one for each of 3",
+        ),
+        (
+            "/layers/3/hash/multipliers/0",
+            (1_u64 << 60).into(),
+            "would overflow",
+        ),
+        (
+            "/layers/4/hash/factors/2",
+            serde_json::json!([1, 2]),
+            "factors of a column is 2, expected one for each of the 3 tokens of column 2",
+        ),
+        (
+            "/layers/4/hash/factors",
+            serde_json::json!([[1, 2]]),
+            "lists of factors is 1, expected one for each of 4 columns",
+        ),
+        (
+            "/layers/4/hash/factors/0/0",
+            u64::MAX.into(),
+            "would overflow",
+        ),
+        (
+            "/layers/5/hash/factors/3/1",
+            (u64::MAX / 499).into(),
+            "would overflow",
+        ),
+        ("/layers/0/hash/rule", "md5".into(), "unknown variant `md5`"),
+    ];
+    for (place, value, expected) in cases {
+        let refused = refusal(place, value);
+        assert!(refused.contains(expected), "{place}: {refused}");
     }
 }
 

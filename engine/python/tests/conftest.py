@@ -12,7 +12,7 @@ import engram_tables
 
 ROOT = Path(__file__).parents[3]
 VECTORS = ROOT / "format-spec" / "vectors"
-PACKS = ["deepseek", "demo", "qwen", "longcat", "long-rows"]
+PACKS = ["deepseek", "demo", "qwen", "longcat", "long-rows", "longcat-2", "gemma", "over-encoding"]
 
 
 @pytest.fixture(params=PACKS)

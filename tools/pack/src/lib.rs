@@ -25,7 +25,7 @@ pub use plan::{BuildPlan, TablePlan};
 pub use profile::{OrderSummary, ProfileSummary, profile};
 pub use stats::{ColumnStats, StatsOptions, StatsReport, stats};
 pub use stop::Stop;
-pub use synth::{SynthOptions, SynthReport, synth, write_checkpoint};
+pub use synth::{SynthContents, SynthOptions, SynthReport, synth, synth_family, write_checkpoint};
 pub use verify::{Place, VerifyOptions, VerifyReport, pack_bytes, verify};
 
 /// Called with the bytes done since the last call, from any thread.

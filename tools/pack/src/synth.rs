@@ -68,6 +68,17 @@ pub struct SynthOptions {
     pub tokenizer: Option<PathBuf>,
 }
 
+/// What a checkpoint of a family is filled with.
+#[derive(Debug, Clone)]
+pub struct SynthContents {
+    /// How many times smaller its tables are.
+    pub scale: u64,
+    /// Seed of the contents.
+    pub seed: u64,
+    /// The model's `tokenizer.json`, if there is no other token map.
+    pub tokenizer: Option<PathBuf>,
+}
+
 /// What was made.
 #[derive(Debug, Clone, Serialize)]
 pub struct SynthReport {
@@ -96,20 +107,41 @@ struct TensorPlan {
 /// A scale that leaves no rows, a tokenizer of another model, or a folder that another process fills or that cannot be
 /// written. What was made until then is removed.
 pub fn synth(options: &SynthOptions, out: &Path, progress: Progress<'_>) -> Result<SynthReport> {
-    ensure!(options.scale > 0, "--scale is 0, expected 1 or more");
-    let family = Family::published(options.scheme).scaled_down(options.scale);
-    let tokenizer = options.tokenizer.as_deref();
+    let contents = SynthContents {
+        scale: options.scale,
+        seed: options.seed,
+        tokenizer: options.tokenizer.clone(),
+    };
+    let builtin = builtin_token_map(options.scheme);
+    let family = Family::published(options.scheme);
+    synth_family(&family, builtin.as_ref(), &contents, out, progress)
+}
+
+/// As [`synth`], a checkpoint of `family`, whose token map is `builtin` if no tokenizer is given.
+///
+/// # Errors
+/// As there.
+pub fn synth_family(
+    family: &Family,
+    builtin: Option<&TokenMap>,
+    contents: &SynthContents,
+    out: &Path,
+    progress: Progress<'_>,
+) -> Result<SynthReport> {
+    ensure!(contents.scale > 0, "--scale is 0, expected 1 or more");
+    let family = family.scaled_down(contents.scale);
+    let tokenizer = contents.tokenizer.as_deref();
     family.check_tokenizer(tokenizer)?;
     let token_map = match tokenizer {
         Some(path) => Some(read_token_map(out, Some(path))?),
-        None => builtin_token_map(options.scheme),
+        None => builtin.cloned(),
     };
     let claim = Claim::take(out, &SYNTH, || Ok(()))?;
     if claim.finished_work()?.is_some() {
         bail!("the folder {} is not empty", out.display());
     }
     claim.begin(SYNTH.name)?;
-    match fill(options, &family, token_map.as_ref(), out, progress) {
+    match fill(contents, &family, token_map.as_ref(), out, progress) {
         Ok(report) => claim.end().map(|()| report),
         Err(error) => {
             claim.abandon();
@@ -120,13 +152,13 @@ pub fn synth(options: &SynthOptions, out: &Path, progress: Progress<'_>) -> Resu
 
 /// Fills the folder `out`, which is empty.
 fn fill(
-    options: &SynthOptions,
+    contents: &SynthContents,
     family: &Family,
     token_map: Option<&TokenMap>,
     out: &Path,
     progress: Progress<'_>,
 ) -> Result<SynthReport> {
-    match (options.tokenizer.as_deref(), token_map) {
+    match (contents.tokenizer.as_deref(), token_map) {
         (Some(path), _) => {
             let name = if is_plain_token_map(path) {
                 PLAIN_TOKEN_MAP_FILE
@@ -138,7 +170,7 @@ fn fill(
         (None, Some(map)) => publish_bytes(&out.join(PLAIN_TOKEN_MAP_FILE), &map.to_bytes())?,
         (None, None) => {}
     }
-    write_checkpoint(family, token_map, options.seed, out, progress)
+    write_checkpoint(family, token_map, contents.seed, out, progress)
 }
 
 /// Writes the configuration and the tensors of `family` to the folder `out`, which must be there.
@@ -196,9 +228,9 @@ fn plan(family: &Family, scheme: &Scheme) -> Vec<Vec<TensorPlan>> {
         let table = family.table_tensors(scheme, index);
         let width = u64::from(table.width);
         let prefix = match family {
-            Family::Qwen(_) => "model.language_model.",
+            Family::Qwen(_) | Family::Gemma(_) => "model.language_model.",
             Family::LongCat(_) => "model.",
-            Family::Demo(_) | Family::DeepSeek(_) => "",
+            Family::Demo(_) | Family::DeepSeek(_) | Family::OverEncoding(_) => "",
         };
         let named = |name: &str| format!("{prefix}{name}");
         let values: Vec<_> = table
@@ -219,7 +251,8 @@ fn plan(family: &Family, scheme: &Scheme) -> Vec<Vec<TensorPlan>> {
         }
         let last = files.last_mut().expect("a table has tensors");
         match &table.scales {
-            Scales::None => {}
+            // Values of 16 bits need none.
+            Scales::None | Scales::Named { .. } => {}
             Scales::Rows { name, group } => {
                 let shape = vec![layer.row_count, width / u64::from(*group)];
                 last.push(TensorPlan::new(named(name), Dtype::F8_E8M0, shape));

@@ -185,12 +185,78 @@ fn every_command_explains_itself() {
 }
 
 #[test]
+fn the_demo_compares_a_gguf_file_value_for_value() {
+    let told = ok(&["demo", "--gguf"]);
+    assert!(told.contains("equal, by three readers"), "{told}");
+}
+
+#[test]
+fn tables_without_a_model_are_packed_by_a_scheme() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let description = r#"{"over_encoding": {
+        "scheme": {"name": "mine", "vocab_size": 500, "max_order": 3, "heads": 2, "layers": [
+            {"layer": 0, "sizes": {"primes_from": 30000}, "hash": {"rule": "polynomial", "bases": [500, 31]}}]},
+        "rows": {"width": 16, "values": "oe.{column}.weight"}}}"#;
+    let (file, checkpoint, alone) = (at("mine.json"), at("checkpoint"), at("alone"));
+    fs::write(&file, description).unwrap();
+    let synth = [
+        "synth",
+        "--scheme",
+        &file,
+        "--scale",
+        "100",
+        "-o",
+        &checkpoint,
+    ];
+    ok(&synth);
+    let rows = |pack: &str| json(&["rows", pack, "--tokens", "5,6,7", "--json"])["rows"].clone();
+    let pack = at("pack");
+    ok(&["build", &checkpoint, "-o", &pack]);
+    assert_eq!(rows(&pack)[2][0].as_array().unwrap().len(), 4);
+
+    // The tables alone, by the configuration that was beside them.
+    fs::create_dir(&alone).unwrap();
+    let config = at("config-elsewhere.json");
+    fs::rename(at("checkpoint/config.json"), &config).unwrap();
+    for entry in fs::read_dir(&checkpoint).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "safetensors")
+        {
+            fs::rename(&path, Path::new(&alone).join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let (attached, again) = (at("attached"), at("again"));
+    ok(&["attach", &alone, "--scheme", &config, "-o", &attached]);
+    ok(&["build", &alone, "--scheme", &config, "-o", &again]);
+    assert_eq!(rows(&attached), rows(&pack));
+    let row = |pack: &str| ok(&["get", pack, "--layer", "0", "--row", "7", "--as", "hex"]);
+    assert!(row(&attached) == row(&pack) && row(&again) == row(&pack));
+
+    let out = at("out");
+    let refused = |arguments: &[&str]| fails(1, &[arguments, &["-o", &out]].concat());
+    assert!(refused(&["attach", &alone]).contains("config.json"));
+    let unknown = refused(&["attach", &alone, "--scheme", "gpt-2"]);
+    assert!(unknown.contains("unknown scheme `gpt-2`"), "{unknown}");
+    let own = refused(&["build", "model.gguf", "--scheme", "gemma-4"]);
+    assert!(own.contains("leave --scheme out"), "{own}");
+    let unknown = refused(&["synth", "--scheme", "gpt-2", "--scale", "9"]);
+    assert!(unknown.contains("known are engram-demo-v1, "), "{unknown}");
+}
+
+#[test]
 fn a_checkpoint_goes_the_whole_way() {
     for (scheme, scale, layer) in [
         ("engram-demo-v1", "20000", "15"),
         ("deepseek-v4.1-flash", "500000", "14"),
         ("qwen3.8-flash-next", "500000", "1"),
         ("longcat-flash-lite", "100000", "0"),
+        ("longcat-lite-4096", "100000", "0"),
+        ("longcat-2.0", "100000", "0"),
+        ("gemma-3n", "1000", "0"),
+        ("gemma-4", "1000", "0"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let checkpoint = synth(folder.path(), scheme, scale);

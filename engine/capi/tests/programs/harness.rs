@@ -14,7 +14,16 @@ use tempfile::TempDir;
 pub(crate) const STRICT: [&str; 4] = ["-Wall", "-Wextra", "-Werror", "-pedantic"];
 
 /// The frozen packs.
-pub(crate) const PACKS: [&str; 5] = ["deepseek", "demo", "long-rows", "longcat", "qwen"];
+pub(crate) const PACKS: [&str; 8] = [
+    "deepseek",
+    "demo",
+    "gemma",
+    "long-rows",
+    "longcat",
+    "longcat-2",
+    "over-encoding",
+    "qwen",
+];
 
 /// A language, its compiler and its standard.
 pub(crate) type Language = (&'static str, &'static str, &'static str);

@@ -55,7 +55,11 @@ fn rows_are_the_same_by_every_way_to_ask() {
             continue;
         }
         let program = workshop.compile("tests/c/rows.c", language, &[]);
-        for (name, reader) in PACKS.into_iter().zip(READERS).take(packs) {
+        for (name, reader) in PACKS
+            .into_iter()
+            .zip(READERS.into_iter().cycle())
+            .take(packs)
+        {
             let store = Store::open(pack(name), Config::new()).unwrap();
             for layer in store.scheme().layers.iter().map(|layer| layer.id) {
                 every_way(&workshop, program.as_ref(), &store, name, reader, layer);
@@ -69,7 +73,7 @@ fn threads_share_a_store_and_a_batch() {
     let workshop = Workshop::new();
     for language in LANGUAGES.into_iter().filter(|language| has(language.1)) {
         let program = workshop.compile("tests/c/threads.c", language, &["-pthread"]);
-        for (name, reader) in PACKS.into_iter().zip(READERS) {
+        for (name, reader) in PACKS.into_iter().zip(READERS.into_iter().cycle()) {
             let options = format!(r#"{{"reader": "{reader}", "cache_bytes": 0}}"#);
             run(workshop.command(&program).arg(pack(name)).arg(options));
         }

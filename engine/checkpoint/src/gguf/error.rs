@@ -124,8 +124,8 @@ pub enum GgufError {
     },
     /// A model without tables, or with tables of a family that is not known.
     #[error(
-        "architecture `{architecture}` has no n-gram table that is known, as there is neither \
-         `{architecture}.ple.layers` nor `{architecture}.engram.layer_ids`"
+        "architecture `{architecture}` has no table that is known, as there is neither `{architecture}.ple.layers` nor \
+         `{architecture}.engram.layer_ids` nor, above 0, `{architecture}.embedding_length_per_layer_input`"
     )]
     NoTable {
         /// The model's architecture.

@@ -27,13 +27,14 @@ const DEFAULT_ALIGNMENT: u64 = 32;
 const MAX_ALIGNMENT: u64 = 1 << 30;
 const MAX_DIMENSIONS: u32 = 4;
 /// Keys of these names, after the architecture's or not, are kept.
-const KEPT: [&str; 8] = [
+const KEPT: [&str; 9] = [
     ALIGNMENT_KEY,
     ARCHITECTURE_KEY,
     "split.",
     ".ple.",
     ".engram.",
     ".vocab_size",
+    ".block_count",
     ".embedding_length_per_layer_input",
     "tokenizer.ggml.tokens",
 ];

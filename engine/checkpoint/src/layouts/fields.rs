@@ -52,6 +52,25 @@ impl<'a> Fields<'a> {
         Some(fields)
     }
 
+    /// The value of the field `name`, read by `read`.
+    pub(super) fn value<T>(
+        &self,
+        name: &'static str,
+        read: impl FnOnce(Value) -> Result<T, serde_json::Error>,
+        expected: &str,
+    ) -> Result<T, CheckpointError> {
+        self.asked.borrow_mut().insert(name);
+        let value = present(self.levels[0].1, name).cloned();
+        let value = value.ok_or_else(|| self.fault(name, "missing", expected))?;
+        read(value).map_err(|error| self.fault(name, error, expected))
+    }
+
+    /// What the levels call the model.
+    pub(super) fn model_types(&self) -> impl Iterator<Item = &'a str> {
+        let levels = self.levels.iter();
+        levels.filter_map(|(_, object)| object.get("model_type")?.as_str())
+    }
+
     /// Names of all fields of tables, whatever their level.
     pub(super) fn of_tables(&self) -> Vec<String> {
         let mut found = Vec::new();
@@ -262,6 +281,25 @@ impl<T: FieldValue> FieldValue for Vec<T> {
 
     fn read(value: &Value) -> Option<Self> {
         value.as_array()?.iter().map(T::read).collect()
+    }
+}
+
+impl FieldValue for String {
+    const EXPECTED: &'static str = "a text";
+
+    fn read(value: &Value) -> Option<Self> {
+        value.as_str().map(Into::into)
+    }
+}
+
+impl FieldValue for bool {
+    const EXPECTED: &'static str = "true or false";
+
+    fn read(value: &Value) -> Option<Self> {
+        match value.as_u64() {
+            Some(number) => (number <= 1).then_some(number == 1),
+            None => value.as_bool(),
+        }
     }
 }
 

@@ -1,6 +1,8 @@
-//! LongCat-Flash-Lite: one bfloat16 tensor for each column.
+//! LongCat-Flash-Lite, LongCat-2.0 and their like: one bfloat16 tensor for each column.
 
-use engram_format::{LayerScheme, LongCatParameters, Scheme, SchemeError};
+use std::ops::Range;
+
+use engram_format::{LayerScheme, LongCatParameters, Scheme, SchemeError, SchemeName};
 use safetensors::Dtype;
 use serde_json::{Value, json};
 
@@ -13,6 +15,15 @@ use crate::error::CheckpointError;
 /// Beginnings of further fields on which rows depend in models of this kind: other names of those below, the part of
 /// the vocabulary that is hashed, and tokens that are left out.
 const FURTHER_FIELDS: [&str; 3] = ["emb_", "text_vocab_", "special_token_scope"];
+/// Whether the tokens of a scope are left out, and the scope: ranges such as `0:4,36:55`, which leave out their end.
+const EXCLUDE_FIELD: &str = "ngram_exclude_sp_token";
+const SCOPE_FIELD: &str = "special_token_scope";
+/// The models that are told apart, the first of which stands for others.
+const MODELS: [SchemeName; 3] = [
+    SchemeName::LongCatFlashLite,
+    SchemeName::LongCatLite4096,
+    SchemeName::LongCat2,
+];
 
 /// The fields of a LongCat configuration that concern the n-gram embedding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,16 +44,37 @@ pub struct LongCatConfig {
 }
 
 impl LongCatConfig {
-    pub(super) fn published() -> Self {
-        let scheme = LongCatParameters::longcat_flash_lite();
+    pub(super) fn published(name: SchemeName) -> Self {
+        let (scheme, hidden_size) = match name {
+            SchemeName::LongCatLite4096 => (LongCatParameters::longcat_lite_4096(), 4_096),
+            SchemeName::LongCat2 => (LongCatParameters::longcat_2(), 8_192),
+            _ => (LongCatParameters::longcat_flash_lite(), 3_072),
+        };
         Self {
             max_order: scheme.max_order,
             heads: scheme.heads,
             bucket_base: scheme.bucket_base,
             vocab_size: scheme.vocab_size,
             ignored: scheme.ignored,
-            hidden_size: 3_072,
+            hidden_size,
         }
+    }
+
+    /// The published model with the same dimensions, whatever the size of its tables.
+    pub(super) fn name(&self) -> SchemeName {
+        let is_like = |name: &SchemeName| {
+            let other = Self::published(*name);
+            let dimensions = |config: &Self| {
+                (
+                    config.max_order,
+                    config.heads,
+                    config.vocab_size,
+                    config.hidden_size,
+                )
+            };
+            dimensions(self) == dimensions(&other)
+        };
+        MODELS.into_iter().find(is_like).unwrap_or(MODELS[0])
     }
 
     pub(super) fn scale_down(&mut self, factor: u64) {
@@ -62,7 +94,7 @@ impl LongCatConfig {
         let listed: Vec<u32> = fields
             .optional(&["oe_ignored_token_ids"])?
             .unwrap_or_default();
-        for token in listed {
+        for token in listed.into_iter().chain(excluded(fields, vocab_size)?) {
             if !ignored.contains(&token) {
                 ignored.push(token);
             }
@@ -80,6 +112,8 @@ impl LongCatConfig {
             ignored,
             hidden_size: fields.required(&["hidden_size"])?,
         };
+        // How the model weighs what it has looked up.
+        fields.optional::<bool>(&["ngram_fix_normalize_factor"])?;
         fields.check_all_known(&FURTHER_FIELDS)?;
         let columns = config.columns();
         if columns == 0 || !config.hidden_size.is_multiple_of(columns) {
@@ -97,19 +131,34 @@ impl LongCatConfig {
         #[expect(clippy::cast_precision_loss, reason = "the base stays below 2^36")]
         // Half a row more, so that the product rounds down to the base again.
         let ratio = (self.bucket_base as f64 + 0.5) / f64::from(self.vocab_size);
-        let eos: Value = match self.ignored.as_slice() {
-            &[token] => token.into(),
-            tokens => tokens.into(),
+        let eos: Value = self
+            .ignored
+            .first()
+            .map_or(json!([]), |&token| token.into());
+        let mut json = match self.name() {
+            SchemeName::LongCat2 => json!({
+                "model_type": "longcat",
+                "oe_neighbor_num": self.max_order,
+                "oe_split_num": self.heads,
+                "oe_vocab_size_ratio": ratio,
+            }),
+            _ => json!({
+                "model_type": "longcat_flash_ngram",
+                "emb_neighbor_num": self.max_order,
+                "emb_split_num": self.heads,
+                "ngram_vocab_size_ratio": ratio,
+            }),
         };
-        json!({
-            "model_type": "longcat_flash_ngram",
-            "emb_neighbor_num": self.max_order,
-            "emb_split_num": self.heads,
-            "ngram_vocab_size_ratio": ratio,
-            "vocab_size": self.vocab_size,
-            "eos_token_id": eos,
-            "hidden_size": self.hidden_size,
-        })
+        json["vocab_size"] = self.vocab_size.into();
+        json["eos_token_id"] = eos;
+        json["hidden_size"] = self.hidden_size.into();
+        if self.name() == SchemeName::LongCatLite4096 {
+            json[EXCLUDE_FIELD] = true.into();
+            json[SCOPE_FIELD] = scope_of(&self.ignored).into();
+        } else if self.ignored.len() > 1 {
+            json["oe_ignored_token_ids"] = self.ignored.as_slice().into();
+        }
+        json
     }
 
     pub(super) fn scheme(&self, name: &str) -> Result<Scheme, SchemeError> {
@@ -154,4 +203,35 @@ impl LongCatConfig {
         });
         projections.collect()
     }
+}
+
+/// The tokens of the scope, if they are left out.
+fn excluded(fields: &Fields<'_>, vocab_size: u32) -> Result<Vec<u32>, CheckpointError> {
+    let is_used = fields.optional(&[EXCLUDE_FIELD])?.unwrap_or(false);
+    let Some(scope) = fields
+        .optional::<String>(&[SCOPE_FIELD])?
+        .filter(|_| is_used)
+    else {
+        return Ok(Vec::new());
+    };
+    let range = |part: &str| -> Option<Range<u32>> {
+        let (start, end) = part.split_once(':')?;
+        let range = start.trim().parse().ok()?..end.trim().parse().ok()?;
+        (range.start < range.end && range.end <= vocab_size).then_some(range)
+    };
+    let ranges: Option<Vec<_>> = scope.split(',').map(range).collect();
+    let ranges = ranges.ok_or_else(|| {
+        let expected = format!("ranges such as 0:4,36:55 up to {vocab_size}");
+        fields.fault(SCOPE_FIELD, &scope, &expected)
+    })?;
+    Ok(ranges.into_iter().flatten().collect())
+}
+
+/// The scope of these tokens.
+fn scope_of(tokens: &[u32]) -> String {
+    let mut tokens = tokens.to_vec();
+    tokens.sort_unstable();
+    let runs = tokens.chunk_by(|token, next| token + 1 == *next);
+    let range = |run: &[u32]| format!("{}:{}", run[0], run[run.len() - 1] + 1);
+    runs.map(range).collect::<Vec<_>>().join(",")
 }

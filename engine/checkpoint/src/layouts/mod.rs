@@ -4,7 +4,9 @@ mod common;
 mod deepseek;
 mod demo;
 mod fields;
+mod gemma;
 mod longcat;
+mod over_encoding;
 mod qwen;
 mod table;
 
@@ -18,7 +20,9 @@ use fields::Fields;
 
 pub use deepseek::DeepSeekConfig;
 pub use demo::DemoConfig;
+pub use gemma::GemmaConfig;
 pub use longcat::LongCatConfig;
+pub use over_encoding::{OverEncodingConfig, OverEncodingRows};
 pub use qwen::QwenConfig;
 pub use table::{OtherTensor, Scales, TableTensors, TensorRows};
 
@@ -38,8 +42,12 @@ pub enum Family {
     DeepSeek(DeepSeekConfig),
     /// Qwen3.8-Flash-Next (`qwen4_exp`).
     Qwen(QwenConfig),
-    /// LongCat-Flash-Lite.
+    /// LongCat-Flash-Lite, LongCat-2.0 and their like.
     LongCat(LongCatConfig),
+    /// Gemma 3n and Gemma 4.
+    Gemma(GemmaConfig),
+    /// A research model that is described in full.
+    OverEncoding(OverEncodingConfig),
 }
 
 impl Family {
@@ -50,6 +58,27 @@ impl Family {
     pub fn read(folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join(CONFIG_FILE);
         Self::from_json(&path, &read_json_up_to(&path, MAX_CONFIG_BYTES)?)
+    }
+
+    /// The family that `scheme` says: the published configuration of the model of that name, or the one in the JSON file
+    /// at that path.
+    ///
+    /// # Errors
+    /// As [`Self::read`], if it is no name.
+    pub fn of_scheme(scheme: &str) -> Result<Self, CheckpointError> {
+        let path = Path::new(scheme);
+        match scheme.parse() {
+            Ok(name) => return Ok(Self::published(name)),
+            // What is neither a file nor said to be one is a name that is not known.
+            Err(cause) if !path.exists() && !scheme.ends_with(".json") => {
+                return Err(CheckpointError::Scheme {
+                    path: path.into(),
+                    cause,
+                });
+            }
+            Err(_) => {}
+        }
+        Self::from_json(path, &read_json_up_to(path, MAX_CONFIG_BYTES)?)
     }
 
     /// As [`Self::read`], of the configuration `json`, which is or will be at `path`.
@@ -66,6 +95,10 @@ impl Family {
             DeepSeekConfig::from_fields(&fields).map(Self::DeepSeek)
         } else if let Some(fields) = fields.of_family(&["n_embed_per_ngram"]) {
             DemoConfig::from_fields(&fields).map(Self::Demo)
+        } else if let Some(fields) = fields.of_family(&[over_encoding::FIELD]) {
+            OverEncodingConfig::from_fields(&fields).map(Self::OverEncoding)
+        } else if let Some(fields) = fields.of_family(&["vocab_size_per_layer_input"]) {
+            GemmaConfig::from_fields(&fields).map(Self::Gemma)
         } else {
             let others = fields.of_tables();
             let found = if others.is_empty() {
@@ -76,7 +109,8 @@ impl Family {
                     others.join("`, `")
                 )
             };
-            let expected = "a model with ple_layer_ids, emb_neighbor_num, engram_layer_ids or n_embed_per_ngram";
+            let expected = "a model with ple_layer_ids, emb_neighbor_num, engram_layer_ids, n_embed_per_ngram, \
+                            vocab_size_per_layer_input or over_encoding";
             Err(fields.fault("model_type", found, expected))
         }
     }
@@ -87,12 +121,16 @@ impl Family {
             SchemeName::EngramDemoV1 => Self::Demo(DemoConfig::published()),
             SchemeName::DeepSeekV41Flash => Self::DeepSeek(DeepSeekConfig::published()),
             SchemeName::Qwen38FlashNext => Self::Qwen(QwenConfig::published()),
-            SchemeName::LongCatFlashLite => Self::LongCat(LongCatConfig::published()),
+            SchemeName::LongCatFlashLite | SchemeName::LongCatLite4096 | SchemeName::LongCat2 => {
+                Self::LongCat(LongCatConfig::published(name))
+            }
+            SchemeName::Gemma3n => Self::Gemma(GemmaConfig::published(false)),
+            SchemeName::Gemma4 => Self::Gemma(GemmaConfig::published(true)),
         }
     }
 
     /// The same model with tables about `factor` times smaller, and the rest shrunk to match. Vocabulary,
-    /// orders, heads and row width stay.
+    /// orders, heads and row width stay; only where there are as many rows as tokens, the vocabulary shrinks.
     #[must_use]
     pub fn scaled_down(&self, factor: u64) -> Self {
         let mut scaled = self.clone();
@@ -101,6 +139,8 @@ impl Family {
             Self::DeepSeek(config) => config.scale_down(factor),
             Self::Qwen(config) => config.scale_down(factor),
             Self::LongCat(config) => config.scale_down(factor),
+            Self::Gemma(config) => config.scale_down(factor),
+            Self::OverEncoding(config) => config.scale_down(factor),
         }
         scaled
     }
@@ -112,16 +152,20 @@ impl Family {
             Self::DeepSeek(config) => config.to_json(scheme),
             Self::Qwen(config) => config.to_json(),
             Self::LongCat(config) => config.to_json(),
+            Self::Gemma(config) => config.to_json(),
+            Self::OverEncoding(config) => config.to_json(),
         }
     }
 
-    /// Name of the scheme, after the first model of the family.
-    pub fn name(&self) -> &'static str {
+    /// Name of the scheme, after the model that is like it, or else the first of its family.
+    pub fn name(&self) -> &str {
         let name = match self {
             Self::Demo(_) => SchemeName::EngramDemoV1,
             Self::DeepSeek(_) => SchemeName::DeepSeekV41Flash,
             Self::Qwen(_) => SchemeName::Qwen38FlashNext,
-            Self::LongCat(_) => SchemeName::LongCatFlashLite,
+            Self::LongCat(config) => config.name(),
+            Self::Gemma(config) => config.name(),
+            Self::OverEncoding(config) => return &config.scheme.name,
         };
         name.as_str()
     }
@@ -134,7 +178,11 @@ impl Family {
 
     /// Whether the model hashes compressed ids.
     pub fn compresses(&self) -> bool {
-        matches!(self, Self::Demo(_) | Self::DeepSeek(_))
+        match self {
+            Self::Demo(_) | Self::DeepSeek(_) => true,
+            Self::Qwen(_) | Self::LongCat(_) | Self::Gemma(_) => false,
+            Self::OverEncoding(config) => config.scheme.compressed,
+        }
     }
 
     /// Checks that a `tokenizer` is given only for a model that uses one.
@@ -160,6 +208,8 @@ impl Family {
             Self::DeepSeek(config) => config.scheme(self.name(), self.required(token_map)?),
             Self::Qwen(config) => config.scheme(self.name()),
             Self::LongCat(config) => config.scheme(self.name()),
+            Self::Gemma(config) => config.scheme(self.name()),
+            Self::OverEncoding(config) => config.scheme(token_map),
         }
     }
 
@@ -171,6 +221,8 @@ impl Family {
             Self::DeepSeek(config) => config.table_tensors(layer),
             Self::Qwen(config) => config.table_tensors(layer),
             Self::LongCat(config) => config.table_tensors(layer),
+            Self::Gemma(config) => config.table_tensors(layer),
+            Self::OverEncoding(config) => config.table_tensors(layer),
         }
     }
 
@@ -181,6 +233,7 @@ impl Family {
             Self::DeepSeek(config) => config.other_tensors(layer),
             Self::Qwen(config) => config.other_tensors(layer),
             Self::LongCat(config) => config.other_tensors(),
+            Self::Gemma(_) | Self::OverEncoding(_) => Vec::new(),
         }
     }
 }

@@ -6,7 +6,8 @@ use super::{
     batch::{Batch, NGrams},
     columns::Columns,
     divisor::Divisor,
-    scheme::{HashRule, MAX_ORDER, Scheme},
+    powers::powers,
+    scheme::{HashRule, MAX_ORDER, Mix, Scheme},
     sequence::{DEAD, Sequence, Window},
     token_map::TokenMap,
 };
@@ -97,15 +98,19 @@ struct LayerHasher {
     columns: Vec<ColumnHasher>,
     /// The columns that are hashed.
     chosen: Range<usize>,
-    /// How many of them there are of each order, from order 2 to the last that has any.
+    /// How many of them there are of each order, from the first order to the last that has any.
     chosen_of_orders: Vec<usize>,
 }
 
 #[derive(Debug, Clone)]
 enum Kind {
-    XorMultiply([u64; MAX_ORDER]),
-    /// For each column, the factor of each id of the window.
-    Polynomial(Vec<[u64; MAX_ORDER]>),
+    /// The factor of each id of the window. Those of the first order that has columns are mixed before it is hashed.
+    XorMultiply {
+        multipliers: [u64; MAX_ORDER],
+        first_order: usize,
+    },
+    /// For each column, the factor of each id of the window; 0 for those that its order does not reach.
+    PerColumn(Mix, Vec<[u64; MAX_ORDER]>),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -466,8 +471,12 @@ impl Hasher {
     /// If there is no such layer or column, or the column is of another order.
     #[inline]
     pub fn ngram_row(&self, layer_index: usize, column: usize, ngram: &[u32]) -> RowId {
-        let order = column / self.scheme.heads as usize + 2;
-        assert_eq!(ngram.len(), order, "an n-gram of the column's order");
+        let order = u32::try_from(column).map(|column| self.scheme.order_of(column));
+        assert_eq!(
+            Ok(ngram.len()),
+            order.map(|order| order as usize),
+            "an n-gram of the column's order"
+        );
         self.layers[layer_index].row(column, ngram)
     }
 
@@ -534,13 +543,20 @@ impl LayerHasher {
             HashRule::XorMultiply { multipliers } => {
                 let mut places = [0; MAX_ORDER];
                 places[..multipliers.len()].copy_from_slice(multipliers);
-                Kind::XorMultiply(places)
+                Kind::XorMultiply {
+                    multipliers: places,
+                    first_order: scheme.first_order() as usize,
+                }
             }
-            HashRule::Polynomial { base } => Kind::Polynomial(
-                scheme
-                    .columns(index)
-                    .map(|column| powers(*base, column.row_count, column.order))
-                    .collect(),
+            HashRule::Polynomial { base } => {
+                let columns = scheme.columns(index);
+                let factors =
+                    columns.map(|column| filled(&powers(*base, column.row_count, column.order)));
+                Kind::PerColumn(Mix::Sum, factors.collect())
+            }
+            HashRule::PerColumn { mix, factors } => Kind::PerColumn(
+                *mix,
+                factors.iter().map(|factors| filled(factors)).collect(),
             ),
         };
         let mut layer = Self {
@@ -569,10 +585,18 @@ impl LayerHasher {
     fn hash(&self, window: &[u32; MAX_ORDER], out: &mut [RowId]) {
         let mut columns = &self.columns[self.chosen.clone()];
         match &self.kind {
-            Kind::XorMultiply(multipliers) => {
-                let mut hash = u64::from(window[0]) * multipliers[0];
+            Kind::XorMultiply {
+                multipliers,
+                first_order,
+            } => {
+                // Of place 0 nothing is mixed where the first order is 1, else the newest id.
+                let mut hash = match first_order {
+                    1 => 0,
+                    _ => u64::from(window[0]) * multipliers[0],
+                };
                 let mut out = out;
-                for (place, &chosen) in (1..MAX_ORDER).zip(&self.chosen_of_orders) {
+                let places = first_order - 1..MAX_ORDER;
+                for (place, &chosen) in places.zip(&self.chosen_of_orders) {
                     hash ^= u64::from(window[place]) * multipliers[place];
                     let (of_order, later) = columns.split_at(chosen);
                     let (ids, rest) = out.split_at_mut(chosen);
@@ -582,12 +606,10 @@ impl LayerHasher {
                     (columns, out) = (later, rest);
                 }
             }
-            Kind::Polynomial(factors) => {
+            Kind::PerColumn(mix, factors) => {
                 let factors = &factors[self.chosen.clone()];
                 for ((column, factors), id) in columns.iter().zip(factors).zip(out) {
-                    let terms = window.iter().zip(factors);
-                    let hash = terms.map(|(&id, &factor)| u64::from(id) * factor).sum();
-                    id.0 = column.buckets.rem(hash) + column.first_row;
+                    id.0 = column.buckets.rem(mixed(*mix, window, factors)) + column.first_row;
                 }
             }
         }
@@ -595,30 +617,30 @@ impl LayerHasher {
 
     #[inline]
     fn row(&self, column: usize, ngram: &[u32]) -> RowId {
-        let factors = match &self.kind {
-            Kind::XorMultiply(multipliers) => multipliers,
-            Kind::Polynomial(factors) => &factors[column],
+        let (mix, factors) = match &self.kind {
+            Kind::XorMultiply { multipliers, .. } => (Mix::Xor, multipliers),
+            Kind::PerColumn(mix, factors) => (*mix, &factors[column]),
         };
-        let terms = ngram.iter().zip(factors);
-        let terms = terms.map(|(&id, &factor)| u64::from(id) * factor);
-        let hash = match &self.kind {
-            Kind::XorMultiply(_) => terms.fold(0, |hash, term| hash ^ term),
-            Kind::Polynomial(_) => terms.sum(),
-        };
+        let hash = mixed(mix, ngram, factors);
         let column = &self.columns[column];
         RowId(column.buckets.rem(hash) + column.first_row)
     }
 }
 
-/// `base^k mod buckets` for the ids of the window that an order reaches, 0 for the others.
-fn powers(base: u64, buckets: u64, order: u32) -> [u64; MAX_ORDER] {
-    let mut factors = [0; MAX_ORDER];
-    let mut power = 1 % buckets;
-    for factor in &mut factors[..order as usize] {
-        *factor = power;
-        // Both factors stay below 2^36 and 2^32.
-        power = u64::try_from(u128::from(power) * u128::from(base) % u128::from(buckets))
-            .expect("a remainder is below its divisor");
+/// The hash of `ids`, each with its factor.
+#[inline]
+fn mixed(mix: Mix, ids: &[u32], factors: &[u64; MAX_ORDER]) -> u64 {
+    let terms = ids.iter().zip(factors);
+    let terms = terms.map(|(&id, &factor)| u64::from(id) * factor);
+    match mix {
+        Mix::Sum => terms.sum(),
+        Mix::Xor => terms.fold(0, |hash, term| hash ^ term),
     }
-    factors
+}
+
+/// `factors`, and 0 for places that an order does not reach.
+fn filled(factors: &[u64]) -> [u64; MAX_ORDER] {
+    let mut places = [0; MAX_ORDER];
+    places[..factors.len()].copy_from_slice(factors);
+    places
 }

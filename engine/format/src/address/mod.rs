@@ -16,6 +16,7 @@ mod divisor;
 mod hasher;
 mod owned_batch;
 mod pcg64;
+mod powers;
 mod primes;
 mod published;
 mod scheme;
@@ -25,11 +26,15 @@ mod token_map;
 
 pub use batch::{Batch, NGrams};
 pub use columns::Columns;
-pub use derive::{EngramParameters, LongCatParameters, QwenParameters};
+pub use derive::{
+    EngramParameters, LongCatParameters, OverEncodingHash, OverEncodingLayer,
+    OverEncodingParameters, OverEncodingSizes, PerLayerParameters, QwenParameters,
+};
 pub(crate) use divisor::Divisor;
 pub use hasher::{Hasher, Request, RowIds};
 pub use owned_batch::OwnedBatch;
 pub use published::SchemeName;
-pub use scheme::{Boundary, BoundaryRule, Column, HashRule, LayerScheme, MAX_ORDER, Scheme};
+pub(crate) use scheme::first_order;
+pub use scheme::{Boundary, BoundaryRule, Column, HashRule, LayerScheme, MAX_ORDER, Mix, Scheme};
 pub use sequence::{DEAD, Sequence};
 pub use token_map::{MAX_TOKEN_MAP_ENTRIES, TokenMap};

@@ -18,17 +18,34 @@ const ROW_LIMIT: u64 = 1 << 48;
 /// Column sizes stay far below the point where a hash could overflow.
 pub(super) const BUCKET_LIMIT: u64 = 1 << 36;
 
-/// Checks the numbers from which the size of a scheme follows, before anything of that size is made.
+/// Checks the numbers from which the size of a scheme follows, before anything of that size is made: those of a scheme
+/// of n-grams, the shortest of which have two tokens.
 pub(super) fn check_dimensions(
     max_order: u32,
     heads: u32,
     layers: usize,
 ) -> Result<(), SchemeError> {
     check_range("max_order", max_order, 2..=MAX_ORDER as u64)?;
+    check_size(max_order, heads, layers)
+}
+
+/// As [`check_dimensions`], of any scheme.
+pub(super) fn check_size(max_order: u32, heads: u32, layers: usize) -> Result<(), SchemeError> {
+    check_range("max_order", max_order, 1..=MAX_ORDER as u64)?;
     check_range("heads", heads, 1..=MAX_COLUMNS)?;
-    let columns = u64::from(heads) * u64::from(max_order - 1);
+    let columns = u64::from(heads) * u64::from(orders(max_order));
     check_range("columns", columns, 1..=MAX_COLUMNS)?;
     check_range("layers", layers as u64, 1..=MAX_LAYERS)
+}
+
+/// The smallest order that has columns: 1 where there is no other, else 2.
+pub(crate) const fn first_order(max_order: u32) -> u32 {
+    if max_order < 2 { max_order } else { 2 }
+}
+
+/// How many orders have columns.
+const fn orders(max_order: u32) -> u32 {
+    if max_order < 2 { 1 } else { max_order - 1 }
 }
 
 /// Checks that `found` lies in `range`.
@@ -64,7 +81,7 @@ pub struct Scheme {
     pub fill: u32,
     /// Hashed ids that end the history, where the model has such.
     pub boundary: Option<Boundary>,
-    /// The largest n-gram order N; orders 2 to N have columns.
+    /// The largest n-gram order N; orders 2 to N have columns, or order 1 where N is 1.
     pub max_order: u32,
     /// Heads of each order.
     pub heads: u32,
@@ -123,6 +140,24 @@ pub enum HashRule {
         /// The base, which is the vocabulary size.
         base: u64,
     },
+    /// A column of order n hashes to `w[k] * factors[column][k]` for k < n, mixed; the bucket is that modulo the
+    /// column's bucket count.
+    PerColumn {
+        /// How the products become one number.
+        mix: Mix,
+        /// For each column, in column order, a factor for each token of its n-grams, newest first.
+        factors: Vec<Vec<u64>>,
+    },
+}
+
+/// How the products of ids and factors become a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mix {
+    /// Their sum.
+    Sum,
+    /// Their exclusive or.
+    Xor,
 }
 
 /// One (order, head) pair of a layer, with its place in the table.
@@ -141,9 +176,19 @@ pub struct Column {
 }
 
 impl Scheme {
-    /// Columns of each layer: (N - 1) * heads.
+    /// Columns of each layer: (N - 1) * heads, or as many as heads where N is 1.
     pub fn column_count(&self) -> usize {
-        (self.max_order as usize - 1) * self.heads as usize
+        (orders(self.max_order) * self.heads) as usize
+    }
+
+    /// The order of the first columns: 2, or 1 where N is 1.
+    pub fn first_order(&self) -> u32 {
+        first_order(self.max_order)
+    }
+
+    /// The order of the columns at `index`.
+    pub(crate) fn order_of(&self, index: u32) -> u32 {
+        index / self.heads + self.first_order()
     }
 
     /// The place of `layer` in [`Self::layers`].
@@ -162,7 +207,7 @@ impl Scheme {
             .map(move |(index, &row_count)| {
                 let column = Column {
                     index,
-                    order: index / self.heads + 2,
+                    order: self.order_of(index),
                     head: index % self.heads,
                     first_row,
                     row_count,
@@ -177,7 +222,7 @@ impl Scheme {
     /// # Errors
     /// A field out of its range, or constants with which a hash would overflow.
     pub fn validate(&self) -> Result<(), SchemeError> {
-        check_dimensions(self.max_order, self.heads, self.layers.len())?;
+        check_size(self.max_order, self.heads, self.layers.len())?;
         let field = |field, found: u64, expected: String| {
             Err(SchemeError::Field {
                 field,
@@ -249,7 +294,30 @@ impl Scheme {
         if layer.row_count >= ROW_LIMIT {
             return field("row_count", layer.row_count, format!("below {ROW_LIMIT}"));
         }
+        self.validate_hash(layer)
+    }
+
+    /// Checks that no hash of `layer`, whose buckets are as they should be, can overflow.
+    fn validate_hash(&self, layer: &LayerScheme) -> Result<(), SchemeError> {
+        let field = |field, found: u64, expected: String| {
+            Err(SchemeError::Field {
+                field,
+                found,
+                expected,
+            })
+        };
         let largest_id = u64::from(self.hashed_vocab_size - 1);
+        let overflow = |factor| {
+            Err(SchemeError::HashOverflow {
+                layer: layer.id,
+                largest_id,
+                factor,
+            })
+        };
+        let fits = |factor: u64| {
+            let product = largest_id.checked_mul(factor);
+            product.is_some_and(|product| i64::try_from(product).is_ok())
+        };
         match &layer.hash {
             HashRule::XorMultiply { multipliers } => {
                 if multipliers.len() != self.max_order as usize {
@@ -259,17 +327,8 @@ impl Scheme {
                         format!("one for each of {} window places", self.max_order),
                     );
                 }
-                for &multiplier in multipliers {
-                    if largest_id
-                        .checked_mul(multiplier)
-                        .is_none_or(|p| p > i64::MAX as u64)
-                    {
-                        return Err(SchemeError::HashOverflow {
-                            layer: layer.id,
-                            largest_id,
-                            factor: multiplier,
-                        });
-                    }
+                if let Some(&factor) = multipliers.iter().find(|&&factor| !fits(factor)) {
+                    return overflow(factor);
                 }
             }
             HashRule::Polynomial { base } => {
@@ -282,11 +341,38 @@ impl Scheme {
                     .checked_mul(factor)
                     .and_then(|p| p.checked_mul(terms));
                 if sum.is_none() {
-                    return Err(SchemeError::HashOverflow {
-                        layer: layer.id,
-                        largest_id,
-                        factor,
-                    });
+                    return overflow(factor);
+                }
+            }
+            HashRule::PerColumn { mix, factors } => {
+                if factors.len() != self.column_count() {
+                    return field(
+                        "lists of factors",
+                        factors.len() as u64,
+                        format!("one for each of {} columns", self.column_count()),
+                    );
+                }
+                for (column, factors) in (0..).zip(factors) {
+                    let order = self.order_of(column);
+                    if factors.len() != order as usize {
+                        return field(
+                            "factors of a column",
+                            factors.len() as u64,
+                            format!("one for each of the {order} tokens of column {column}"),
+                        );
+                    }
+                    let most = factors.iter().copied().max().unwrap_or(0);
+                    let products = factors.iter().map(|&factor| largest_id.checked_mul(factor));
+                    let sum = products
+                        .reduce(|sum, product| sum?.checked_add(product?))
+                        .flatten();
+                    let good = match mix {
+                        Mix::Sum => sum.is_some(),
+                        Mix::Xor => fits(most),
+                    };
+                    if !good {
+                        return overflow(most);
+                    }
                 }
             }
         }

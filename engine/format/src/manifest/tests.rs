@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::address::{EngramParameters, SchemeName};
+use crate::address::{EngramParameters, Mix, SchemeName};
 
 fn manifest() -> Manifest {
     let scheme = EngramParameters {
@@ -150,10 +150,36 @@ fn a_token_map_beyond_any_vocabulary_is_refused() {
 }
 
 #[test]
+fn schemes_that_older_readers_do_not_know_take_version_3() {
+    let version = |text: &str| serde_json::from_str::<Value>(text).unwrap()["version"].clone();
+    assert_eq!(version(&manifest().to_text()), 1);
+    let per_column = |m: &mut Manifest| {
+        let orders = (0..m.scheme.column_count()).map(|column| column as u32 / m.scheme.heads + 2);
+        let factors: Vec<Vec<u64>> = orders.map(|order| vec![3; order as usize]).collect();
+        for layer in &mut m.scheme.layers {
+            layer.hash = HashRule::PerColumn {
+                mix: Mix::Xor,
+                factors: factors.clone(),
+            };
+        }
+    };
+    let text = forged(per_column);
+    assert_eq!(version(&text), 3);
+    assert!(Manifest::from_text(text.as_bytes()).is_ok());
+    // Such a scheme under an older version is not written by anyone.
+    let mut root: Value = serde_json::from_str(&text).unwrap();
+    root["version"] = 1.into();
+    root.as_object_mut().unwrap().remove("checksum");
+    root["checksum"] = Digest::of(canonical(&root).as_bytes()).to_string().into();
+    let refused = refusal(&(canonical(&root) + "\n"));
+    assert!(refused.contains("exactly the keys"), "{refused}");
+}
+
+#[test]
 fn a_newer_version_is_refused_before_anything_else() {
-    let refused = Manifest::from_text(br#"{"format":"engram-pack","version":3,"new":1}"#);
+    let refused = Manifest::from_text(br#"{"format":"engram-pack","version":4,"new":1}"#);
     assert!(
-        matches!(refused, Err(FormatError::Version { found: 3, .. })),
+        matches!(refused, Err(FormatError::Version { found: 4, .. })),
         "{refused:?}"
     );
 }

@@ -7,8 +7,10 @@ use xxhash_rust::xxh3::xxh3_128;
 use super::{MAX_PROFILE_NGRAMS, OrderCounts, Profile, WindowRules};
 use crate::{address::MAX_ORDER, digest::Digest, error::FormatError};
 
-/// The version that this release writes, and the newest that it reads.
-const VERSION: u32 = 1;
+/// The newest version that this release reads.
+const VERSION: u32 = 2;
+/// The version of profiles of orders from 2 on, which older releases read.
+const OF_NGRAMS: u32 = 1;
 const MAGIC: [u8; 8] = *b"ENGRAMPF";
 const AT_VERSION: usize = MAGIC.len();
 const AT_MAX_ORDER: usize = AT_VERSION + 4;
@@ -37,6 +39,11 @@ pub const MAX_PROFILE_BYTES: u64 = {
     (HEADER_BYTES + ngrams + CHECKSUM_BYTES) as u64
 };
 
+/// The version of profiles of that order.
+fn version_of(max_order: u32) -> u32 {
+    if max_order < 2 { VERSION } else { OF_NGRAMS }
+}
+
 /// Bytes of an n-gram with its count.
 fn record_bytes(order: usize) -> usize {
     4 * order + 8
@@ -49,7 +56,7 @@ impl Profile {
         let mut put = |at: usize, field: &[u8]| bytes[at..at + field.len()].copy_from_slice(field);
         let rules = &self.rules;
         put(0, &MAGIC);
-        put(AT_VERSION, &VERSION.to_le_bytes());
+        put(AT_VERSION, &version_of(rules.max_order).to_le_bytes());
         put(AT_MAX_ORDER, &rules.max_order.to_le_bytes());
         put(AT_VOCAB_SIZE, &rules.hashed_vocab_size.to_le_bytes());
         put(AT_FILL, &rules.fill.to_le_bytes());
@@ -98,7 +105,7 @@ impl Profile {
         }
         let header = Header(bytes);
         let version = header.u32(AT_VERSION);
-        if version != VERSION {
+        if !(OF_NGRAMS..=VERSION).contains(&version) {
             return Err(FormatError::Version {
                 found: version.into(),
                 supported: VERSION,
@@ -116,7 +123,8 @@ impl Profile {
         let rules = header.rules()?;
         let tokens = header.u64(AT_TOKENS);
         let sizes = header.sizes(&rules, tokens)?;
-        let ngrams = (2..).zip(&sizes);
+        let first_order = rules.first_order() as usize;
+        let ngrams = (first_order..).zip(&sizes);
         let ngrams = ngrams.map(|(order, &(_, kept))| kept * record_bytes(order));
         let expected = HEADER_BYTES + ngrams.sum::<usize>();
         if covered.len() != expected {
@@ -126,7 +134,7 @@ impl Profile {
             });
         }
         let mut rest = &covered[HEADER_BYTES..];
-        let orders = (2..).zip(sizes).map(|(order, (distinct, kept))| {
+        let orders = (first_order..).zip(sizes).map(|(order, (distinct, kept))| {
             let (records, after) = rest.split_at(kept * record_bytes(order));
             rest = after;
             let counts = OrderCounts::from_records(order, distinct, records);
@@ -164,12 +172,11 @@ impl Header<'_> {
 
     fn rules(&self) -> Result<WindowRules, FormatError> {
         let max_order = self.u32(AT_MAX_ORDER);
-        need(
-            (2..=MAX_ORDER).contains(&(max_order as usize)),
-            "max order",
-            max_order,
-            format_args!("2 to {MAX_ORDER}"),
-        )?;
+        let (good, expected) = match self.u32(AT_VERSION) {
+            OF_NGRAMS => ((2..=MAX_ORDER).contains(&(max_order as usize)), "2 to 8"),
+            _ => (max_order == 1, "1"),
+        };
+        need(good, "max order", max_order, expected)?;
         let hashed_vocab_size = self.u32(AT_VOCAB_SIZE);
         need(
             hashed_vocab_size > 0 && hashed_vocab_size < u32::MAX,
@@ -208,8 +215,10 @@ impl Header<'_> {
     fn sizes(&self, rules: &WindowRules, tokens: u64) -> Result<Vec<(u64, usize)>, FormatError> {
         need(tokens > 0, "tokens", tokens, "1 or more")?;
         let mut sizes = Vec::new();
-        for order in 2..=MAX_ORDER {
-            let at = AT_ORDERS + (order - 2) * ORDER_BYTES;
+        let first_order = rules.first_order() as usize;
+        for place in 0..MAX_ORDER - 1 {
+            let order = first_order + place;
+            let at = AT_ORDERS + place * ORDER_BYTES;
             let (distinct, kept) = (self.u64(at), self.u64(at + 8));
             let different = format!("different n-grams of order {order}");
             let held = format!("n-grams held of order {order}");

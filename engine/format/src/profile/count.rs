@@ -1,6 +1,6 @@
 //! Counting the n-grams of texts.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 use super::{MAX_PROFILE_NGRAMS, OrderCounts, Profile, WindowRules};
 use crate::{
@@ -16,7 +16,7 @@ type Ngram = [u32; MAX_ORDER];
 pub struct ProfileCounter<'a> {
     hasher: &'a Hasher,
     tokens: u64,
-    /// Orders 2 to N.
+    /// Those that have columns.
     orders: Vec<HashMap<Ngram, u64>>,
 }
 
@@ -26,7 +26,7 @@ impl<'a> ProfileCounter<'a> {
         Self {
             hasher,
             tokens: 0,
-            orders: vec![HashMap::new(); hasher.scheme().max_order as usize - 1],
+            orders: orders_of(hasher).map(|_| HashMap::new()).collect(),
         }
     }
 
@@ -36,8 +36,9 @@ impl<'a> ProfileCounter<'a> {
     /// A token outside the vocabulary; then nothing has changed.
     pub fn count(&mut self, sequence: &mut Sequence, tokens: &[u32]) -> Result<(), AddressError> {
         let orders = &mut self.orders;
+        let first_order = orders_of(self.hasher).start;
         self.hasher.extend_windows(sequence, tokens, |window| {
-            for (order, counts) in (2..).zip(&mut *orders) {
+            for (order, counts) in (first_order..).zip(&mut *orders) {
                 let mut ngram = [0; MAX_ORDER];
                 ngram[..order].copy_from_slice(&window[..order]);
                 *counts.entry(ngram).or_default() += 1;
@@ -57,7 +58,7 @@ impl<'a> ProfileCounter<'a> {
     /// are kept.
     pub fn finish(self, top: usize) -> Option<Profile> {
         let top = top.clamp(1, MAX_PROFILE_NGRAMS);
-        let orders = (2..).zip(self.orders);
+        let orders = orders_of(self.hasher).zip(self.orders);
         (self.tokens > 0).then(|| Profile {
             rules: WindowRules::of(self.hasher),
             tokens: self.tokens,
@@ -66,6 +67,12 @@ impl<'a> ProfileCounter<'a> {
                 .collect(),
         })
     }
+}
+
+/// The orders that have columns.
+fn orders_of(hasher: &Hasher) -> Range<usize> {
+    let scheme = hasher.scheme();
+    scheme.first_order() as usize..scheme.max_order as usize + 1
 }
 
 fn most_frequent(order: usize, counts: HashMap<Ngram, u64>, top: usize) -> OrderCounts {

@@ -104,8 +104,13 @@ fn what_a_forger_writes_is_refused_by_its_field() {
     }
     let longer = refusal(&forged(|bytes| bytes.push(0)));
     assert!(matches!(longer, FormatError::Size { .. }), "{longer}");
-    let newer = refusal(&forged(|bytes| bytes[8] = 2));
-    assert!(matches!(newer, FormatError::Version { found: 2, .. }));
+    let newer = refusal(&forged(|bytes| bytes[8] = 3));
+    assert!(matches!(newer, FormatError::Version { found: 3, .. }));
+    let of_tokens = refusal(&forged(|bytes| bytes[8] = 2)).to_string();
+    assert!(
+        of_tokens.contains("max order is 3, expected 1"),
+        "{of_tokens}"
+    );
     let other = refusal(b"ENGRAMSH and more");
     assert!(matches!(other, FormatError::Magic { .. }), "{other}");
     assert!(matches!(refusal(b"ENG"), FormatError::Size { .. }));

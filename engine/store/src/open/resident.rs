@@ -47,8 +47,12 @@ pub(super) fn choose(
 }
 
 /// Lookups that a column in memory saves the drive while the profile's tokens are read: all but those that a
-/// cache seeded by the profile serves. By table, and by order from 2 on.
-struct Saved(Vec<Vec<u64>>);
+/// cache seeded by the profile serves.
+struct Saved {
+    /// By table, and by order from the first that has columns.
+    saved: Vec<Vec<u64>>,
+    first_order: u32,
+}
 
 impl Saved {
     /// `cache_bytes` are those of each table's cache.
@@ -66,12 +70,16 @@ impl Saved {
             columns.for_each(|shard| columns_of[shard.column.order as usize] += 1);
             profile.uncached(rows, |order| columns_of[order])
         });
-        Self(saved.collect())
+        Self {
+            saved: saved.collect(),
+            first_order: manifest.scheme.first_order(),
+        }
     }
 
     /// In whole numbers, so that the same profile gives the same choice everywhere.
     fn per_byte(&self, shard: &Shard<'_>) -> u128 {
-        let saved = self.0[shard.table_index][shard.column.order as usize - 2];
+        let order = shard.column.order - self.first_order;
+        let saved = self.saved[shard.table_index][order as usize];
         (u128::from(saved) << 64) / u128::from(shard.bytes())
     }
 }

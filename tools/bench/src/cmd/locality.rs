@@ -221,7 +221,7 @@ fn of_text(
     let seeded = seed.map(|seed| distances(seed, &asked));
     let orders = asked.iter().zip(&unseeded).enumerate();
     let orders = orders.map(|(place, (asked, distances))| OfOrder {
-        order: u32::try_from(place).expect("an order") + 2,
+        order: u32::try_from(place).expect("an order") + hasher.scheme().first_order(),
         seen_before: share(distances.iter().flatten().count(), distances.len()),
         unique_in_window: WINDOWS
             .iter()

@@ -261,7 +261,9 @@ fn look_up(
 fn hits(store: &Store, tokens: usize) -> BTreeMap<u32, f64> {
     let scheme = store.scheme();
     let asked = tokens as u64 * u64::from(scheme.heads) * scheme.layers.len() as u64;
-    let mut read: BTreeMap<u32, u64> = (2..=scheme.max_order).map(|order| (order, 0)).collect();
+    let mut read: BTreeMap<u32, u64> = (scheme.first_order()..=scheme.max_order)
+        .map(|order| (order, 0))
+        .collect();
     for column in store
         .metrics()
         .tables

@@ -12,8 +12,10 @@ use serde_json::json;
 /// The checkpoint must stay where it is. Rows of such a pack have no seals, so damage is not noticed.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Example:
-  engram-pack attach deepseek-ai/DeepSeek-V4.1-Flash -o pack")]
+Examples:
+  engram-pack attach deepseek-ai/DeepSeek-V4.1-Flash -o pack
+  engram-pack attach model.gguf -o pack
+  engram-pack attach ngram-table.safetensors --scheme qwen3.8-flash-next -o pack")]
 pub(crate) struct Args {
     #[command(flatten)]
     checkpoint: CheckpointArgs,

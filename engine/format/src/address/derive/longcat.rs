@@ -10,7 +10,7 @@ use crate::{
     ids::LayerId,
 };
 
-/// The n-gram input embedding of LongCat-Flash-Lite: polynomial hashes modulo consecutive odd sizes.
+/// The n-gram input embedding of LongCat-Flash-Lite and LongCat-2.0: polynomial hashes modulo consecutive odd sizes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LongCatParameters {
     /// Name of the scheme.
@@ -23,7 +23,8 @@ pub struct LongCatParameters {
     pub bucket_base: u64,
     /// Raw vocabulary size.
     pub vocab_size: u32,
-    /// Tokens that read no n-gram rows and end the history, as `SGLang` and `vLLM` treat them.
+    /// Tokens that have no n-grams and end the history, as `SGLang` and `vLLM` treat them. Nothing is left to hash at
+    /// such a token, so it has the first row of every column, which some models add to it, and others mask.
     pub ignored: Vec<u32>,
 }
 

@@ -3,8 +3,14 @@
 mod common;
 mod engram;
 mod longcat;
+mod over_encoding;
+mod per_layer;
 mod qwen;
 
 pub use engram::EngramParameters;
 pub use longcat::LongCatParameters;
+pub use over_encoding::{
+    OverEncodingHash, OverEncodingLayer, OverEncodingParameters, OverEncodingSizes,
+};
+pub use per_layer::PerLayerParameters;
 pub use qwen::QwenParameters;

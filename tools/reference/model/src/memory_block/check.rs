@@ -54,7 +54,7 @@ pub(super) fn check_decoder(path: &Path, config: &Config, family: &Family) -> Re
             (layers.collect(), c.hidden_size, c.hc_count)
         }
         // It has no blocks; loading them is what reports that.
-        Family::LongCat(_) => return Ok(()),
+        Family::LongCat(_) | Family::Gemma(_) | Family::OverEncoding(_) => return Ok(()),
     };
     let decoder = [
         ("hidden_size", hidden, config.hidden_size() as u64),

@@ -139,10 +139,10 @@ impl Sizes {
             Family::Qwen(qwen) => self
                 .qwen(weights, qwen, config.norm_eps)
                 .map(Block::GatedConv),
-            Family::LongCat(_) => Err(config_fault(
+            Family::LongCat(_) | Family::Gemma(_) | Family::OverEncoding(_) => Err(config_fault(
                 Path::new(CONFIG_FILE),
                 "model_type",
-                "one whose n-gram rows replace the embedding".into(),
+                "one whose rows are of the input".into(),
                 "a model with Engram blocks".into(),
             )),
         }

@@ -29,7 +29,9 @@ fn is_of_table(family: &Family, name: &str) -> bool {
     let part = match family {
         Family::DeepSeek(_) => ".engram.embed.",
         Family::Demo(_) => ".engram.multi_head_embedding.",
-        Family::Qwen(_) | Family::LongCat(_) => ".ple.ple_embedding.",
+        Family::Qwen(_) => ".ple.ple_embedding.",
+        // They have no blocks.
+        Family::LongCat(_) | Family::Gemma(_) | Family::OverEncoding(_) => return false,
     };
     name.contains(part)
 }
