@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -36,16 +37,19 @@ def compare(folder, ways, start, rounds):
             drop_from_page_cache(folder)
             run = start(way)
             figures[way].append(json.loads(run.stdout.splitlines()[-1]))
-    print(f"{'':14}{'load, s':>10}{'prefill, tokens/s':>20}{'decode, tokens/s':>20}{'peak, MiB':>12}")
+            print(f"{way}: {figures[way][-1]}", file=sys.stderr, flush=True)
+    print(f"{'':14}{'load, s':>10}{'prefill, tokens/s':>20}{'decode, tokens/s':>20}{'resident, MiB':>16}{'peak':>8}")
     for way, runs in figures.items():
-        load, prefill, decode, peak = (sorted(values)[len(values) // 2] for values in zip(*runs))
-        print(f"{way:14}{load:10.2f}{prefill:20.0f}{decode:20.1f}{peak:12.0f}")
+        load, prefill, decode, resident, peak = map(statistics.median, zip(*runs))
+        print(f"{way:14}{load:10.2f}{prefill:20.0f}{decode:20.1f}{resident:16.0f}{peak:8.0f}")
 
 
 def report(load, prefill, decode):
-    """Prints what a run has measured, in seconds, and the most memory that its process had resident."""
+    """Prints what a run has measured, in seconds, and the memory that its process has resident, and had at most."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    resident = pages * resource.getpagesize() / (1 << 20)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps([load, PROMPT / prefill, DECODED / decode, peak]))
+    print(json.dumps([load, PROMPT / prefill, DECODED / decode, resident, peak]))
 
 
 def drop_from_page_cache(folder):

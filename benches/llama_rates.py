@@ -6,8 +6,8 @@
 
 Makes a small model with a table of about TABLE_MIB in FOLDER (kept for the next run), its pack, its GGUF, and a GGUF
 whose table is a hole. Every way runs in a process of its own, in turns, with all of it out of the page cache at its
-start: seconds to load, tokens a second of a prompt of 512 and of 64 decoded ones, and the most memory that it had
-resident. Needs engram-tables, transformers and gguf.
+start: seconds to load, tokens a second of a prompt of 512 and of 64 decoded ones, and the memory that it has resident
+at the end, and had at most. Needs engram-tables, transformers and gguf.
 """
 
 import ctypes

@@ -9,18 +9,18 @@ const EXAMPLES: [(&str, &str, &str, &str); 5] = [
     ("cuda", "engram-cuda", "gpu_ring", "layer 1: 12 rows, "),
     (
         "store",
-        "engram",
+        "engram-tables",
         "lookup",
         "layer 1: 12 rows, first value ",
     ),
-    ("store", "engram", "profile", "126 rows seeded\n"),
+    ("store", "engram-tables", "profile", "126 rows seeded\n"),
     (
         "store",
-        "engram",
+        "engram-tables",
         "shared_cache",
         "first store, layer 1: 12 rows, ",
     ),
-    ("store", "engram", "tickets", "waited: 768 values\n"),
+    ("store", "engram-tables", "tickets", "waited: 768 values\n"),
 ];
 
 #[test]
