@@ -435,7 +435,8 @@ fn a_published_model_is_a_scheme_by_its_name() {
     assert!(matches!(refused, CheckpointError::Io(_)), "{refused}");
 }
 
-/// The tensors of tables cut into as many parts as there are ranks, each with `rows` rows or fewer; the last may be padded.
+/// The tensors of tables cut into as many parts as there are ranks, each with `rows` rows or fewer; the last may be
+/// padded.
 fn split(
     tensors: &Tensors,
     is_table: impl Fn(&str) -> bool,

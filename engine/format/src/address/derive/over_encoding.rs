@@ -16,8 +16,8 @@ use crate::{
     ids::LayerId,
 };
 
-/// An over-encoding as the papers on over-tokenized transformers have it: polynomial hashes of n-grams, or others, modulo
-/// sizes of each column's own.
+/// An over-encoding as the papers on over-tokenized transformers have it: polynomial hashes of n-grams, or others,
+/// modulo sizes of each column's own.
 ///
 /// It is read from JSON:
 ///
