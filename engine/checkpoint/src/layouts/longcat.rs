@@ -112,6 +112,10 @@ impl LongCatConfig {
             ignored,
             hidden_size: fields.required(&["hidden_size"])?,
         };
+        if fields.optional(&["use_oe_embedding"])? == Some(false) {
+            let expected = "true, where there are fields of the embedding";
+            return Err(fields.fault("use_oe_embedding", false, expected));
+        }
         // How the model weighs what it has looked up.
         fields.optional::<bool>(&["ngram_fix_normalize_factor"])?;
         fields.check_all_known(&FURTHER_FIELDS)?;
