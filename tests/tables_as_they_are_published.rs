@@ -556,6 +556,14 @@ fn longcats_leave_out_the_tokens_of_their_scope_where_they_say_so() {
             "{scope}: {refused}"
         );
     }
+    let large = tokens(&|json: &mut Value| {
+        json["vocab_size"] = u32::MAX.into();
+        json["ngram_vocab_size_ratio"] = 1.into();
+        json["ngram_exclude_sp_token"] = true.into();
+        json["special_token_scope"] = "0:4294967295".into();
+    });
+    let refused = large.unwrap_err().to_string();
+    assert!(refused.contains("at most 4096 tokens"), "{refused}");
     let used = |used: bool| tokens(&move |json: &mut Value| json["use_oe_embedding"] = used.into());
     assert_eq!(used(true).unwrap(), [2]);
     assert!(
