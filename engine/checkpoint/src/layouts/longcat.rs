@@ -1,6 +1,6 @@
 //! LongCat-Flash-Lite, LongCat-2.0 and their like: one bfloat16 tensor for each column.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use engram_format::{LayerScheme, LongCatParameters, Scheme, SchemeError, SchemeName};
 use safetensors::Dtype;
@@ -96,11 +96,9 @@ impl LongCatConfig {
         let listed: Vec<u32> = fields
             .optional(&["oe_ignored_token_ids"])?
             .unwrap_or_default();
-        for token in listed.into_iter().chain(excluded(fields, vocab_size)?) {
-            if !ignored.contains(&token) {
-                ignored.push(token);
-            }
-        }
+        let mut known: BTreeSet<u32> = ignored.iter().copied().collect();
+        let further = listed.into_iter().chain(excluded(fields, vocab_size)?);
+        ignored.extend(further.filter(|&token| known.insert(token)));
         let config = Self {
             max_order: fields.required(&["emb_neighbor_num", "oe_neighbor_num"])?,
             heads: fields.required(&["emb_split_num", "oe_split_num"])?,
