@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 const INDEX: &str = "model.safetensors.index.json";
 
 type Tensors = Vec<(String, Value, Vec<u8>)>;
+type Edit = Box<dyn Fn(&mut Value)>;
 
 /// The checkpoint of a small family, taken apart into its tensors.
 struct Taken {
@@ -155,7 +156,7 @@ fn with_scales_of_rows(tensors: &Tensors) -> (Tensors, Vec<u8>) {
         let count = usize::try_from(shape[0].as_u64().unwrap()).unwrap();
         let width = usize::try_from(shape[1].as_u64().unwrap()).unwrap();
         let values = bytes[..count * width].to_vec();
-        let scale = |row: usize| (row + 10 * index) as f32 / 8.0;
+        let scale = |row: usize| f32::from(u16::try_from(row + 10 * index).unwrap()) / 8.0;
         let scales: Vec<u8> = (0..count)
             .flat_map(|row| scale(row).to_le_bytes())
             .collect();
@@ -197,7 +198,7 @@ fn each_part_of_a_table_may_have_scales_of_its_own() {
             scale: ScaleType::F32,
         };
         assert_eq!(table.codec, codec);
-        let segments = table.planes.each_ref_len();
+        let segments = [0, 1].map(|plane: usize| table.planes[plane].segments.len());
         assert_eq!(
             segments,
             [parts.len(); 2],
@@ -240,28 +241,16 @@ fn each_part_of_a_table_may_have_scales_of_its_own() {
     }
 }
 
-trait Segments {
-    fn each_ref_len(&self) -> [usize; 2];
-}
-
-impl Segments for Vec<engram_format::Plane> {
-    fn each_ref_len(&self) -> [usize; 2] {
-        let [values, scales] = self.as_slice() else {
-            panic!("two planes");
-        };
-        [values.segments.len(), scales.segments.len()]
-    }
-}
-
 #[test]
 fn the_one_scale_of_a_table_may_stand_beside_every_part_of_it() {
     let taken = Taken::new("qwen");
     let mut tensors = taken.of("ngram_embedding.shard_");
     let scale = taken.of("ngram_embedding.weight_scale").pop().unwrap();
-    for index in 0..tensors.len() {
-        let name = tensors[index].0.replace("weight", "weight_scale");
-        tensors.push((name, scale.1.clone(), scale.2.clone()));
-    }
+    let scales = tensors.iter().map(|(name, ..)| {
+        let name = name.replace("weight", "weight_scale");
+        (name, scale.1.clone(), scale.2.clone())
+    });
+    tensors.extend(scales.collect::<Tensors>());
     taken.write(&[("model.safetensors", tensors.clone())], false);
     let checkpoint = Checkpoint::open(&taken.folder(), None).unwrap();
     has_rows(&checkpoint, &taken.rows, "scales of parts");
@@ -435,7 +424,8 @@ fn a_published_model_is_a_scheme_by_its_name() {
     assert!(matches!(refused, CheckpointError::Io(_)), "{refused}");
 }
 
-/// The tensors of tables cut into as many parts as there are ranks, each with `rows` rows or fewer; the last may be padded.
+/// The tensors of tables cut into as many parts as there are ranks, each with `rows` rows or fewer; the last may be
+/// padded.
 fn split(
     tensors: &Tensors,
     is_table: impl Fn(&str) -> bool,
@@ -566,6 +556,22 @@ fn longcats_leave_out_the_tokens_of_their_scope_where_they_say_so() {
             "{scope}: {refused}"
         );
     }
+    let large = tokens(&|json: &mut Value| {
+        json["vocab_size"] = u32::MAX.into();
+        json["ngram_vocab_size_ratio"] = 1.into();
+        json["ngram_exclude_sp_token"] = true.into();
+        json["special_token_scope"] = "0:4294967295".into();
+    });
+    let refused = large.unwrap_err().to_string();
+    assert!(refused.contains("at most 4096 tokens"), "{refused}");
+    let used = |used: bool| tokens(&move |json: &mut Value| json["use_oe_embedding"] = used.into());
+    assert_eq!(used(true).unwrap(), [2]);
+    assert!(
+        used(false)
+            .unwrap_err()
+            .to_string()
+            .contains("`use_oe_embedding` is false")
+    );
     let refused = with("yes".into(), "0:4").unwrap_err().to_string();
     assert!(refused.contains("true or false"), "{refused}");
 }
@@ -594,7 +600,7 @@ fn configurations_of_new_families_that_make_no_sense_are_refused() {
     };
     let layer_width = "/text_config/hidden_size_per_layer_input";
     let scheme = "/over_encoding/scheme";
-    let cases: Vec<(&str, Box<dyn Fn(&mut Value)>, &str)> = vec![
+    let cases: Vec<(&str, Edit, &str)> = vec![
         (
             "gemma",
             Box::new(edit(layer_width, 0.into())),

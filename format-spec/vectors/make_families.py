@@ -156,15 +156,15 @@ def main():
         rows = [[[0 if token == DEAD else token]] for token in ids]
         cases.append({"family": "per_layer", "params": {"name": name}, "ids": ids, "rows": rows})
 
-    primes = {"primes_from": 900}
-    per_column = [[3, 5], [7, 11], [2, 9, 31], [8, 1, 77]]
+    primes, sizes = {"primes_from": 900}, {"each": [5, 80, 64, 1]}
+    bases, factors = [7, 11, 13, 17], [[3, 5], [7, 11], [2, 9, 31], [8, 1, 77]]
     mixed = [
         {"layer": 0, "sizes": primes, "hash": {"rule": "polynomial", "bases": [500]}},
         {"layer": 2, "sizes": primes, "hash": {"rule": "polynomial", "bases": [31, 1_000_003]}},
-        {"layer": 3, "sizes": {"odd_above": 700}, "hash": {"rule": "polynomial", "bases": [7, 11, 13, 17], "mix": "xor"}},
+        {"layer": 3, "sizes": {"odd_above": 700}, "hash": {"rule": "polynomial", "bases": bases, "mix": "xor"}},
         {"layer": 5, "sizes": primes, "hash": {"rule": "xor_multiply", "multipliers": [12345, 999, 77777]}},
-        {"layer": 7, "sizes": {"each": [5, 80, 64, 1]}, "hash": {"rule": "per_column", "mix": "xor", "factors": per_column}},
-        {"layer": 9, "sizes": primes, "hash": {"rule": "per_column", "mix": "sum", "factors": per_column}},
+        {"layer": 7, "sizes": sizes, "hash": {"rule": "per_column", "mix": "xor", "factors": factors}},
+        {"layer": 9, "sizes": primes, "hash": {"rule": "per_column", "mix": "sum", "factors": factors}},
     ]
     large = {"layer": 0, "sizes": {"primes_from": 20_000_000}, "hash": {"rule": "polynomial", "bases": [151936, 10007]}}
     for p, places in [

@@ -399,8 +399,8 @@ const char *engram_scheme_name(const struct engram_store *store);
 // Token ids are below this number (or `ENGRAM_DEAD`).
 size_t engram_vocab_size(const struct engram_store *store);
 
-// Tokens of the longest n-gram, N: the orders are 2 to N, or 1 alone where N is 1 and the row of a token is its id. Also
-// the tokens of a window.
+// Tokens of the longest n-gram, N: the orders are 2 to N, or 1 alone where N is 1 and the row of a token is its id.
+// Also the tokens of a window.
 uint32_t engram_max_order(const struct engram_store *store);
 
 // Hashes of each order.

@@ -60,8 +60,8 @@ pub unsafe extern "C" fn engram_vocab_size(store: *const engram_store) -> usize 
     unsafe { fact(store, 0, |store| Some(store.store().hasher().vocab_size())) }
 }
 
-/// Tokens of the longest n-gram, N: the orders are 2 to N, or 1 alone where N is 1 and the row of a token is its id. Also
-/// the tokens of a window.
+/// Tokens of the longest n-gram, N: the orders are 2 to N, or 1 alone where N is 1 and the row of a token is its id.
+/// Also the tokens of a window.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_max_order(store: *const engram_store) -> u32 {
     // SAFETY: as above.

@@ -94,15 +94,16 @@ impl Checkpoint {
         } else {
             TensorFiles::open(path)?
         };
-        let token_map = match family.compresses() {
-            false => None,
-            true => match read_token_map(files.folder(), tokenizer) {
+        let token_map = if family.compresses() {
+            match read_token_map(files.folder(), tokenizer) {
                 Err(error @ CheckpointError::NoTokenMap { .. }) => {
                     let known = scheme.parse::<SchemeName>().ok();
                     Some(known.and_then(builtin_token_map).ok_or(error)?)
                 }
                 read => Some(read?),
-            },
+            }
+        } else {
+            None
         };
         let scheme = family.scheme(token_map.as_ref()).map_err(in_scheme)?;
         let found = Found::of_tables_alone(&files, &family, &scheme)?;

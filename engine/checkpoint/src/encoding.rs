@@ -101,7 +101,8 @@ fn scale_of(name: &str) -> String {
     format!("{}{SCALE}", name.strip_suffix(WEIGHT).unwrap_or(name))
 }
 
-/// The tensors of scales in row order: that of the whole table, or one beside each tensor of values. None if there are none.
+/// The tensors of scales in row order: that of the whole table, or one beside each tensor of values. None if there are
+/// none.
 ///
 /// # Errors
 /// Scales beside some tensors of values alone.

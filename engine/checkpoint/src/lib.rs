@@ -8,6 +8,9 @@
 //! or a .gguf file: scheme, token map and tensors --^
 //! ```
 //!
+//! Tables that are published without a model beside them are found by [`Checkpoint::open_with`], which is told their
+//! scheme.
+//!
 //! Of the tensors' data, only the single scale of a table that has one is read here. [`TensorFiles::read`] reads
 //! other tensors on request.
 

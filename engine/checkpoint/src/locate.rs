@@ -197,8 +197,8 @@ impl Group<'_> {
     }
 }
 
-/// Where the scales of rows lie whose values are `values`: each tensor of scales has as many rows as one of values, or all
-/// of them together have all rows. Either may leave out the padding.
+/// Where the scales of rows lie whose values are `values`: each tensor of scales has as many rows as one of values, or
+/// all of them together have all rows. Either may leave out the padding.
 fn place_scales<'a>(
     files: &TensorFiles,
     scales: &[&'a Tensor],

@@ -6,8 +6,8 @@ use crate::{
     tensors::{Tensor, TensorFiles},
 };
 
-/// The parts, in row order, of the tensor that a published checkpoint calls `name`, after the model's `prefix`: itself, or
-/// one for each rank of a tensor-parallel model. None if there is no such tensor.
+/// The parts, in row order, of the tensor that a published checkpoint calls `name`, after the model's `prefix`: itself,
+/// or one for each rank of a tensor-parallel model. None if there is no such tensor.
 pub(crate) fn find<'a>(
     files: &'a TensorFiles,
     prefix: &str,

@@ -1,7 +1,7 @@
 //! Files that hold the parts of one rank of a tensor-parallel model each.
 
-/// The rank whose parts the file `name` holds, by its name: `model3-mp8.safetensors`, `model-rank-3-part-0.safetensors`,
-/// `model-tp3.safetensors`.
+/// The rank whose parts the file `name` holds, by its name: `model3-mp8.safetensors`,
+/// `model-rank-3-part-0.safetensors`, `model-tp3.safetensors`.
 pub(crate) fn rank_of(name: &str) -> Option<u32> {
     let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
     let words: Vec<&str> = stem.split(['-', '_', '.']).collect();

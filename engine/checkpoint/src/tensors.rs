@@ -69,8 +69,8 @@ pub struct TensorFiles {
 }
 
 impl TensorFiles {
-    /// Reads the headers of the single file of `folder` and of all files that its index names; of all that there are, where
-    /// there is neither. Where several files have a tensor, the index decides.
+    /// Reads the headers of the single file of `folder` and of all files that its index names; of all that there are,
+    /// where there is neither. Where several files have a tensor, the index decides.
     ///
     /// A file that is missing or damaged is an error only when a tensor in it is asked for, unless all are: who needs
     /// the tables alone need not have the whole model.
@@ -243,8 +243,8 @@ impl TensorFiles {
         }
     }
 
-    /// The parts of the tensor whose full name is `name`, in row order: itself, or where files hold the part of a rank of
-    /// a tensor-parallel model each, one of each. None if there is no such tensor.
+    /// The parts of the tensor whose full name is `name`, in row order: itself, or where files hold the part of a rank
+    /// of a tensor-parallel model each, one of each. None if there is no such tensor.
     ///
     /// # Errors
     /// As [`Self::resolve`].

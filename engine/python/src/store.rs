@@ -135,8 +135,8 @@ impl Store {
         Ok(self.opened(py)?.hasher().vocab_size())
     }
 
-    /// Tokens of the longest n-gram, N: the orders are 2 to N, or 1 alone where N is 1 and the row of a token is its id.
-    /// Also the tokens of a window.
+    /// Tokens of the longest n-gram, N: the orders are 2 to N, or 1 alone where N is 1 and the row of a token is its
+    /// id. Also the tokens of a window.
     #[getter]
     fn max_order(&self, py: Python<'_>) -> PyResult<u32> {
         Ok(self.opened(py)?.scheme().max_order)

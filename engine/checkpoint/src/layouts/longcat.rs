@@ -1,6 +1,6 @@
 //! LongCat-Flash-Lite, LongCat-2.0 and their like: one bfloat16 tensor for each column.
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
 
 use engram_format::{LayerScheme, LongCatParameters, Scheme, SchemeError, SchemeName};
 use safetensors::Dtype;
@@ -18,6 +18,8 @@ const FURTHER_FIELDS: [&str; 3] = ["emb_", "text_vocab_", "special_token_scope"]
 /// Whether the tokens of a scope are left out, and the scope: ranges such as `0:4,36:55`, which leave out their end.
 const EXCLUDE_FIELD: &str = "ngram_exclude_sp_token";
 const SCOPE_FIELD: &str = "special_token_scope";
+/// The most tokens of a scope. Published ones have dozens.
+const MAX_EXCLUDED: u64 = 4_096;
 /// The models that are told apart, the first of which stands for others.
 const MODELS: [SchemeName; 3] = [
     SchemeName::LongCatFlashLite,
@@ -94,11 +96,9 @@ impl LongCatConfig {
         let listed: Vec<u32> = fields
             .optional(&["oe_ignored_token_ids"])?
             .unwrap_or_default();
-        for token in listed.into_iter().chain(excluded(fields, vocab_size)?) {
-            if !ignored.contains(&token) {
-                ignored.push(token);
-            }
-        }
+        let mut known: BTreeSet<u32> = ignored.iter().copied().collect();
+        let further = listed.into_iter().chain(excluded(fields, vocab_size)?);
+        ignored.extend(further.filter(|&token| known.insert(token)));
         let config = Self {
             max_order: fields.required(&["emb_neighbor_num", "oe_neighbor_num"])?,
             heads: fields.required(&["emb_split_num", "oe_split_num"])?,
@@ -112,6 +112,10 @@ impl LongCatConfig {
             ignored,
             hidden_size: fields.required(&["hidden_size"])?,
         };
+        if fields.optional::<bool>(&["use_oe_embedding"])? == Some(false) {
+            let expected = "true, where there are fields of the embedding";
+            return Err(fields.fault("use_oe_embedding", false, expected));
+        }
         // How the model weighs what it has looked up.
         fields.optional::<bool>(&["ngram_fix_normalize_factor"])?;
         fields.check_all_known(&FURTHER_FIELDS)?;
@@ -207,7 +211,7 @@ impl LongCatConfig {
 
 /// The tokens of the scope, if they are left out.
 fn excluded(fields: &Fields<'_>, vocab_size: u32) -> Result<Vec<u32>, CheckpointError> {
-    let is_used = fields.optional(&[EXCLUDE_FIELD])?.unwrap_or(false);
+    let is_used = fields.optional::<bool>(&[EXCLUDE_FIELD])?.unwrap_or(false);
     let Some(scope) = fields
         .optional::<String>(&[SCOPE_FIELD])?
         .filter(|_| is_used)
@@ -219,9 +223,17 @@ fn excluded(fields: &Fields<'_>, vocab_size: u32) -> Result<Vec<u32>, Checkpoint
         let range = start.trim().parse().ok()?..end.trim().parse().ok()?;
         (range.start < range.end && range.end <= vocab_size).then_some(range)
     };
-    let ranges: Option<Vec<_>> = scope.split(',').map(range).collect();
+    let ranges: Option<Vec<Range<u32>>> = scope.split(',').map(range).collect();
+    let ranges = ranges.filter(|ranges| {
+        let tokens = ranges
+            .iter()
+            .map(|range| u64::from(range.end - range.start));
+        tokens.sum::<u64>() <= MAX_EXCLUDED
+    });
     let ranges = ranges.ok_or_else(|| {
-        let expected = format!("ranges such as 0:4,36:55 up to {vocab_size}");
+        let expected = format!(
+            "ranges such as 0:4,36:55 up to {vocab_size}, of at most {MAX_EXCLUDED} tokens"
+        );
         fields.fault(SCOPE_FIELD, &scope, &expected)
     })?;
     Ok(ranges.into_iter().flatten().collect())

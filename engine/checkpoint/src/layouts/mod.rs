@@ -60,8 +60,8 @@ impl Family {
         Self::from_json(&path, &read_json_up_to(&path, MAX_CONFIG_BYTES)?)
     }
 
-    /// The family that `scheme` says: the published configuration of the model of that name, or the one in the JSON file
-    /// at that path.
+    /// The family that `scheme` says: the published configuration of the model of that name, or the one in the JSON
+    /// file at that path.
     ///
     /// # Errors
     /// As [`Self::read`], if it is no name.

@@ -154,8 +154,8 @@ fn schemes_that_older_readers_do_not_know_take_version_3() {
     let version = |text: &str| serde_json::from_str::<Value>(text).unwrap()["version"].clone();
     assert_eq!(version(&manifest().to_text()), 1);
     let per_column = |m: &mut Manifest| {
-        let orders = (0..m.scheme.column_count()).map(|column| column as u32 / m.scheme.heads + 2);
-        let factors: Vec<Vec<u64>> = orders.map(|order| vec![3; order as usize]).collect();
+        let orders = m.scheme.columns(0).map(|column| column.order as usize);
+        let factors: Vec<Vec<u64>> = orders.map(|order| vec![3; order]).collect();
         for layer in &mut m.scheme.layers {
             layer.hash = HashRule::PerColumn {
                 mix: Mix::Xor,

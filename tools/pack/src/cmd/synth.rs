@@ -19,10 +19,12 @@ Examples:
   engram-pack synth --scheme mine.json --scale 1 -o checkpoint, where mine.json is
     {\"over_encoding\": {
       \"scheme\": {\"name\": \"mine\", \"vocab_size\": 50257, \"max_order\": 3, \"heads\": 2, \"layers\": [
-        {\"layer\": 0, \"sizes\": {\"primes_from\": 100000}, \"hash\": {\"rule\": \"polynomial\", \"bases\": [50257]}}]},
+        {\"layer\": 0, \"sizes\": {\"primes_from\": 100000},
+         \"hash\": {\"rule\": \"polynomial\", \"bases\": [50257]}}]},
       \"rows\": {\"width\": 64, \"values\": \"model.layers.{layer}.oe.weight\"}}}
-  sizes may also be {\"odd_above\": N} or {\"each\": [...]}, one for each column; bases one, or one for each head or column,
-  with \"mix\": \"xor\" in the place of a sum; further rules are {\"rule\": \"xor_multiply\", \"multipliers\": [...]} and
+  sizes may also be {\"odd_above\": N} or {\"each\": [...]}, one for each column; bases one, or one for each head or
+  column, with \"mix\": \"xor\" in the place of a sum; further rules are
+  {\"rule\": \"xor_multiply\", \"multipliers\": [...]} and
   {\"rule\": \"per_column\", \"mix\": \"sum\" or \"xor\", \"factors\": [[...], ...]}")]
 pub(crate) struct Args {
     /// engram-demo-v1, deepseek-v4.1-flash, qwen3.8-flash-next, longcat-flash-lite, longcat-lite-4096, longcat-2.0,

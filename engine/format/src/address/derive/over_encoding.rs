@@ -16,8 +16,8 @@ use crate::{
     ids::LayerId,
 };
 
-/// An over-encoding as the papers on over-tokenized transformers have it: polynomial hashes of n-grams, or others, modulo
-/// sizes of each column's own.
+/// An over-encoding as the papers on over-tokenized transformers have it: polynomial hashes of n-grams, or others,
+/// modulo sizes of each column's own.
 ///
 /// It is read from JSON:
 ///
@@ -154,9 +154,9 @@ impl OverEncodingSizes {
                 Ok((0..columns as u64).map(|i| base + 2 * i + 1).collect())
             }
             Self::Each(ref sizes) => {
-                if let Some(&size) = sizes.iter().find(|&&size| size == 0) {
-                    return check_range("size of a column", size, 1..=BUCKET_LIMIT - 1)
-                        .map(|()| Vec::new());
+                // What follows divides by them.
+                for &size in sizes {
+                    check_range("size of a column", size, 1..=BUCKET_LIMIT - 1)?;
                 }
                 Ok(sizes.clone())
             }
