@@ -5,7 +5,7 @@ mod traffic;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::Result;
-use engram::{OwnedBatch, Ticket, read_manifest};
+use engram::{OwnedBatch, Ticket};
 use engram_io::lock;
 use engram_kit::{
     envelope::Outcome,
@@ -30,6 +30,7 @@ use serde_json::json;
 use crate::{
     caveat, cold,
     mixed::Contender,
+    pack::PackArgs,
     timing::{Latencies, rate},
 };
 use traffic::{Event, What};
@@ -85,14 +86,14 @@ impl Server for Waiting {
 }
 
 /// How a server of a name is opened over a pack, with bytes of memory for rows.
-pub type Open = fn(pack: &Path, memory: u64) -> Result<Box<dyn Server>>;
+pub type Open = fn(pack: &PackArgs, memory: u64) -> Result<Box<dyn Server>>;
 
 /// Settings of the traffic.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// Folder of the pack
-    pack: PathBuf,
+    #[command(flatten)]
+    pack: PackArgs,
     /// Length of a run
     #[arg(long, default_value_t = 8.0)]
     seconds: f64,
@@ -171,13 +172,13 @@ impl Args {
     /// # Errors
     /// A pack or a storage that cannot be read.
     pub fn run(&self, registry: &[(&str, Open)]) -> Result<Outcome> {
-        let manifest = read_manifest(&self.pack)?;
+        let manifest = self.pack.manifest()?;
         let wanted = |name: &str| self.only.is_empty() || self.only.iter().any(|only| only == name);
         let servers: Vec<_> = registry.iter().filter(|(name, _)| wanted(name)).collect();
         let mut rounds: BTreeMap<&str, Vec<Round>> = BTreeMap::new();
         say!(
             "{}: {} sequences of {} tokens/s; prompts of {:?} tokens, {} a second, {} of them cancelled; {} MiB",
-            self.pack.display(),
+            self.pack.folder().display(),
             self.sequences,
             self.tokens_per_second,
             self.prompt,
@@ -190,7 +191,7 @@ impl Args {
                 let mut server = None;
                 let mut run = |with_prompts: bool| {
                     drop(server.take());
-                    cold::evict(&cold::files(&self.pack, &manifest))?;
+                    cold::evict(&self.pack.files(&manifest)?)?;
                     let server = server.insert(open(&self.pack, self.memory << 20)?);
                     let seed = self.seed + 2 * round as u64 + u64::from(with_prompts);
                     let mut random = Random::new(seed);
@@ -246,7 +247,9 @@ impl Args {
             "seconds": self.seconds,
             "rounds": self.rounds,
         });
-        Ok(Outcome::new(&report)?.of_pack(&self.pack).figures(figures))
+        Ok(Outcome::new(&report)?
+            .of_pack(self.pack.folder())
+            .figures(figures))
     }
 }
 

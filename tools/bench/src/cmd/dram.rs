@@ -3,7 +3,7 @@ mod bare;
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
-use engram::{Batch, Config, LayerId, Reader, RowId, Store, read_manifest};
+use engram::{Batch, Config, LayerId, Reader, RowId, Store};
 use engram_format::Column;
 use engram_kit::{
     envelope::Outcome,
@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::{
     caveat,
+    pack::PackArgs,
     row_choice::random_rows,
     timing::{Latencies, float, rate},
 };
@@ -31,8 +32,8 @@ const CALLS: [usize; 4] = [8 * 24, 64 * 24, 680 * 24, 2_720 * 24];
 /// Read random rows from memory, beside a bare prefetching copy in the same run
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of the pack, which must fit in memory six times
-    pack: PathBuf,
+    #[command(flatten)]
+    pack: PackArgs,
     /// Rows of each run
     #[arg(long, default_value_t = 2_000_000)]
     rows: usize,
@@ -70,7 +71,7 @@ enum Copier {
 
 impl Args {
     pub(crate) fn run(self) -> Result<Outcome> {
-        let manifest = read_manifest(&self.pack)?;
+        let manifest = self.pack.manifest()?;
         let layer = manifest.tables[0].layer;
         let columns: Vec<Column> = manifest.scheme.columns(0).collect();
         let table_rows: u64 = columns.iter().map(|column| column.row_count).sum();
@@ -78,7 +79,7 @@ impl Args {
         let bare = Copier::Bare(Bare::open(&self.pack, &manifest, &columns)?);
         let one_thread = |config: Config| config.gather_threads(1);
         let open = |config: Config| {
-            Ok::<_, anyhow::Error>(Copier::Store(Box::new(Store::open(&self.pack, config)?)))
+            Ok::<_, anyhow::Error>(Copier::Store(Box::new(self.pack.open(config)?)))
         };
         // Room for every row of a table in its share.
         let tables = manifest.tables.len() as u64;
@@ -148,7 +149,9 @@ impl Args {
             "table_rows": table_rows,
         });
         let figures = all.iter().flat_map(Figures::named).collect();
-        Ok(Outcome::new(&report)?.of_pack(&self.pack).figures(figures))
+        Ok(Outcome::new(&report)?
+            .of_pack(self.pack.folder())
+            .figures(figures))
     }
 
     fn draw(&self, all: &[Figures]) -> Result<()> {

@@ -1,13 +1,11 @@
 //! The limit: rows copied from memory that is on its way, and nothing else.
 
-use std::path::Path;
-
 use anyhow::{Result, ensure};
 use engram::{Manifest, RowId};
 use engram_format::{Column, RecordLayout};
 use engram_io::{MemoryReader, prefetch};
 
-use crate::{cold, timing::Latencies};
+use crate::{pack::PackArgs, timing::Latencies};
 
 /// Rows whose memory is on its way when they are prefetched one by one.
 const AHEAD: usize = 24;
@@ -21,8 +19,8 @@ pub(super) struct Bare {
 }
 
 impl Bare {
-    pub(super) fn open(pack: &Path, manifest: &Manifest, columns: &[Column]) -> Result<Self> {
-        let files = cold::files(pack, manifest);
+    pub(super) fn open(pack: &PackArgs, manifest: &Manifest, columns: &[Column]) -> Result<Self> {
+        let files = pack.files(manifest)?;
         ensure!(
             files.len() >= columns.len(),
             "an attached pack has no shards to copy from"
