@@ -1,6 +1,6 @@
 mod bare;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, rc::Rc};
 
 use anyhow::{Result, ensure};
 use engram::{Batch, Config, LayerId, Reader, RowId, Store};
@@ -48,6 +48,9 @@ pub(crate) struct Args {
     plot: Option<PathBuf>,
 }
 
+/// Which of those that copy has a cache.
+const CACHE: usize = 4;
+
 /// Medians of the rounds.
 #[derive(Debug)]
 struct Figures {
@@ -65,7 +68,9 @@ struct Figures {
 
 /// What copies rows.
 enum Copier {
-    Bare(Bare),
+    Bare(Rc<Bare>),
+    /// The same with a look at the seals, but no search for where a row lies.
+    BareSealed(Rc<Bare>),
     Store(Box<Store>),
 }
 
@@ -76,7 +81,7 @@ impl Args {
         let columns: Vec<Column> = manifest.scheme.columns(0).collect();
         let table_rows: u64 = columns.iter().map(|column| column.row_count).sum();
         let row_bytes = manifest.tables[0].codec.row_bytes();
-        let bare = Copier::Bare(Bare::open(&self.pack, &manifest, &columns)?);
+        let bare = Rc::new(Bare::open(&self.pack, &manifest, &columns)?);
         let one_thread = |config: Config| config.gather_threads(1);
         let open = |config: Config| {
             Ok::<_, anyhow::Error>(Copier::Store(Box::new(self.pack.open(config)?)))
@@ -90,7 +95,8 @@ impl Args {
         let memory = Config::new().reader(Reader::Memory);
         let unchecked = memory.clone().check_seals(false);
         let copiers = [
-            ("bare prefetching copy", bare),
+            ("bare prefetching copy", Copier::Bare(bare.clone())),
+            ("bare copy with seals", Copier::BareSealed(bare)),
             ("memory", open(one_thread(memory.clone()))?),
             ("memory, seals unchecked", open(one_thread(unchecked))?),
             ("row cache", open(one_thread(cached))?),
@@ -117,10 +123,10 @@ impl Args {
                 }
             }
             if round == 0 {
-                filled = copiers[3].1.cached();
+                filled = copiers[CACHE].1.cached();
             }
         }
-        let (looks, hits) = copiers[3].1.cached();
+        let (looks, hits) = copiers[CACHE].1.cached();
         let (looks, hits) = (looks - filled.0, hits - filled.1);
         ensure!(
             hits * 10 > 8 * looks,
@@ -183,7 +189,8 @@ impl Copier {
         out: &mut [u8],
     ) -> Result<Latencies> {
         let store = match self {
-            Self::Bare(bare) => return Ok(bare.time(rows, call, out)),
+            Self::Bare(bare) => return Ok(bare.copy(rows, call, out)),
+            Self::BareSealed(bare) => return Ok(bare.copy_sealed(rows, call, out)),
             Self::Store(store) => store,
         };
         let row_bytes = store.codec(layer)?.row_bytes();
