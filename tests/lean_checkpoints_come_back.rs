@@ -10,7 +10,9 @@ use std::{
 };
 
 use engram_checkpoint::{Checkpoint, Family, TensorFiles};
-use engram_pack::{BuildOptions, LEAN_FILE, LeanReport, attach, build, lean, restore};
+use engram_pack::{
+    BuildOptions, LEAN_FILE, LeanReport, RestoreOptions, attach, build, lean, restore,
+};
 use engram_tests::{
     Fixture, Gguf, READERS, files, make_checkpoint, make_pack, open, small_families, small_family,
     whole_tables,
@@ -33,7 +35,15 @@ const FAMILIES: [&str; 8] = [
 
 fn make_lean(fixture: &Fixture, out: &Path) -> anyhow::Result<LeanReport> {
     let checkpoint = Checkpoint::open(&fixture.checkpoint(), None)?;
-    lean(&checkpoint, &fixture.pack(), out, &|_| ())
+    lean(&checkpoint, &fixture.pack(), &[].into(), out, &|_| ())
+}
+
+/// That the pack now lies in the folder `pack`.
+fn pack_at(pack: &Path) -> RestoreOptions {
+    RestoreOptions {
+        pack: Some(pack.into()),
+        ..RestoreOptions::default()
+    }
 }
 
 /// Name, type, shape and bytes of each tensor of a file.
@@ -114,15 +124,15 @@ fn all_but_the_tables_is_there_and_the_tables_come_back() {
 
         fs::remove_dir_all(&checkpoint).unwrap();
         let restored = fixture.folder().join("restored");
-        let report = restore(&lean, None, &restored, &|_| ()).unwrap();
+        let report = restore(&lean, &RestoreOptions::default(), &restored, &|_| ()).unwrap();
         assert!(files(&restored) == before, "{family}");
         assert!(report.files > 0 && report.symbolic_links == 0);
         // From a pack that has been moved since, too.
         let moved = fixture.folder().join("moved");
         fs::rename(fixture.pack(), &moved).unwrap();
         let again = fixture.folder().join("again");
-        restore(&lean, None, &again, &|_| ()).unwrap_err();
-        restore(&lean, Some(&moved), &again, &|_| ()).unwrap();
+        restore(&lean, &RestoreOptions::default(), &again, &|_| ()).unwrap_err();
+        restore(&lean, &pack_at(&moved), &again, &|_| ()).unwrap();
         assert!(files(&again) == before, "{family}");
     }
 }
@@ -167,7 +177,7 @@ fn a_single_file_with_metadata_other_tensors_and_padding_comes_back() {
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     assert_eq!(header.metadata().as_ref().unwrap()["format"], "pt");
     let restored = fixture.folder().join("restored");
-    restore(&lean, None, &restored, &|_| ()).unwrap();
+    restore(&lean, &RestoreOptions::default(), &restored, &|_| ()).unwrap();
     assert!(files(&restored) == files(&checkpoint));
 }
 
@@ -186,11 +196,17 @@ fn tables_that_the_pack_does_not_have_are_not_left_out() {
 
     let attached = fixture.folder().join("attached");
     attach(&checkpoint, &attached).unwrap();
-    let error = refused(lean(&checkpoint, &attached, &out, &|_| ()), &out);
+    let error = refused(
+        lean(&checkpoint, &attached, &[].into(), &out, &|_| ()),
+        &out,
+    );
     assert!(error.contains("has no rows of its own"), "{error}");
 
     let other = Fixture::new("qwen");
-    let error = refused(lean(&checkpoint, &other.pack(), &out, &|_| ()), &out);
+    let error = refused(
+        lean(&checkpoint, &other.pack(), &[].into(), &out, &|_| ()),
+        &out,
+    );
     assert!(error.contains("was not built from"), "{error}");
 
     // The same sizes and names, other rows.
@@ -200,7 +216,7 @@ fn tables_that_the_pack_does_not_have_are_not_left_out() {
     );
     make_checkpoint(&small_family("deepseek"), 2, &folder);
     make_pack(&folder, &pack);
-    let error = refused(lean(&checkpoint, &pack, &out, &|_| ()), &out);
+    let error = refused(lean(&checkpoint, &pack, &[].into(), &out, &|_| ()), &out);
     assert!(error.contains("build the pack anew"), "{error}");
 
     damage_a_row(&fixture.pack());
@@ -235,11 +251,19 @@ fn nothing_but_the_checkpoint_is_restored() {
     let [lean, out] = ["lean", "out"].map(|name| fixture.folder().join(name));
     make_lean(&fixture, &lean).unwrap();
 
-    let error = refused(restore(&fixture.checkpoint(), None, &out, &|_| ()), &out);
+    let error = refused(
+        restore(
+            &fixture.checkpoint(),
+            &RestoreOptions::default(),
+            &out,
+            &|_| (),
+        ),
+        &out,
+    );
     assert!(error.contains("is no lean checkpoint"), "{error}");
 
     let other = Fixture::new("qwen");
-    let error = refused(restore(&lean, Some(&other.pack()), &out, &|_| ()), &out);
+    let error = refused(restore(&lean, &pack_at(&other.pack()), &out, &|_| ()), &out);
     assert!(error.contains("is another pack"), "{error}");
 
     let record = lean.join(LEAN_FILE);
@@ -248,7 +272,10 @@ fn nothing_but_the_checkpoint_is_restored() {
         let mut value: Value = serde_json::from_str(&text).unwrap();
         change(&mut value);
         fs::write(&record, value.to_string()).unwrap();
-        refused(restore(&lean, None, &out, &|_| ()), &out)
+        refused(
+            restore(&lean, &RestoreOptions::default(), &out, &|_| ()),
+            &out,
+        )
     };
     let error = changed(&|value| value["files"][0]["name"] = "../escaped".into());
     assert!(error.contains("`../escaped` is no file name"), "{error}");
@@ -275,7 +302,10 @@ fn nothing_but_the_checkpoint_is_restored() {
     fs::write(&record, text).unwrap();
 
     damage_a_row(&fixture.pack());
-    let error = refused(restore(&lean, None, &out, &|_| ()), &out);
+    let error = refused(
+        restore(&lean, &RestoreOptions::default(), &out, &|_| ()),
+        &out,
+    );
     assert!(error.contains("is damaged"), "{error}");
 }
 
@@ -295,7 +325,7 @@ fn links_of_a_hubs_cache_are_followed() {
     make_lean(&fixture, &lean).unwrap();
     fs::remove_dir_all(&checkpoint).unwrap();
     fs::remove_dir_all(&blobs).unwrap();
-    restore(&lean, None, &out, &|_| ()).unwrap();
+    restore(&lean, &RestoreOptions::default(), &out, &|_| ()).unwrap();
     assert!(files(&out) == expected);
 }
 
@@ -322,7 +352,7 @@ fn hole_and_back(model: Gguf) {
 
     let checkpoint = Checkpoint::open(&at("models/model.gguf"), None).unwrap();
     build(&checkpoint, &at("pack"), &BuildOptions::default(), &|_| ()).unwrap();
-    let report = lean(&checkpoint, &at("pack"), &at("lean"), &|_| ()).unwrap();
+    let report = lean(&checkpoint, &at("pack"), &[].into(), &at("lean"), &|_| ()).unwrap();
     assert_eq!(report.replaced, [at("models/model.gguf")]);
     let found = files(&at("lean"));
     let names: Vec<&Path> = found.iter().map(|(path, _)| path.as_path()).collect();
@@ -343,7 +373,13 @@ fn hole_and_back(model: Gguf) {
     assert!(blocks(&at("lean/model.gguf")) < blocks(&at("models/model.gguf")));
 
     fs::remove_dir_all(at("models")).unwrap();
-    restore(&at("lean"), None, &at("restored"), &|_| ()).unwrap();
+    restore(
+        &at("lean"),
+        &RestoreOptions::default(),
+        &at("restored"),
+        &|_| (),
+    )
+    .unwrap();
     assert!(files(&at("restored")) == [(PathBuf::from("model.gguf"), before)]);
 }
 
@@ -364,8 +400,14 @@ fn rows_that_no_token_reads_come_back_too() {
         "there are some"
     );
     let before = files(&at("checkpoint"));
-    lean(&checkpoint, &at("pack"), &at("lean"), &|_| ()).unwrap();
+    lean(&checkpoint, &at("pack"), &[].into(), &at("lean"), &|_| ()).unwrap();
     fs::remove_dir_all(at("checkpoint")).unwrap();
-    restore(&at("lean"), None, &at("restored"), &|_| ()).unwrap();
+    restore(
+        &at("lean"),
+        &RestoreOptions::default(),
+        &at("restored"),
+        &|_| (),
+    )
+    .unwrap();
     assert!(files(&at("restored")) == before);
 }

@@ -76,7 +76,7 @@ pub fn lmdb_open(path: &Path, map_size: usize) -> Result<heed::Env> {
 
 struct Lmdb(HashMap<LayerId, (heed::Env, LmdbRows)>);
 
-pub fn lmdb(pack: &Path, _memory: u64) -> Result<Box<dyn Contender>> {
+pub fn lmdb(pack: &Path) -> Result<Box<dyn Contender>> {
     let manifest = read_manifest(pack)?;
     let tables = manifest.tables.iter().map(|table| {
         let path = folder(pack).join(format!("lmdb-{}", table.layer));

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Result, ensure};
 use engram::{Batch, Config, Reader, RowId, Store, LayerId};
-use engram_bench::mixed::DECODED;
+use engram_bench::{mixed::DECODED, pack::PackArgs};
 use engram_kit::{say, texts::read_trace};
 
 use crate::{
@@ -23,8 +23,8 @@ const CHUNK: u64 = 100_000;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of the pack
-    pack: PathBuf,
+    #[command(flatten)]
+    pack: PackArgs,
     /// Token ids of the texts that will be run, to know in advance
     #[arg(long, value_name = "FILE", required = true)]
     trace: Vec<PathBuf>,
@@ -35,7 +35,7 @@ pub struct Args {
 
 impl Args {
     pub fn run(self) -> Result<()> {
-        let folder = folder::folder(&self.pack);
+        let folder = folder::folder(self.pack.folder());
         ensure!(!folder.exists(), "{} is there already", folder.display());
         let texts = self.trace.iter().map(|path| read_trace(path));
         let texts = texts.collect::<Result<Vec<_>>>()?;
@@ -47,7 +47,7 @@ impl Args {
             self.tokens + DECODED
         );
         fs::create_dir_all(&folder)?;
-        let store = Store::open(&self.pack, Config::new().reader(Reader::Mmap))?;
+        let store = self.pack.open(Config::new().reader(Reader::Mmap))?;
         for (index, table) in store.manifest().tables.iter().enumerate() {
             let layer = &store.scheme().layers[index];
             let rows: u64 = layer.buckets.iter().sum();
@@ -56,7 +56,7 @@ impl Args {
                 each_row(&store, table.layer, rows, take)
             };
             engramdb(&folder, table.layer, rows, &copy)?;
-            flat(&flat_path(&self.pack, table.layer), &copy)?;
+            flat(&flat_path(self.pack.folder(), table.layer), &copy)?;
             #[cfg(feature = "rocksdb")]
             crate::rocks::prepare(&folder, table.layer, &copy)?;
             lmdb(
@@ -66,7 +66,7 @@ impl Args {
                 &copy,
             )?;
         }
-        profile::prepare(&self.pack, &store, &texts, self.tokens)
+        profile::prepare(self.pack.folder(), &store, &texts, self.tokens)
     }
 }
 

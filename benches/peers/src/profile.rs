@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow};
 use engram::{Batch, Config, Reader, RowId, Sequence, Store, LayerId};
-use engram_bench::mixed::Contender;
+use engram_bench::{mixed::Contender, pack::PackArgs};
 use engram_format::{MAX_PROFILE_NGRAMS, ProfileCounter};
 
 use crate::{folder::folder, known::Known, view};
@@ -45,10 +45,10 @@ pub fn prepare(pack: &Path, store: &Store, texts: &[Vec<u32>], prefill: usize) -
 pub struct Warmed(Store);
 
 impl Warmed {
-    pub fn open(pack: &Path, memory: u64, known: Known) -> Result<Self> {
+    pub fn open(pack: &PackArgs, memory: u64, known: Known) -> Result<Self> {
         let config = Config::new().reader(Reader::Direct);
         let config = config.cache_bytes(usize::try_from(memory)?);
-        let store = Store::open(pack, config.profile(profile_path(pack, known)))?;
+        let store = pack.open(config.profile(profile_path(pack.folder(), known)))?;
         let seeded = store.wait_seeded();
         seeded.map_err(|error| anyhow!("cannot seed the cache: {error}"))?;
         Ok(Self(store))

@@ -1,6 +1,5 @@
 //! The storages by name.
 
-use engram::read_manifest;
 use engram_bench::{mixed::Open, serve};
 
 #[cfg(feature = "rocksdb")]
@@ -28,43 +27,45 @@ pub const PEERS: [(&str, Open); 10] = [
         Ok(Box::new(Warmed::open(pack, memory, Known::All)?))
     }),
     ("EngramDB, 32 threads", |pack, _| {
-        Ok(Box::new(EngramDb::open(pack)?))
+        Ok(Box::new(EngramDb::open(pack.folder())?))
     }),
     ("EngramDB, view of other text", |pack, _| {
-        Ok(Box::new(View::open(pack, Known::Other)?))
+        Ok(Box::new(View::open(pack.folder(), Known::Other)?))
     }),
     ("EngramDB, view of this text", |pack, _| {
-        Ok(Box::new(View::open(pack, Known::All)?))
+        Ok(Box::new(View::open(pack.folder(), Known::All)?))
     }),
-    ("LMDB", lmdb),
+    ("LMDB", |pack, _| lmdb(pack.folder())),
     ("plain mmap, random", |pack, _| {
-        Ok(Box::new(Plain::open(pack)?))
+        Ok(Box::new(Plain::open(pack.folder())?))
     }),
     ("pread pool, 32 threads", |pack, _| {
-        Ok(Box::new(Pool::open(pack)?))
+        Ok(Box::new(Pool::open(pack.folder())?))
     }),
     (WITH_PYTHON[0].0, |pack, _| {
-        Ok(Box::new(Take::open(pack, WITH_PYTHON[0].1)?))
+        Ok(Box::new(Take::open(pack.folder(), WITH_PYTHON[0].1)?))
     }),
     (WITH_PYTHON[1].0, |pack, _| {
-        Ok(Box::new(Take::open(pack, WITH_PYTHON[1].1)?))
+        Ok(Box::new(Take::open(pack.folder(), WITH_PYTHON[1].1)?))
     }),
 ];
 
 /// RocksDB, if it was compiled.
 #[cfg(feature = "rocksdb")]
-pub const ROCKSDB: Option<(&str, Open)> = Some(("RocksDB MultiGet", rocks::open));
+pub const ROCKSDB: Option<(&str, Open)> = Some(("RocksDB MultiGet", |pack, memory| {
+    rocks::open(pack.folder(), memory)
+}));
 #[cfg(not(feature = "rocksdb"))]
 pub const ROCKSDB: Option<(&str, Open)> = None;
 
 /// Those that are run under a server's traffic.
 pub const SERVERS: [(&str, serve::Open); 2] = [
     ("EngramDB, 32 threads", |pack, _| {
-        let row_bytes = read_manifest(pack)?.tables[0].codec.row_bytes();
-        let rows = Box::new(EngramDb::open(pack)?);
+        let row_bytes = pack.manifest()?.tables[0].codec.row_bytes();
+        let rows = Box::new(EngramDb::open(pack.folder())?);
         Ok(Box::new(serve::Waiting::new(rows, row_bytes)))
     }),
     ("EngramDB, prompts apart", |pack, _| {
-        Ok(Box::new(Apart::open(pack)?))
+        Ok(Box::new(Apart::open(pack.folder())?))
     }),
 ];

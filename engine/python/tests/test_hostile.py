@@ -1,6 +1,7 @@
 """What cannot work raises an exception that says why: never a crash, a hang or a wrong row."""
 
 import gc
+import os
 import re
 import shutil
 import threading
@@ -291,6 +292,11 @@ def test_every_kind_of_error_has_a_class():
         assert issubclass(getattr(errors, f"{kind}Error"), errors.EngramError)
 
 
+# `ENGRAM_CALLS=1000000` makes a million calls, which take a minute.
+CALLS = int(os.environ.get("ENGRAM_CALLS", 240_000))
+CALLS_A_ROUND = 6
+
+
 def resident_bytes():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096
@@ -302,8 +308,8 @@ def test_memory_does_not_grow(store):
     listed = ids.tolist()
     sequence = store.sequence()
 
-    def calls(count):
-        for _ in range(count):
+    def calls(rounds):
+        for _ in range(rounds):
             store.lookup(1, ids, out=out)
             store.lookup(1, listed)
             rows = sequence.extend([1, 2])
@@ -318,7 +324,7 @@ def test_memory_does_not_grow(store):
     calls(5_000)
     gc.collect()
     before = resident_bytes()
-    calls(40_000)
+    calls(CALLS // CALLS_A_ROUND)
     gc.collect()
     # Nine bytes a call would show.
     assert resident_bytes() - before < 2 << 20

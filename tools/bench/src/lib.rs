@@ -11,6 +11,7 @@ mod device;
 mod fio;
 pub mod mixed;
 pub mod ours;
+pub mod pack;
 mod raw;
 pub mod row_choice;
 pub mod serve;

@@ -1,15 +1,10 @@
 //! Real and even traffic through any storage, each in a process of its own with the same memory.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use engram::{
-    Batch, Config, Hasher, LayerId, Manifest, Reader, RowId, RowIds, Sequence, Store, read_hasher,
-    read_manifest,
+    Batch, Config, Hasher, LayerId, Manifest, Reader, RowId, RowIds, Sequence, read_hasher,
 };
 use engram_format::Column;
 use engram_kit::{
@@ -31,6 +26,7 @@ use crate::{
     caveat,
     cgroup::{self, Limit},
     cold,
+    pack::PackArgs,
     row_choice::random_rows,
     timing::{Latencies, Stopwatch, rate},
 };
@@ -63,14 +59,14 @@ pub trait Contender {
 }
 
 /// How a contender of a name is opened over a pack, with bytes of memory for rows.
-pub type Open = fn(pack: &Path, memory: u64) -> Result<Box<dyn Contender>>;
+pub type Open = fn(pack: &PackArgs, memory: u64) -> Result<Box<dyn Contender>>;
 
 /// Settings of a comparison.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// Folder of the pack, best several times larger than the memory
-    pack: PathBuf,
+    #[command(flatten)]
+    pack: PackArgs,
     /// Token ids of a real text, little-endian u32; may be given more than once
     #[arg(long, value_name = "FILE")]
     trace: Vec<PathBuf>,
@@ -162,7 +158,7 @@ impl Args {
         }
         self.print(&names, &runs)?;
         self.draw(&names, &runs)?;
-        let caveat = caveat::fits(row_bytes(&read_manifest(&self.pack)?), self.memory << 20);
+        let caveat = caveat::fits(row_bytes(&self.pack.manifest()?), self.memory << 20);
         caveat::tell(&caveat);
         let figures = (names.iter().zip(&runs)).flat_map(|(name, runs)| named(name, runs));
         let figures = figures.map(|of| of.caveat(caveat.clone())).collect();
@@ -177,7 +173,9 @@ impl Args {
             "rounds": self.rounds,
             "storages": names.iter().zip(&runs).map(about).collect::<BTreeMap<_, _>>(),
         });
-        Ok(Outcome::new(&report)?.of_pack(&self.pack).figures(figures))
+        Ok(Outcome::new(&report)?
+            .of_pack(self.pack.folder())
+            .figures(figures))
     }
 
     /// Runs a contender in a process of its own.
@@ -204,9 +202,9 @@ impl Args {
             .iter()
             .find(|(known, _)| *known == name)
             .context("a contender")?;
-        let manifest = read_manifest(&self.pack)?;
-        let hasher = read_hasher(&self.pack)?;
-        cold::evict(&cold::files(&self.pack, &manifest))?;
+        let manifest = self.pack.manifest()?;
+        let hasher = read_hasher(self.pack.folder())?;
+        cold::evict(&self.pack.files(&manifest)?)?;
         if let Some(group) = &self.group {
             cgroup::join(group)?;
         }
@@ -244,7 +242,7 @@ impl Args {
         manifest: &Manifest,
         random: &mut Random,
     ) -> Result<()> {
-        let store = Store::open(&self.pack, Config::new().reader(Reader::Pread))?;
+        let store = self.pack.open(Config::new().reader(Reader::Pread))?;
         for (index, table) in manifest.tables.iter().enumerate() {
             let columns: Vec<Column> = manifest.scheme.columns(index).collect();
             let rows = random_rows(&columns, 10 * columns.len(), random);
@@ -283,7 +281,7 @@ impl Args {
     fn print(&self, names: &[&str], runs: &[Vec<Figures>]) -> Result<()> {
         say!(
             "{}: {} MiB of memory each, median of {} rounds in turns",
-            self.pack.display(),
+            self.pack.folder().display(),
             self.memory,
             self.rounds
         );

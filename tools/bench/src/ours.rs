@@ -1,12 +1,11 @@
 //! Our own readers as contenders.
 
-use std::path::Path;
-
 use anyhow::Result;
 use engram::{Backend, Batch, Config, LayerId, OwnedBatch, Reader, Resident, RowId, Store, Ticket};
 
 use crate::{
     mixed::{Contender, Open},
+    pack::PackArgs,
     serve::{self, Done, Server},
 };
 
@@ -49,9 +48,9 @@ pub const SERVERS: [(&str, serve::Open); 4] = [
     }),
 ];
 
-fn open_server(pack: &Path, memory: u64, reader: Reader) -> Result<Box<dyn Server>> {
+fn open_server(pack: &PackArgs, memory: u64, reader: Reader) -> Result<Box<dyn Server>> {
     let config = Config::new().reader(reader);
-    let store = Store::open(pack, config.cache_bytes(usize::try_from(memory)?))?;
+    let store = pack.open(config.cache_bytes(usize::try_from(memory)?))?;
     Ok(Box::new(Ours(store)))
 }
 
@@ -61,8 +60,8 @@ fn direct() -> Config {
 
 struct Ours(Store);
 
-fn open(pack: &Path, config: Config) -> Result<Box<dyn Contender>> {
-    Ok(Box::new(Ours(Store::open(pack, config)?)))
+fn open(pack: &PackArgs, config: Config) -> Result<Box<dyn Contender>> {
+    Ok(Box::new(Ours(pack.open(config)?)))
 }
 
 impl Contender for Ours {

@@ -5,7 +5,7 @@ mod traffic;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::Result;
-use engram::{OwnedBatch, Ticket, read_manifest};
+use engram::{OwnedBatch, Ticket};
 use engram_io::lock;
 use engram_kit::{
     envelope::Outcome,
@@ -30,9 +30,10 @@ use serde_json::json;
 use crate::{
     caveat, cold,
     mixed::Contender,
+    pack::PackArgs,
     timing::{Latencies, rate},
 };
-use traffic::{Event, What};
+use traffic::{Event, Traffic, What};
 
 /// A storage that a server asks.
 pub trait Server {
@@ -85,14 +86,14 @@ impl Server for Waiting {
 }
 
 /// How a server of a name is opened over a pack, with bytes of memory for rows.
-pub type Open = fn(pack: &Path, memory: u64) -> Result<Box<dyn Server>>;
+pub type Open = fn(pack: &PackArgs, memory: u64) -> Result<Box<dyn Server>>;
 
 /// Settings of the traffic.
 #[derive(Debug, Clone, clap::Args)]
 #[group(skip)]
 pub struct Args {
-    /// Folder of the pack
-    pack: PathBuf,
+    #[command(flatten)]
+    pack: PackArgs,
     /// Length of a run
     #[arg(long, default_value_t = 8.0)]
     seconds: f64,
@@ -140,13 +141,33 @@ struct Figures {
     ask_prompt_most_us: f64,
     /// Rows of prompts that came, for each second in which a prompt was waited for.
     prompt_rows_per_second: f64,
+    /// Rows of steps that came meanwhile.
+    step_rows_per_second: f64,
 }
 
-/// One storage, without and with prompts.
+/// One storage under each traffic.
 #[derive(Debug, Clone)]
 struct Round {
-    alone: Figures,
-    beside_prompts: Figures,
+    steps: Figures,
+    prompts: Figures,
+    both: Figures,
+}
+
+impl Round {
+    fn of(&self, traffic: Traffic) -> &Figures {
+        match traffic {
+            Traffic::Steps => &self.steps,
+            Traffic::Prompts => &self.prompts,
+            Traffic::Both => &self.both,
+        }
+    }
+
+    /// Rows of prompts and steps together, of those that prompts alone bring: 1 where prompts lose no more than the
+    /// steps take.
+    fn kept(&self) -> f64 {
+        let both = self.both.prompt_rows_per_second + self.both.step_rows_per_second;
+        both / self.prompts.prompt_rows_per_second
+    }
 }
 
 /// What has come so far.
@@ -160,6 +181,8 @@ struct Board {
 struct BoardState {
     outstanding: usize,
     decode: Latencies,
+    /// When each step came, and its rows.
+    steps: Vec<(Instant, usize)>,
     /// From when to when each was waited for, and its rows.
     prompts: Vec<(Instant, Instant, usize)>,
     cancelled: BTreeSet<usize>,
@@ -171,13 +194,13 @@ impl Args {
     /// # Errors
     /// A pack or a storage that cannot be read.
     pub fn run(&self, registry: &[(&str, Open)]) -> Result<Outcome> {
-        let manifest = read_manifest(&self.pack)?;
+        let manifest = self.pack.manifest()?;
         let wanted = |name: &str| self.only.is_empty() || self.only.iter().any(|only| only == name);
         let servers: Vec<_> = registry.iter().filter(|(name, _)| wanted(name)).collect();
         let mut rounds: BTreeMap<&str, Vec<Round>> = BTreeMap::new();
         say!(
             "{}: {} sequences of {} tokens/s; prompts of {:?} tokens, {} a second, {} of them cancelled; {} MiB",
-            self.pack.display(),
+            self.pack.folder().display(),
             self.sequences,
             self.tokens_per_second,
             self.prompt,
@@ -188,24 +211,27 @@ impl Args {
         for round in 0..self.rounds {
             for (name, open) in &servers {
                 let mut server = None;
-                let mut run = |with_prompts: bool| {
+                let mut run = |traffic: Traffic| {
                     drop(server.take());
-                    cold::evict(&cold::files(&self.pack, &manifest))?;
+                    cold::evict(&self.pack.files(&manifest)?)?;
                     let server = server.insert(open(&self.pack, self.memory << 20)?);
-                    let seed = self.seed + 2 * round as u64 + u64::from(with_prompts);
-                    let mut random = Random::new(seed);
-                    let events = traffic::events(self, &manifest, with_prompts, &mut random);
+                    // The same times for each traffic, but other rows: the drive may keep those it has just read.
+                    let seed = self.seed + 4 * round as u64;
+                    let times = &mut Random::new(seed);
+                    let rows = &mut Random::new(seed + 1 + traffic as u64);
+                    let events = traffic::events(self, &manifest, traffic, times, rows);
                     serve(&mut **server, events)
                 };
-                let (alone, beside_prompts) = (run(false)?, run(true)?);
+                let found = Round {
+                    steps: run(Traffic::Steps)?,
+                    prompts: run(Traffic::Prompts)?,
+                    both: run(Traffic::Both)?,
+                };
                 if round == 0 {
                     let about = server.map(|server| server.describe());
                     say!("{name}: {}", about.unwrap_or_default());
                 }
-                rounds.entry(name).or_default().push(Round {
-                    alone,
-                    beside_prompts,
-                });
+                rounds.entry(name).or_default().push(found);
             }
         }
         let names: Vec<&str> = servers.iter().map(|(name, _)| *name).collect();
@@ -220,11 +246,7 @@ impl Args {
         ]
         .map(|(label, beside, quantile)| {
             let field = |round: &Round| {
-                let figures = if beside {
-                    &round.beside_prompts
-                } else {
-                    &round.alone
-                };
+                let figures = if beside { &round.both } else { &round.steps };
                 if quantile == 500 {
                     figures.decode_p50_us
                 } else {
@@ -246,7 +268,9 @@ impl Args {
             "seconds": self.seconds,
             "rounds": self.rounds,
         });
-        Ok(Outcome::new(&report)?.of_pack(&self.pack).figures(figures))
+        Ok(Outcome::new(&report)?
+            .of_pack(self.pack.folder())
+            .figures(figures))
     }
 }
 
@@ -303,14 +327,19 @@ fn serve(server: &mut dyn Server, events: Vec<Event>) -> Result<Figures> {
         state = woken.unwrap_or_else(PoisonError::into_inner);
     }
     check_done(&mut tickets)?;
-    let (prompt_rows, prompt_time) = waited_for(&mut state.prompts);
+    let Waited {
+        prompt_rows,
+        step_rows,
+        time,
+    } = Waited::of(&mut state);
     Ok(Figures {
         decode_p50_us: state.decode.percentile(50),
         decode_p99_us: state.decode.percentile(99),
         decode_p999_us: state.decode.permille(999),
         ask_step_most_us: ask_step.percentile(100),
         ask_prompt_most_us: ask_prompt.percentile(100),
-        prompt_rows_per_second: rate(prompt_rows, prompt_time),
+        prompt_rows_per_second: rate(prompt_rows, time),
+        step_rows_per_second: rate(step_rows, time),
     })
 }
 
@@ -319,7 +348,11 @@ impl Board {
     fn came(&self, prompt: Option<usize>, since: Instant, rows: usize) {
         let mut state = lock(&self.state);
         match prompt {
-            None => state.decode.push(since.elapsed()),
+            None => {
+                let now = Instant::now();
+                state.decode.push(now - since);
+                state.steps.push((now, rows));
+            }
             // One that was cancelled before it came has not.
             Some(number) if state.cancelled.contains(&number) => {}
             Some(_) => state.prompts.push((since, Instant::now(), rows)),
@@ -338,18 +371,40 @@ fn check_done(tickets: &mut Vec<(Option<usize>, Ticket)>) -> Result<()> {
     Ok(())
 }
 
-/// Rows of all prompts, and the time in which any of them was waited for.
-fn waited_for(prompts: &mut [(Instant, Instant, usize)]) -> (usize, Duration) {
-    prompts.sort_unstable();
-    let (mut rows, mut time) = (0, Duration::ZERO);
-    let mut end = None;
-    for &(from, to, of_prompt) in &*prompts {
-        let from = end.map_or(from, |end: Instant| end.max(from));
-        time += to.saturating_duration_since(from);
-        end = Some(end.map_or(to, |end| end.max(to)));
-        rows += of_prompt;
+/// What came while any prompt was waited for.
+struct Waited {
+    /// Rows of all prompts.
+    prompt_rows: usize,
+    /// Rows of steps that came in that time.
+    step_rows: usize,
+    time: Duration,
+}
+
+impl Waited {
+    fn of(state: &mut BoardState) -> Self {
+        state.prompts.sort_unstable();
+        state.steps.sort_unstable();
+        let mut found = Self {
+            prompt_rows: 0,
+            step_rows: 0,
+            time: Duration::ZERO,
+        };
+        let mut end = None;
+        for &(from, to, rows) in &state.prompts {
+            let from = end.map_or(from, |end: Instant| end.max(from));
+            let to = to.max(from);
+            let [first, next] =
+                [from, to].map(|time| state.steps.partition_point(|(came, _)| *came <= time));
+            found.step_rows += state.steps[first..next]
+                .iter()
+                .map(|(_, rows)| rows)
+                .sum::<usize>();
+            found.prompt_rows += rows;
+            found.time += to - from;
+            end = Some(to);
+        }
+        found
     }
-    (rows, time)
 }
 
 fn median(rounds: &[Round], field: impl Fn(&Round) -> f64) -> f64 {
@@ -367,22 +422,56 @@ fn print(names: &[&str], rounds: &BTreeMap<&str, Vec<Round>>) -> Result<()> {
         "p99.9",
         "asking, step",
         "prompt",
-        "prompt rows/s",
+        "prompt rows/s alone",
+        "beside steps",
+        "steps' rows/s meanwhile",
+        "together, of alone",
     ];
     let row = |name: &&str| {
         let cell = |field: &dyn Fn(&Round) -> f64| figure(median(&rounds[name], field));
         vec![
             (*name).to_owned(),
-            cell(&|round| round.alone.decode_p50_us),
-            cell(&|round| round.alone.decode_p99_us),
-            cell(&|round| round.alone.decode_p999_us),
-            cell(&|round| round.beside_prompts.decode_p50_us),
-            cell(&|round| round.beside_prompts.decode_p99_us),
-            cell(&|round| round.beside_prompts.decode_p999_us),
-            cell(&|round| round.beside_prompts.ask_step_most_us),
-            cell(&|round| round.beside_prompts.ask_prompt_most_us),
-            cell(&|round| round.beside_prompts.prompt_rows_per_second),
+            cell(&|round| round.steps.decode_p50_us),
+            cell(&|round| round.steps.decode_p99_us),
+            cell(&|round| round.steps.decode_p999_us),
+            cell(&|round| round.both.decode_p50_us),
+            cell(&|round| round.both.decode_p99_us),
+            cell(&|round| round.both.decode_p999_us),
+            cell(&|round| round.both.ask_step_most_us),
+            cell(&|round| round.both.ask_prompt_most_us),
+            cell(&|round| round.prompts.prompt_rows_per_second),
+            cell(&|round| round.both.prompt_rows_per_second),
+            cell(&|round| round.both.step_rows_per_second),
+            caveat::percent(median(&rounds[name], Round::kept), None),
         ]
     };
     report::table(&head, &names.iter().map(row).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_count_while_a_prompt_is_waited_for() {
+        let start = Instant::now();
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        let mut state = BoardState {
+            // Two overlap, one lies within another, one comes later.
+            prompts: vec![
+                (at(20), at(22), 7),
+                (at(4), at(10), 300),
+                (at(2), at(8), 500),
+                (at(5), at(6), 20),
+            ],
+            // Before, at the beginning, in the overlap, at the end, between, and in the last.
+            steps: [22, 1, 2, 7, 10, 15].map(|second| (at(second), 48)).into(),
+            ..BoardState::default()
+        };
+        let found = Waited::of(&mut state);
+        assert_eq!(
+            (found.prompt_rows, found.step_rows, found.time),
+            (827, 3 * 48, Duration::from_secs(8 + 2))
+        );
+    }
 }

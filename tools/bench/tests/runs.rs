@@ -185,6 +185,54 @@ fn every_benchmark() {
 }
 
 #[test]
+fn packs_whose_stripes_have_moved() {
+    let temporary = prepared();
+    let folder = temporary.path();
+    let checkpoint = Checkpoint::open(&folder.join("checkpoint"), None).unwrap();
+    let options = BuildOptions {
+        stripes: vec![folder.join("first"), folder.join("second")],
+        ..BuildOptions::default()
+    };
+    build(&checkpoint, &folder.join("striped"), &options, &|_| ()).unwrap();
+    fs::rename(folder.join("second"), folder.join("moved")).unwrap();
+
+    let dram = ["dram", "striped", "--rows", "20000", "--rounds", "1"];
+    let mixed = [
+        "mixed", "striped", "--tokens", "1024", "--memory", "64", "--rounds", "1", "--only", "mmap",
+    ];
+    let serve = [
+        "serve",
+        "striped",
+        "--seconds",
+        "0.2",
+        "--prompt",
+        "64",
+        "--rounds",
+        "1",
+        "--only",
+        "mmap",
+    ];
+    let pcie = [
+        "pcie",
+        "striped",
+        "--stand-in",
+        "--rows",
+        "48",
+        "--passes",
+        "2",
+        "--rounds",
+        "1",
+    ];
+    for args in [&dram[..], &mixed, &serve, &pcie] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_engram-bench"));
+        let refused = command.current_dir(folder).args(args).output().unwrap();
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains("second/layer-01/"), "{args:?}: {said}");
+        engram_bench(folder, &[args, &["--stripe", "1=moved"]].concat());
+    }
+}
+
+#[test]
 fn a_reader_that_leaves_early_is_no_error_to_tell() {
     let temporary = prepared();
     let trace = ["--trace", "trace_squares.u32le"];

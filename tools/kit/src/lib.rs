@@ -14,6 +14,7 @@ pub mod limits;
 mod log;
 pub mod machine;
 pub mod manual;
+pub mod moved_stripes;
 pub mod pack_facts;
 pub mod parallel;
 #[cfg(feature = "plot")]

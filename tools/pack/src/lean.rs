@@ -13,14 +13,14 @@ mod record;
 mod restore;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf, absolute},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use engram::read_manifest;
 use engram_checkpoint::{Checkpoint, INDEX_FILE, gguf_parts};
-use engram_format::{Digest, Digester, Manifest, Storage};
+use engram_format::{Digest, Digester, Storage};
 use engram_io::{PreadReader, ReadAt, parallel, publish_bytes};
 use engram_kit::parallel::default_jobs;
 use serde::Serialize;
@@ -37,7 +37,7 @@ use rebuild::rebuild;
 use record::{LeanRecord, PackIdentity};
 
 pub use record::LEAN_FILE;
-pub use restore::{RestoreReport, restore, restored_bytes};
+pub use restore::{RestoreOptions, RestoreReport, restore, restored_bytes};
 
 /// Largest index that is taken over.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
@@ -69,14 +69,16 @@ pub fn lean_bytes(checkpoint: &Checkpoint) -> u64 {
 }
 
 /// Writes to the folder `out` what `checkpoint` has beside the tables that are in `pack`. Every byte that it leaves out
-/// is compared with what [`restore`] would make. `progress` counts them.
+/// is compared with what [`restore`] would make. `stripes` has the folders of the pack's stripes that have moved;
+/// `progress` counts bytes.
 ///
 /// # Errors
-/// A pack of another checkpoint, one that is attached to it, a folder that is not empty, a file that cannot be read or
+/// A pack of another checkpoint, one that is attached to it, a moved stripe that it has not, a folder that is not empty, a file that cannot be read or
 /// written, or rows that differ. What was made until then is removed.
 pub fn lean(
     checkpoint: &Checkpoint,
     pack: &Path,
+    stripes: &BTreeMap<u32, PathBuf>,
     out: &Path,
     progress: Progress<'_>,
 ) -> Result<LeanReport> {
@@ -93,6 +95,7 @@ pub fn lean(
         pack.display(),
         checkpoint.folder.display()
     );
+    let rows = PackRows::new(pack, &manifest, stripes)?;
     let claim = Claim::take(out, &LEAN, || {
         ensure!(
             !out.join(LEAN_FILE).exists(),
@@ -102,7 +105,7 @@ pub fn lean(
         Ok(())
     })?;
     claim.begin(LEAN.name)?;
-    match fill(checkpoint, pack, &manifest, out, progress) {
+    match fill(checkpoint, &rows, out, progress) {
         Ok(report) => claim.end().map(|()| report),
         Err(error) => {
             claim.abandon();
@@ -113,12 +116,11 @@ pub fn lean(
 
 fn fill(
     checkpoint: &Checkpoint,
-    pack: &Path,
-    manifest: &Manifest,
+    rows: &PackRows<'_>,
     out: &Path,
     progress: Progress<'_>,
 ) -> Result<LeanReport> {
-    let rows = PackRows { pack, manifest };
+    let PackRows { pack, manifest, .. } = *rows;
     let plans: Vec<LeanPlan> = (0..checkpoint.sources.len())
         .map(|source| LeanPlan::new(checkpoint, source))
         .collect::<Result<_>>()?;
@@ -126,7 +128,7 @@ fn fill(
         plan.write_kept(&checkpoint.folder, out)?;
     }
     let files = parallel::map(default_jobs(), &plans, |plan| {
-        let digest = compare(plan, checkpoint, &rows, out, progress)?;
+        let digest = compare(plan, checkpoint, rows, out, progress)?;
         anyhow::Ok(plan.file(digest))
     })?;
 

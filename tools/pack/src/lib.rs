@@ -20,7 +20,9 @@ mod verify;
 pub use attach::{AttachOptions, attach, attach_plan, attach_with};
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
 pub use doctor::{Doctor, Finding, State, examine};
-pub use lean::{LEAN_FILE, LeanReport, RestoreReport, lean, lean_bytes, restore, restored_bytes};
+pub use lean::{
+    LEAN_FILE, LeanReport, RestoreOptions, RestoreReport, lean, lean_bytes, restore, restored_bytes,
+};
 pub use plan::{BuildPlan, TablePlan};
 pub use profile::{OrderSummary, ProfileSummary, profile};
 pub use stats::{ColumnStats, StatsOptions, StatsReport, stats};

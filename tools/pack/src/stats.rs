@@ -1,6 +1,7 @@
 //! Counts rows that are not numbers, zero, or repeat another.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -26,6 +27,8 @@ pub struct StatsOptions {
     pub memory: usize,
     /// Folder of the checkpoint behind an attached pack, where it has moved.
     pub checkpoint: Option<PathBuf>,
+    /// Folders of stripes that have moved.
+    pub stripes: BTreeMap<u32, PathBuf>,
 }
 
 /// What was counted.
@@ -77,6 +80,7 @@ pub fn stats(pack: &Path, options: &StatsOptions, progress: Progress<'_>) -> Res
     // Every row is read once or a few times, so none is worth a place in a cache.
     let mut config = Config::new().cache_bytes(0);
     config.checkpoint.clone_from(&options.checkpoint);
+    config.stripes.clone_from(&options.stripes);
     let store = Store::open(pack, config)?;
     let jobs = match options.jobs {
         0 => default_jobs(),

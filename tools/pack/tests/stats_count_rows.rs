@@ -28,6 +28,7 @@ fn in_passes(pack: &str, expected: &Value) {
         jobs: 2,
         memory: 2 * 64 * 8,
         checkpoint: None,
+        stripes: [].into(),
     };
     let done = AtomicU64::new(0);
     let count = |bytes| {

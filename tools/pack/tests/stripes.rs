@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::{fs, os::unix::fs::FileExt, process::Command};
+use std::{fs, os::unix::fs::FileExt, path::Path, process::Command};
 
 use common::{Folder, PROGRAM, fails, ok, run, text};
 
@@ -90,6 +90,37 @@ fn a_moved_stripe_is_an_option() {
         let refused = run(&["verify", &pack, "--stripe", wrong]);
         assert_eq!(refused.status.code(), Some(2), "{wrong}");
     }
+}
+
+#[test]
+fn every_command_that_reads_rows_takes_moved_stripes() {
+    let folder = Folder::new();
+    let [pack, _, second] = striped(&folder);
+    let [checkpoint, lean, restored, now] =
+        ["checkpoint", "lean", "restored", "now"].map(|name| folder.at(name));
+    fs::rename(&second, &now).unwrap();
+    let moved = format!("1={now}");
+    let made_lean = ["lean", &checkpoint, &pack, "-o", &lean];
+    let said = fails(&made_lean);
+    assert!(said.contains(&second), "{said}");
+    ok(&[&made_lean[..], &["--stripe", &moved]].concat());
+
+    let restore = ["restore", &lean, "-o", &restored];
+    let said = fails(&restore);
+    assert!(said.contains(&second), "{said}");
+    let no_such = fails(&[&restore[..], &["--stripe", "2=folder"]].concat());
+    assert!(no_such.contains("has no stripe 2"), "{no_such}");
+    ok(&[&restore[..], &["--stripe", &moved]].concat());
+    let files = fs::read_dir(&checkpoint).unwrap();
+    for name in files.map(|file| file.unwrap().file_name()) {
+        let [was, is] =
+            [&checkpoint, &restored].map(|folder| fs::read(Path::new(folder).join(&name)).unwrap());
+        assert!(was == is, "{name:?}");
+    }
+
+    let said = fails(&["stats", &pack]);
+    assert!(said.contains("`--stripe 1=DIR`"), "{said}");
+    ok(&["stats", &pack, "--stripe", &moved]);
 }
 
 #[test]

@@ -1,9 +1,9 @@
 mod bare;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, rc::Rc};
 
 use anyhow::{Result, ensure};
-use engram::{Batch, Config, LayerId, Reader, RowId, Store, read_manifest};
+use engram::{Batch, Config, LayerId, Reader, RowId, Store};
 use engram_format::Column;
 use engram_kit::{
     envelope::Outcome,
@@ -18,6 +18,7 @@ use serde_json::json;
 
 use crate::{
     caveat,
+    pack::PackArgs,
     row_choice::random_rows,
     timing::{Latencies, float, rate},
 };
@@ -31,8 +32,8 @@ const CALLS: [usize; 4] = [8 * 24, 64 * 24, 680 * 24, 2_720 * 24];
 /// Read random rows from memory, beside a bare prefetching copy in the same run
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of the pack, which must fit in memory six times
-    pack: PathBuf,
+    #[command(flatten)]
+    pack: PackArgs,
     /// Rows of each run
     #[arg(long, default_value_t = 2_000_000)]
     rows: usize,
@@ -46,6 +47,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 }
+
+/// Which of those that copy has a cache.
+const CACHE: usize = 4;
 
 /// Medians of the rounds.
 #[derive(Debug)]
@@ -64,21 +68,23 @@ struct Figures {
 
 /// What copies rows.
 enum Copier {
-    Bare(Bare),
+    Bare(Rc<Bare>),
+    /// The same with a look at the seals, but no search for where a row lies.
+    BareSealed(Rc<Bare>),
     Store(Box<Store>),
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<Outcome> {
-        let manifest = read_manifest(&self.pack)?;
+        let manifest = self.pack.manifest()?;
         let layer = manifest.tables[0].layer;
         let columns: Vec<Column> = manifest.scheme.columns(0).collect();
         let table_rows: u64 = columns.iter().map(|column| column.row_count).sum();
         let row_bytes = manifest.tables[0].codec.row_bytes();
-        let bare = Copier::Bare(Bare::open(&self.pack, &manifest, &columns)?);
+        let bare = Rc::new(Bare::open(&self.pack, &manifest, &columns)?);
         let one_thread = |config: Config| config.gather_threads(1);
         let open = |config: Config| {
-            Ok::<_, anyhow::Error>(Copier::Store(Box::new(Store::open(&self.pack, config)?)))
+            Ok::<_, anyhow::Error>(Copier::Store(Box::new(self.pack.open(config)?)))
         };
         // Room for every row of a table in its share.
         let tables = manifest.tables.len() as u64;
@@ -89,7 +95,8 @@ impl Args {
         let memory = Config::new().reader(Reader::Memory);
         let unchecked = memory.clone().check_seals(false);
         let copiers = [
-            ("bare prefetching copy", bare),
+            ("bare prefetching copy", Copier::Bare(bare.clone())),
+            ("bare copy with seals", Copier::BareSealed(bare)),
             ("memory", open(one_thread(memory.clone()))?),
             ("memory, seals unchecked", open(one_thread(unchecked))?),
             ("row cache", open(one_thread(cached))?),
@@ -116,10 +123,10 @@ impl Args {
                 }
             }
             if round == 0 {
-                filled = copiers[3].1.cached();
+                filled = copiers[CACHE].1.cached();
             }
         }
-        let (looks, hits) = copiers[3].1.cached();
+        let (looks, hits) = copiers[CACHE].1.cached();
         let (looks, hits) = (looks - filled.0, hits - filled.1);
         ensure!(
             hits * 10 > 8 * looks,
@@ -148,7 +155,9 @@ impl Args {
             "table_rows": table_rows,
         });
         let figures = all.iter().flat_map(Figures::named).collect();
-        Ok(Outcome::new(&report)?.of_pack(&self.pack).figures(figures))
+        Ok(Outcome::new(&report)?
+            .of_pack(self.pack.folder())
+            .figures(figures))
     }
 
     fn draw(&self, all: &[Figures]) -> Result<()> {
@@ -180,7 +189,8 @@ impl Copier {
         out: &mut [u8],
     ) -> Result<Latencies> {
         let store = match self {
-            Self::Bare(bare) => return Ok(bare.time(rows, call, out)),
+            Self::Bare(bare) => return Ok(bare.copy(rows, call, out)),
+            Self::BareSealed(bare) => return Ok(bare.copy_sealed(rows, call, out)),
             Self::Store(store) => store,
         };
         let row_bytes = store.codec(layer)?.row_bytes();

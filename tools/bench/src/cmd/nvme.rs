@@ -5,7 +5,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use engram::{Batch, Config, LayerId, Reader, RowId, Store, read_manifest};
+use engram::{Batch, Config, LayerId, Reader, RowId, Store};
 use engram_format::Column;
 use engram_io::DirectFile;
 use engram_kit::{
@@ -20,7 +20,9 @@ use engram_kit::{
 use serde_json::json;
 
 use crate::{
-    caveat, cold, fio, raw,
+    caveat, cold, fio,
+    pack::PackArgs,
+    raw,
     row_choice::random_rows,
     timing::{Elapsed, Latencies, Stopwatch, rate},
 };
@@ -36,8 +38,8 @@ const SMALL_CALLS: usize = 150;
 /// Read random rows from the drive, beside its limit in the same run
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of the pack, best larger than the memory
-    pack: PathBuf,
+    #[command(flatten)]
+    pack: PackArgs,
     /// Rows of each run
     #[arg(long, default_value_t = 200_000)]
     rows: usize,
@@ -91,8 +93,8 @@ enum Cold {
 
 impl Args {
     pub(crate) fn run(self) -> Result<Outcome> {
-        let manifest = read_manifest(&self.pack)?;
-        let paths = cold::files(&self.pack, &manifest);
+        let manifest = self.pack.manifest()?;
+        let paths = self.pack.files(&manifest)?;
         let files = raw::open(&paths)?;
         let layer = manifest.tables[0].layer;
         let columns: Vec<Column> = manifest.scheme.columns(0).collect();
@@ -101,7 +103,7 @@ impl Args {
         let stride = manifest.tables[0].layout().stride();
         say!(
             "{}: {} files, sectors of {unit} bytes, records of {stride}; {} rows a run, {} in flight, median of {}",
-            self.pack.display(),
+            self.pack.folder().display(),
             paths.len(),
             self.rows,
             self.depth,
@@ -116,7 +118,7 @@ impl Args {
         let mut stores = Vec::new();
         for (_, config) in &configs {
             let start = Instant::now();
-            let store = Store::open(&self.pack, config.clone())?;
+            let store = self.pack.open(config.clone())?;
             let opened = 1e3 * start.elapsed().as_secs_f64();
             say!("opened in {} ms: {}", figure(opened), store.backend());
             stores.push(store);
@@ -186,7 +188,9 @@ impl Args {
             "rounds": self.rounds,
         });
         let figures = all.iter().flat_map(Figures::named).collect();
-        Ok(Outcome::new(&report)?.of_pack(&self.pack).figures(figures))
+        Ok(Outcome::new(&report)?
+            .of_pack(self.pack.folder())
+            .figures(figures))
     }
 
     /// Why the reads of a run tell little of the drive with `files`, if they do.
@@ -209,7 +213,7 @@ impl Args {
         let count = (self.rows / 100).max(1_000);
         let rows = random_rows(columns, count, random);
         cold::evict(paths)?;
-        let store = Store::open(&self.pack, Config::new().reader(reader))?;
+        let store = self.pack.open(Config::new().reader(reader))?;
         let first = in_batches(&store, layer, &rows)?;
         let again = in_batches(&store, layer, &rows)?;
         let mut latencies = Vec::new();
@@ -248,7 +252,7 @@ impl Args {
             let reads = raw::random_reads(files, unit, count, random);
             let limit = raw::run(files, &reads, depth)?;
             let config = direct(Reader::Direct).io(1, depth);
-            let store = Store::open(&self.pack, config)?;
+            let store = self.pack.open(config)?;
             let rows = random_rows(columns, count, random);
             let ours = stream(&store, layer, &rows)?;
             for (line, elapsed) in lines.iter_mut().zip([limit, ours]) {

@@ -18,14 +18,14 @@ use engram_kit::{
 };
 use serde_json::json;
 
-use crate::{device::DeviceArgs, timing::float};
+use crate::{device::DeviceArgs, pack::PackArgs, timing::float};
 
 /// Decode with a synthetic model on a GPU, its rows from a pack in memory or on the drive, beside rows that are on the
 /// device already
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of the pack
-    pack: PathBuf,
+    #[command(flatten)]
+    pack: PackArgs,
     #[command(flatten)]
     device: DeviceArgs,
     /// Token ids, little-endian u32, which the sequences begin at different places of; if not given, tokens are random,
@@ -92,7 +92,7 @@ impl Args {
         } else {
             Reader::Memory
         };
-        let store = Arc::new(Store::open(&self.pack, Config::new().reader(reader))?);
+        let store = Arc::new(self.pack.open(Config::new().reader(reader))?);
         let last = store.scheme().layers.iter().map(|layer| layer.id).max();
         ensure!(
             last.is_none_or(|last| last.0 < self.layers),
@@ -195,7 +195,7 @@ impl Args {
             "steps": self.steps,
             "rounds": self.rounds,
         });
-        let outcome = Outcome::new(&settings)?.of_pack(&self.pack);
+        let outcome = Outcome::new(&settings)?.of_pack(self.pack.folder());
         Ok(outcome.on_gpu(report.device.clone()).figures(figures))
     }
 

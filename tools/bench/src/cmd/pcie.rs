@@ -21,7 +21,7 @@ use engram_kit::{
 };
 use serde_json::json;
 
-use crate::{caveat, device::DeviceArgs, row_choice::random_rows, timing::float};
+use crate::{caveat, device::DeviceArgs, pack::PackArgs, row_choice::random_rows, timing::float};
 
 /// Rows of a pass, where no other are asked for: a token of one layer of DeepSeek-V4.1-Flash twice, up to the rows of a
 /// prefill of 8,000 tokens.
@@ -33,8 +33,8 @@ const DEPTH: usize = 3;
 /// Bring random rows of a pack in memory to a GPU, each way beside the limit of its bus in the same run
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of the pack, which must fit in memory
-    pack: PathBuf,
+    #[command(flatten)]
+    pack: PackArgs,
     #[command(flatten)]
     device: DeviceArgs,
     /// Rows of a pass; may be given more than once
@@ -134,7 +134,7 @@ impl Args {
         );
         let device = self.device.open()?;
         let config = Config::new().reader(Reader::Memory);
-        let store = Arc::new(Store::open(&self.pack, config)?);
+        let store = Arc::new(self.pack.open(config)?);
         if self.rows.is_empty() {
             self.rows = CALLS.to_vec();
         }
@@ -190,7 +190,7 @@ impl Args {
             "passes": self.passes,
             "rounds": self.rounds,
         });
-        let outcome = Outcome::new(&report)?.of_pack(&self.pack);
+        let outcome = Outcome::new(&report)?.of_pack(self.pack.folder());
         let figures = figures.iter().flat_map(Figures::named).collect();
         Ok(outcome.on_gpu(device.name()).figures(figures))
     }

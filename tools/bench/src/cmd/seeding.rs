@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, anyhow, ensure};
-use engram::{Batch, Config, Reader, Resident, RowIds, Sequence, Store, read_manifest};
+use engram::{Batch, Config, Reader, Resident, RowIds, Sequence, Store};
 use engram_kit::{
     envelope::Outcome,
     figure::{Case, Figure},
@@ -20,6 +20,7 @@ use serde_json::json;
 
 use crate::{
     caveat,
+    pack::PackArgs,
     timing::{Latencies, float, rate},
 };
 
@@ -35,8 +36,8 @@ const FIRST: usize = 4_096;
 /// Look up texts that nobody has asked for, with and without a profile of others
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Folder of the pack
-    pack: PathBuf,
+    #[command(flatten)]
+    pack: PackArgs,
     /// Counts of n-grams, of other parts of the texts
     #[arg(long, value_name = "FILE")]
     profile: PathBuf,
@@ -137,7 +138,7 @@ impl Args {
             }
             Ok(())
         })?;
-        let bytes = row_bytes(&read_manifest(&self.pack)?);
+        let bytes = row_bytes(&self.pack.manifest()?);
         let mut figures = Vec::new();
         for ((text, memory), runs) in &all {
             let caveat = caveat::fits(bytes, (*memory as u64) << 20);
@@ -152,7 +153,9 @@ impl Args {
             }
         }
         let report = json!({ "tokens": self.tokens, "first_tokens": FIRST, "rounds": self.rounds });
-        Ok(Outcome::new(&report)?.of_pack(&self.pack).figures(figures))
+        Ok(Outcome::new(&report)?
+            .of_pack(self.pack.folder())
+            .figures(figures))
     }
 
     fn measure(&self, setting: Setting, memory: usize, tokens: &[u32]) -> Result<Figures> {
@@ -166,7 +169,7 @@ impl Args {
             config = config.profile(&self.profile);
         }
         let start = Instant::now();
-        let store = Store::open(&self.pack, config)?;
+        let store = self.pack.open(config)?;
         let opened = start.elapsed();
         if setting.waits {
             let seeded = store.wait_seeded();

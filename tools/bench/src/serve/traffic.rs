@@ -9,6 +9,27 @@ use engram_kit::random::Random;
 use super::Args;
 use crate::row_choice::random_rows;
 
+/// Who asks in a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Traffic {
+    Steps,
+    Prompts,
+    Both,
+}
+
+impl Traffic {
+    pub(super) const ALL: [Self; 3] = [Self::Steps, Self::Prompts, Self::Both];
+
+    /// Its name in reports.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Steps => "steps",
+            Self::Prompts => "prompts",
+            Self::Both => "both",
+        }
+    }
+}
+
 /// Something that happens at a time.
 #[derive(Debug)]
 pub(super) struct Event {
@@ -27,20 +48,22 @@ pub(super) enum What {
     Cancel(usize),
 }
 
-/// Events of a run, in the order of their times, which do not depend on how fast anything is answered.
+/// Events of a run, in the order of their times, which do not depend on how fast anything is answered, nor on what else
+/// is asked for.
 pub(super) fn events(
     args: &Args,
     manifest: &Manifest,
-    with_prompts: bool,
-    random: &mut Random,
+    traffic: Traffic,
+    times: &mut Random,
+    rows: &mut Random,
 ) -> Vec<Event> {
     let columns: Vec<Vec<Column>> = (0..manifest.tables.len())
         .map(|index| manifest.scheme.columns(index).collect())
         .collect();
-    let batches = |tokens: usize, random: &mut Random| {
+    let mut batches = |tokens: usize| {
         let tables = manifest.tables.iter().zip(&columns);
         let batch = |(table, columns): (&engram_format::Table, &Vec<Column>)| {
-            let rows: Arc<[RowId]> = random_rows(columns, tokens * columns.len(), random).into();
+            let rows: Arc<[RowId]> = random_rows(columns, tokens * columns.len(), rows).into();
             OwnedBatch::new(table.layer, rows)
         };
         tables.map(batch).collect::<Vec<_>>()
@@ -49,9 +72,9 @@ pub(super) fn events(
     let mut events = Vec::new();
     let interval = Duration::from_secs_f64(1.0 / args.tokens_per_second);
     for _ in 0..args.sequences {
-        let mut at = interval.mul_f64(unit(random));
-        while at < end {
-            let what = What::Decode(batches(1, random));
+        let mut at = interval.mul_f64(unit(times));
+        while at < end && traffic != Traffic::Prompts {
+            let what = What::Decode(batches(1));
             events.push(Event { at, what });
             at += interval;
         }
@@ -63,16 +86,16 @@ pub(super) fn events(
         at += if number == 0 {
             end.mul_f64(0.1)
         } else {
-            Duration::from_secs_f64(-mean * (1.0 - unit(random)).ln())
+            Duration::from_secs_f64(-mean * (1.0 - unit(times)).ln())
         };
-        if at >= end || !with_prompts {
+        if at >= end || traffic == Traffic::Steps {
             break;
         }
         let tokens = args.prompt[number % args.prompt.len()];
-        let what = What::Prompt(number, batches(tokens, random));
+        let what = What::Prompt(number, batches(tokens));
         events.push(Event { at, what });
-        if unit(random) < args.cancelled {
-            let at = at + Duration::from_secs_f64(unit(random));
+        if unit(times) < args.cancelled {
+            let at = at + Duration::from_secs_f64(unit(times));
             let what = What::Cancel(number);
             events.push(Event { at, what });
         }

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use clap::{ArgGroup, ValueEnum};
 use engram::{Batch, Config, LayerId, Reader, RowId, RowIds, Sequence, Store, ValueType};
-use engram_kit::envelope::Outcome;
+use engram_kit::{envelope::Outcome, moved_stripes::MovedStripes};
 use serde_json::json;
 
-use super::{stripe::MovedStripes, tokens::TokenArgs};
+use super::tokens::TokenArgs;
 use output::Output;
 
 /// Rows read at a time.

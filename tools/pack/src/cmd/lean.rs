@@ -1,7 +1,9 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use engram_kit::{console::size, envelope::Outcome, progress::Progress, say};
+use engram_kit::{
+    console::size, envelope::Outcome, moved_stripes::MovedStripes, progress::Progress, say,
+};
 
 use super::checkpoint::CheckpointArgs;
 use crate::{lean, lean_bytes};
@@ -23,13 +25,16 @@ pub(crate) struct Args {
     /// Folder of the lean checkpoint; must be empty or missing
     #[arg(short, long, value_name = "LEAN")]
     output: PathBuf,
+    #[command(flatten)]
+    moved: MovedStripes,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<Outcome> {
         let checkpoint = self.checkpoint.open()?;
         let progress = Progress::new(lean_bytes(&checkpoint), "comparing");
-        let report = lean(&checkpoint, &self.pack, &self.output, &|bytes| {
+        let stripes = self.moved.by_number();
+        let report = lean(&checkpoint, &self.pack, &stripes, &self.output, &|bytes| {
             progress.add(bytes);
         })?;
         progress.finish();

@@ -12,7 +12,6 @@ pub(crate) mod profile;
 pub(crate) mod restore;
 pub(crate) mod rows;
 pub(crate) mod stats;
-mod stripe;
 pub(crate) mod synth;
 mod tokens;
 pub(crate) mod verify;

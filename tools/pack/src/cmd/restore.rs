@@ -1,9 +1,11 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use engram_kit::{console::size, envelope::Outcome, progress::Progress, say};
+use engram_kit::{
+    console::size, envelope::Outcome, moved_stripes::MovedStripes, progress::Progress, say,
+};
 
-use crate::{restore, restored_bytes};
+use crate::{RestoreOptions, restore, restored_bytes};
 
 /// Make the checkpoint again that a lean one was made from
 #[derive(clap::Args)]
@@ -19,13 +21,20 @@ pub(crate) struct Args {
     /// Where the pack lies, if not where it was
     #[arg(long, value_name = "DIR")]
     pack: Option<PathBuf>,
+    #[command(flatten)]
+    moved: MovedStripes,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<Outcome> {
         let progress = Progress::new(restored_bytes(&self.lean)?, "restoring");
-        let pack = self.pack.as_deref();
-        let report = restore(&self.lean, pack, &self.output, &|bytes| progress.add(bytes))?;
+        let options = RestoreOptions {
+            pack: self.pack,
+            stripes: self.moved.by_number(),
+        };
+        let report = restore(&self.lean, &options, &self.output, &|bytes| {
+            progress.add(bytes);
+        })?;
         progress.finish();
         say!(
             "{}: {} files with tables as they were ({}), {} other files linked",

@@ -3,7 +3,8 @@ use std::path::PathBuf;
 use anyhow::Result;
 use engram::read_manifest;
 use engram_kit::{
-    console::size, envelope::Outcome, pack_facts::row_bytes, progress::Progress, report, say,
+    console::size, envelope::Outcome, moved_stripes::MovedStripes, pack_facts::row_bytes,
+    progress::Progress, report, say,
 };
 
 use crate::{ColumnStats, StatsOptions, stats};
@@ -28,6 +29,8 @@ pub(crate) struct Args {
     /// Where the checkpoint behind an attached pack lies now
     #[arg(long, value_name = "DIR")]
     checkpoint: Option<PathBuf>,
+    #[command(flatten)]
+    moved: MovedStripes,
 }
 
 impl Args {
@@ -36,6 +39,7 @@ impl Args {
             jobs: self.jobs,
             memory: self.memory << 20,
             checkpoint: self.checkpoint,
+            stripes: self.moved.by_number(),
         };
         let bytes = row_bytes(&read_manifest(&self.pack)?);
         let progress = Progress::new(bytes, "counting");

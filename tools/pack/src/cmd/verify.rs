@@ -6,11 +6,11 @@ use engram_kit::{
     console::{rate, size},
     envelope::Outcome,
     exit,
+    moved_stripes::MovedStripes,
     progress::Progress,
     say,
 };
 
-use super::stripe::MovedStripes;
 use crate::{Place, VerifyOptions, pack_bytes, verify};
 
 const EXAMPLES: &str = "\

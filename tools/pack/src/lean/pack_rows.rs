@@ -1,6 +1,10 @@
 //! The rows of a pack from front to back.
 
-use std::{collections::BTreeMap, ops::Range, path::Path};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, ensure};
 use engram::shard_paths;
@@ -14,9 +18,28 @@ const CHUNK_BYTES: usize = 2 << 20;
 pub(super) struct PackRows<'a> {
     pub(super) pack: &'a Path,
     pub(super) manifest: &'a Manifest,
+    /// Of each table, the shards of its columns.
+    shards: Vec<Vec<PathBuf>>,
 }
 
-impl PackRows<'_> {
+impl<'a> PackRows<'a> {
+    /// The rows of the pack in the folder `pack`, of whose stripes those in `stripes` have moved.
+    ///
+    /// # Errors
+    /// A moved stripe that the pack has not.
+    pub(super) fn new(
+        pack: &'a Path,
+        manifest: &'a Manifest,
+        stripes: &BTreeMap<u32, PathBuf>,
+    ) -> Result<Self> {
+        let shards = shard_paths(pack, manifest, stripes)?;
+        Ok(Self {
+            pack,
+            manifest,
+            shards,
+        })
+    }
+
     /// Gives one plane of the rows `wanted` of a layer to `put`, many rows at a time.
     ///
     /// # Errors
@@ -33,7 +56,6 @@ impl PackRows<'_> {
         let index = tables.iter().position(|table| table.layer == layer);
         let index = index.with_context(|| format!("the pack has no layer {layer}"))?;
         let table = &tables[index];
-        let shards = shard_paths(self.pack, self.manifest, &BTreeMap::new())?;
         let part = table.planes.get(plane);
         let part = part.with_context(|| format!("rows of layer {layer} have no plane {plane}"))?;
         let before = table.planes[..plane].iter().map(|plane| plane.row_bytes);
@@ -46,7 +68,7 @@ impl PackRows<'_> {
             if next < column.first_row || next >= end {
                 continue;
             }
-            let shard = &shards[index][column.index as usize];
+            let shard = &self.shards[index][column.index as usize];
             read_column(table, column, shard, next..end, &mut |rows| {
                 parts.clear();
                 for row in rows.chunks_exact(table.codec.row_bytes()) {

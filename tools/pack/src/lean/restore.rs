@@ -1,6 +1,9 @@
 //! Makes the checkpoint again that a lean one was made from.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use engram::read_manifest;
@@ -27,6 +30,15 @@ const RESTORE: Work = Work {
     is_leaving: |_| true,
 };
 
+/// Where the rows are.
+#[derive(Debug, Clone, Default)]
+pub struct RestoreOptions {
+    /// Folder of the pack, where it does not lie where it did.
+    pub pack: Option<PathBuf>,
+    /// Folders of stripes that have moved.
+    pub stripes: BTreeMap<u32, PathBuf>,
+}
+
 /// What was made.
 #[derive(Debug, Clone, Serialize)]
 pub struct RestoreReport {
@@ -49,19 +61,19 @@ pub fn restored_bytes(lean: &Path) -> Result<u64> {
 }
 
 /// Writes to the folder `out` the checkpoint from which the lean one in the folder `lean` was made, to the bit. Rows
-/// come from `pack`, or where it is not given from where the pack was then. `progress` counts bytes.
+/// come from the pack that it names, or from where `options` say that it lies now. `progress` counts bytes.
 ///
 /// # Errors
-/// A folder that is no lean checkpoint, another or a damaged pack, a folder that is not empty, a file that cannot be
+/// A folder that is no lean checkpoint, another or a damaged pack, a moved stripe that it has not, a folder that is not empty, a file that cannot be
 /// read or written, or a file that would differ. What was made until then is removed.
 pub fn restore(
     lean: &Path,
-    pack: Option<&Path>,
+    options: &RestoreOptions,
     out: &Path,
     progress: Progress<'_>,
 ) -> Result<RestoreReport> {
     let record = LeanRecord::read(lean)?;
-    let pack = pack.unwrap_or(&record.pack.path);
+    let pack = options.pack.as_ref().unwrap_or(&record.pack.path);
     let manifest = read_manifest(pack)?;
     let found = Digest::of(manifest.to_text().as_bytes());
     ensure!(
@@ -71,10 +83,7 @@ pub fn restore(
         lean.join(LEAN_FILE).display(),
         record.pack.manifest,
     );
-    let rows = PackRows {
-        pack,
-        manifest: &manifest,
-    };
+    let rows = PackRows::new(pack, &manifest, &options.stripes)?;
     let claim = Claim::take(out, &RESTORE, || Ok(()))?;
     claim.begin(RESTORE.name)?;
     match fill(lean, &record, &rows, out, progress) {

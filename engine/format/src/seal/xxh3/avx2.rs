@@ -12,6 +12,7 @@ use bytemuck::{cast, pod_read_unaligned};
 
 use super::long::{
     BLOCK_KEY, BLOCK_STRIPES, KEYS, LAST_KEY, PRIME32, SHORTEST, START, Stripe, long_hash, merge,
+    stripes_before_last,
 };
 
 long_hash!("avx2");

@@ -2,15 +2,17 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-#[derive(clap::Args)]
-pub(super) struct MovedStripes {
+/// The option that names the folders of stripes which do not lie where they did when their pack was built.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct MovedStripes {
     /// Where stripe N of the pack lies now; `inspect` lists the stripes
     #[arg(long = "stripe", value_name = "N=DIR", value_parser = moved)]
     stripes: Vec<(u32, PathBuf)>,
 }
 
 impl MovedStripes {
-    pub(super) fn by_number(&self) -> BTreeMap<u32, PathBuf> {
+    /// The folders by the numbers of their stripes, as [`engram::Config::stripes`] has them.
+    pub fn by_number(&self) -> BTreeMap<u32, PathBuf> {
         self.stripes.iter().cloned().collect()
     }
 }
