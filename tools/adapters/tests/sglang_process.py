@@ -7,8 +7,7 @@ from sglang.srt.model_executor.model_runner_components.ngram_embedding_manager i
 from sglang.srt.models import qwen4_exp
 from sglang.srt.plugins.hook_registry import HookRegistry
 
-EngramEmbedding = engram.EngramEmbedding
-
+# A replacement reaches the names of modules that have imported a class, so no name here may stand for one.
 _OWN = [
     (owner, name, vars(owner)[name])
     for owner, name in [
@@ -20,6 +19,11 @@ _OWN = [
         (qwen4_exp.Qwen4ExpNGramEmbedding, "__init__"),
     ]
 ]
+
+
+def own_embedding():
+    """SGLang's `EngramEmbedding`, whatever is in its place."""
+    return next(own for owner, name, own in _OWN if name == "EngramEmbedding")
 
 
 def put_plugin(monkeypatch, pack):

@@ -218,7 +218,7 @@ def test_each_rank_of_a_split_reads_for_its_own_tokens(theirs, ours, model, hash
     bounds = engram.EngramLayout.from_config(model.config).column_bounds(0)
     for rank in range(size):
         stand_ins.sglang_rank(monkeypatch, rank, size)
-        part = sglang_process.EngramEmbedding(bounds[-1], 256, 1, bounds)
+        part = sglang_process.own_embedding()(bounds[-1], 256, 1, bounds)
         for name, tensor in model.tables(1):
             parameter = getattr(part, name)
             parameter.weight_loader(parameter, tensor)
@@ -292,7 +292,7 @@ def test_another_version_ends_the_process(model, monkeypatch):
 
 
 def test_a_server_whose_plugin_another_one_replaced_stops(theirs, plugin, model, hasher):
-    engram.EngramEmbedding = sglang_process.EngramEmbedding
+    engram.EngramEmbedding = sglang_process.own_embedding()
     with pytest.raises(WrongTable, match="EngramEmbedding is sglang.* not the one that reads the pack"):
         manager(Layers(model.config, hasher))
 
