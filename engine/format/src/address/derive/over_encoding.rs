@@ -188,7 +188,7 @@ fn polynomial(
 ) -> Result<HashRule, SchemeError> {
     if let &[base] = bases
         && mix == Mix::Sum
-        && base <= u64::from(u32::MAX)
+        && u32::try_from(base).is_ok()
     {
         return Ok(HashRule::Polynomial { base });
     }
