@@ -7,6 +7,7 @@
 
 mod address;
 mod codec;
+mod cold;
 mod digest;
 mod error;
 mod extent;
@@ -23,6 +24,10 @@ pub use address::{
     QwenParameters, Request, RowIds, Scheme, SchemeName, Sequence, TokenMap,
 };
 pub use codec::{NanPlace, RowCodec, ScaleType};
+pub use cold::{
+    COLD_EXTENSION, ColdColumn, ColdShard, ColdTable, FrameIndex, FramePlace, MAX_DICTIONARY_BYTES,
+    MAX_FRAME_BYTES, compressed_bound, seals_digest,
+};
 pub use digest::{Digest, Digester, ShardDigests};
 pub use error::{AddressError, ColumnsError, FormatError, SchemeError, TokenMapError};
 pub use extent::Extent;
@@ -41,4 +46,4 @@ pub use profile::{
 pub use seal::{copy_and_seal, seal};
 
 /// The newest format version that this release reads. It writes the oldest that can say what a pack has.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;

@@ -26,7 +26,7 @@ pub fn files(pack: &Path, manifest: &Manifest) -> Vec<PathBuf> {
                 .map(|file| PathBuf::from(checkpoint).join(&file.name))
                 .collect()
         }
-        Storage::Packed => {
+        Storage::Packed | Storage::Cold { .. } => {
             let paths = shard_paths(pack, manifest, &BTreeMap::new());
             let paths = paths.expect("no stripe is said to have moved");
             paths.into_iter().flatten().collect()

@@ -87,6 +87,7 @@ pub fn lean(
             pack.display()
         );
     }
+    check_not_cold(pack, &manifest)?;
     ensure!(
         is_built_from(manifest.clone(), checkpoint),
         "{} was not built from the checkpoint {}",
@@ -109,6 +110,16 @@ pub fn lean(
             Err(error)
         }
     }
+}
+
+/// Checks that rows can be read from `pack` from front to back.
+fn check_not_cold(pack: &Path, manifest: &Manifest) -> Result<()> {
+    ensure!(
+        !matches!(manifest.storage, Storage::Cold { .. }),
+        "{} is a cold pack; make a packed pack of it by `engram-pack thaw`",
+        pack.display()
+    );
+    Ok(())
 }
 
 fn fill(

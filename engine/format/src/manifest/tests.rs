@@ -151,9 +151,9 @@ fn a_token_map_beyond_any_vocabulary_is_refused() {
 
 #[test]
 fn a_newer_version_is_refused_before_anything_else() {
-    let refused = Manifest::from_text(br#"{"format":"engram-pack","version":3,"new":1}"#);
+    let refused = Manifest::from_text(br#"{"format":"engram-pack","version":4,"new":1}"#);
     assert!(
-        matches!(refused, Err(FormatError::Version { found: 3, .. })),
+        matches!(refused, Err(FormatError::Version { found: 4, .. })),
         "{refused:?}"
     );
 }
@@ -305,7 +305,7 @@ fn stripes_lead_nowhere_but_where_they_say() {
         }
         manifest.stripes = Some(Stripes::in_turns(vec!["a".into()], 2, 4));
     });
-    assert!(refusal(&attached).contains("none in an attached pack"));
+    assert!(refusal(&attached).contains("none but in a packed pack"));
 }
 
 #[test]

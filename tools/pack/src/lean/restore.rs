@@ -11,6 +11,7 @@ use engram_kit::parallel::default_jobs;
 use serde::Serialize;
 
 use super::{
+    check_not_cold,
     links::{Links, link_files},
     pack_rows::PackRows,
     rebuild::rebuild,
@@ -63,6 +64,7 @@ pub fn restore(
     let record = LeanRecord::read(lean)?;
     let pack = pack.unwrap_or(&record.pack.path);
     let manifest = read_manifest(pack)?;
+    check_not_cold(pack, &manifest)?;
     let found = Digest::of(manifest.to_text().as_bytes());
     ensure!(
         found == record.pack.manifest,
