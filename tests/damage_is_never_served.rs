@@ -279,9 +279,9 @@ fn newer_versions_are_refused() {
     let manifest = fixture.pack().join("manifest.json");
     let text = fs::read_to_string(&manifest)
         .unwrap()
-        .replace("\"version\":1}", "\"version\":3}");
+        .replace("\"version\":1}", "\"version\":4}");
     fs::write(&manifest, text).unwrap();
-    assert!(refusal(&fixture.pack()).contains("format version is 3"));
+    assert!(refusal(&fixture.pack()).contains("format version is 4"));
 }
 
 #[test]
