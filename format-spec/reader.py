@@ -1,6 +1,6 @@
 """A reader of Engram packs, written from FORMAT.md alone and independent of the Rust one.
 
-Needs Python 3.9 and the package xxhash.
+Needs Python 3.9 and the package xxhash; for the frames of cold packs also Python 3.14 or the package zstandard.
 
     reader.py PACK verify                  exit code 1 if anything is damaged
     reader.py PACK rows 0,3,15 [--dead 1]  row ids [position][layer][column] as JSON
@@ -20,6 +20,15 @@ import sys
 from pathlib import Path
 
 import xxhash
+
+try:
+    from compression import zstd  # from Python 3.14 on
+except ImportError:
+    zstd = None
+try:
+    import zstandard
+except ImportError:
+    zstandard = None
 
 BLOCK = 4096
 SEAL = 8
@@ -286,6 +295,109 @@ class Table:
         raise PackError(f"layer {self.layer}: row {row} is outside the {self.rows} rows")
 
 
+def can_decompress() -> bool:
+    return zstd is not None or zstandard is not None
+
+
+def decompress(frame: bytes, dictionary: bytes, size: int) -> bytes:
+    """Exactly one frame, of so many bytes."""
+    try:
+        if zstd is not None:
+            decoder = zstd.ZstdDecompressor(zstd.ZstdDict(dictionary) if dictionary else None)
+            data = decoder.decompress(frame, size + 1)
+            good, rest = decoder.eof, decoder.unused_data
+        elif zstandard is not None:
+            words = zstandard.ZstdCompressionDict(dictionary) if dictionary else None
+            # The size that the frame says is checked before anything of it is allocated.
+            found = zstandard.frame_content_size(frame)
+            need(found == size, "frame", "size that it says", found, size)
+            decoder = zstandard.ZstdDecompressor(dict_data=words).decompressobj()
+            data = decoder.decompress(frame)
+            good, rest = decoder.eof, decoder.unused_data
+        else:
+            raise PackError("frames need Python 3.14 or the package zstandard")
+    except (getattr(zstd, "ZstdError", OSError), getattr(zstandard, "ZstdError", OSError)) as error:
+        raise PackError(f"frame: {error}") from error
+    need(good and not rest, "frame", "end", "another", "that of the bytes")
+    return data
+
+
+class ColdFile:
+    """'Cold packs': the file of one column."""
+
+    SKIPPABLE, ENTRY = 0x184D2A50, struct.Struct("<IQQ")
+
+    def __init__(self, path: Path, table: Table, column: int, cold: dict) -> None:
+        self.path, self.table, self.frame_rows = path, table, cold["frame_rows"]
+        shard = cold["shards"][column]
+        where = str(path)
+        keys(shard, "bytes dictionary_bytes digest", where)
+        digest(shard["digest"], where, "digest")
+        size = whole(shard["bytes"], 0, 2**64 - 1, where, "bytes")
+        words = whole(shard["dictionary_bytes"], 0, 2**20, where, "dictionary_bytes")
+        order, head, self.first, self.rows = table.columns[column]
+        group = table.group_records
+        most = 2**24 // table.group_bytes * group
+        need(self.frame_rows % group == 0 and group <= self.frame_rows <= most, where, "frame_rows",
+             self.frame_rows, f"a multiple of {group} up to {most}")
+        frames = -(-self.rows // self.frame_rows)
+        whole(frames * self.ENTRY.size, 0, 2**32 - 1, where, "bytes of the index")
+        begin = BLOCK + (8 + words if words else 0) + 8 + frames * self.ENTRY.size
+        need(size >= begin + frames, where, "bytes", size, f"at least {begin + frames}")
+        need(path.is_file(), where, "file", "missing", "there")
+        found = path.stat().st_size
+        need(found == size, where, "size", found, size)
+        with path.open("rb") as file:
+            data = file.read(begin)
+        fields = struct.pack(
+            "<2I8s8I4Q", self.SKIPPABLE, BLOCK - 8, b"ENGRAMCS", 1, table.codec.id, table.layer, column, order,
+            head, table.row_bytes, words, self.frame_rows, self.first, self.rows, size,
+        )
+        for value in (shard["digest"], table.shards[column]["data"], table.shards[column]["rows"]):
+            fields += int(value, 16).to_bytes(16, "little")
+        fields = fields.ljust(BLOCK - 8, b"\0")
+        fields += struct.pack("<Q", xxhash.xxh3_64_intdigest(fields))
+        differ = [i for i in range(BLOCK) if data[i] != fields[i]]
+        need(not differ, where, "header byte", differ[:1], "what follows from the manifest")
+        rest = data[BLOCK:]
+        found = xxhash.xxh3_128_hexdigest(rest)
+        need(found == shard["digest"], where, "digest of dictionary and index", found, shard["digest"])
+        self.dictionary = b""
+        if words:
+            need(rest[:8] == struct.pack("<2I", self.SKIPPABLE, words), where, "dictionary part", rest[:8], words)
+            self.dictionary, rest = rest[8 : 8 + words], rest[8 + words :]
+        need(rest[:8] == struct.pack("<2I", self.SKIPPABLE, len(rest) - 8), where, "index part", rest[:8], "its length")
+        self.frames, offset = [], begin  # (offset, length, checksum, hash of seals)
+        for frame, (length, checksum, seals) in enumerate(self.ENTRY.iter_unpack(rest[8:])):
+            size_of_rows = self.count(frame) * table.row_bytes
+            whole(length, 1, size_of_rows + size_of_rows // 128 + 512, where, f"length of frame {frame}")
+            self.frames.append((offset, length, checksum, seals))
+            offset += length
+        need(offset == size, where, "end of the last frame", offset, size)
+
+    def count(self, frame: int) -> int:
+        return min(self.frame_rows, self.rows - frame * self.frame_rows)
+
+    def read(self, frame: int) -> list[bytes]:
+        """The rows of a frame."""
+        table, (offset, length, checksum, seals) = self.table, self.frames[frame]
+        where = f"{self.path}, frame {frame}"
+        with self.path.open("rb") as file:
+            file.seek(offset)
+            data = file.read(length)
+        found = xxhash.xxh3_64_intdigest(data)
+        need(found == checksum, where, "checksum", f"{found:016x}", f"{checksum:016x}")
+        size = self.count(frame) * table.row_bytes
+        data = decompress(data, self.dictionary, size)
+        need(len(data) == size, where, "size", len(data), size)
+        rows = [data[at : at + table.row_bytes] for at in range(0, size, table.row_bytes)]
+        first = self.first + frame * self.frame_rows
+        sealed = b"".join(struct.pack("<Q", table.seal(row, data)) for row, data in enumerate(rows, first))
+        found = xxhash.xxh3_64_intdigest(sealed)
+        need(found == seals, where, "hash of seals", f"{found:016x}", f"{seals:016x}")
+        return rows
+
+
 class Pack:
     """An open pack, checked as 'What a reader rejects' lists."""
 
@@ -320,8 +432,11 @@ class Pack:
         ]
         storage = self.manifest["storage"]
         self.attached = storage.get("kind") == "attached"
-        keys(storage, "checkpoint kind" if self.attached else "kind", "storage")
-        need(self.attached or storage["kind"] == "packed", "storage", "kind", storage, "packed/attached")
+        self.cold = storage.get("kind") == "cold"
+        keys(storage, {"attached": "checkpoint kind", "cold": "kind tables"}.get(storage["kind"], "kind"), "storage")
+        need(storage["kind"] in ("packed", "attached", "cold"), "storage", "kind", storage, "packed/attached/cold")
+        version = 3 if self.cold else 2 if "stripes" in self.manifest else 1
+        need(self.manifest["version"] == version, "manifest", "version", self.manifest["version"], version)
         for table, layer in zip(self.tables, layers):
             self._check_table(table, layer)
         self._check_stripes()
@@ -332,8 +447,22 @@ class Pack:
                 sample = table.samples[0]
                 found = table.seal(sample["row"], self._assemble(table, sample["row"]))
                 need(found == sample["seal"], f"table {table.layer}", "a known row", found, sample["seal"])
+        elif self.cold:
+            self._check_cold(storage["tables"])
         else:
             self._check_shards()
+
+    def _check_cold(self, entries: list) -> None:
+        need(len(entries) == len(self.tables), "storage", "tables", len(entries), len(self.tables))
+        self.cold_files = {}
+        for table, entry in zip(self.tables, entries):
+            where = f"storage, table {table.layer}"
+            keys(entry, "frame_rows shards", where)
+            whole(entry["frame_rows"], 1, 2**64 - 1, where, "frame_rows")
+            need(len(entry["shards"]) == len(table.columns), where, "shards", len(entry["shards"]), len(table.columns))
+            for column in range(len(table.columns)):
+                path = self.path / table.shard_name(column).replace(".shard", ".cold")
+                self.cold_files[table.layer, column] = ColdFile(path, table, column, entry)
 
     def _read(self, path: Path, most: int | None = None) -> bytes:
         try:
@@ -480,7 +609,7 @@ class Pack:
             return
         where = "stripes"
         keys(self.stripes, "columns folders", where)
-        need(not self.attached, where, "storage", "attached", "packed")
+        need(not self.attached and not self.cold, where, "storage", "another", "packed")
         folders = self.stripes["folders"]
         whole(len(folders), 1, 256, where, "number of folders")
         need(len(set(folders)) == len(folders), where, "folders", folders, "different ones")
@@ -587,6 +716,10 @@ class Pack:
         column = table.column_of(row)
         if self.attached:
             return self._assemble(table, row)
+        if self.cold:
+            file = self.cold_files[layer, column]
+            frame, place = divmod(row - file.first, file.frame_rows)
+            return file.read(frame)[place]
         name = table.shard_name(column)
         with self._shard_path(table, column).open("rb") as file:
             file.seek(table.record_offset(row - table.columns[column][2]))
@@ -617,7 +750,20 @@ class Pack:
                 if table.seal(sample["row"], self._assemble(table, sample["row"])) != sample["seal"]:
                     damage.append(f"layer {table.layer}, row {sample['row']}: differs")
             for column in range(len(table.shards)):
-                damage += self._verify_shard(table, column)
+                damage += self._verify_cold(table, column) if self.cold else self._verify_shard(table, column)
+        return damage
+
+    def _verify_cold(self, table: Table, column: int) -> list[str]:
+        file, damage = self.cold_files[table.layer, column], []
+        all_rows = xxhash.xxh3_128()
+        for frame in range(len(file.frames)):
+            try:
+                for row in file.read(frame):
+                    all_rows.update(row)
+            except PackError as error:
+                damage.append(str(error))
+        if not damage and all_rows.hexdigest() != table.shards[column]["rows"]:
+            damage.append(f"{file.path}: rows digest is {all_rows.hexdigest()}")
         return damage
 
     def _verify_shard(self, table: Table, column: int) -> list[str]:
@@ -670,6 +816,9 @@ def check_vectors(folder: Path) -> bool:
     good = not codecs.exists() or check_codecs(codecs)
     for name, expected in json.loads((folder / "expected.json").read_text()).items():
         pack = Pack(folder / name)
+        if pack.cold and not can_decompress():
+            print(f"{name}: frames skipped, for want of zstandard; all else is ok")
+            continue
         faults = pack.verify()
         if pack.hash(expected["tokens"], frozenset(expected["dead"])) != expected["rows"]:
             faults.append("row ids differ")

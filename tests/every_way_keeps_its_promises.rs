@@ -18,15 +18,23 @@ use engram::{
 use engram_checkpoint::Checkpoint;
 use engram_io::{Fault, FaultIo, FaultPlan, FaultRule, Io, SystemIo};
 use engram_pack::attach;
-use engram_tests::{Fixture, ReaderBackings, When, all_rows, look_up, open};
+use engram_tests::{Fixture, ReaderBackings, When, all_rows, look_up, make_cold, open};
 
 /// A way to a row.
 struct Way {
     name: &'static str,
-    attached: bool,
+    kind: Kind,
     /// Whether faults already happen when the pack is opened: they reach what is loaded then.
     faults_at_open: bool,
     configure: fn(Config, &Path, &Arc<dyn Io>) -> Config,
+}
+
+/// A kind of pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Packed,
+    Cold,
+    Attached,
 }
 
 /// What a fault may do.
@@ -58,12 +66,16 @@ fn effect(fault: Fault) -> Effect {
 fn ways() -> Vec<Way> {
     let packed = |name, configure| Way {
         name,
-        attached: false,
+        kind: Kind::Packed,
         faults_at_open: false,
         configure,
     };
     let attached = |name, configure| Way {
-        attached: true,
+        kind: Kind::Attached,
+        ..packed(name, configure)
+    };
+    let cold = |name, configure| Way {
+        kind: Kind::Cold,
         ..packed(name, configure)
     };
     vec![
@@ -104,6 +116,18 @@ fn ways() -> Vec<Way> {
             let config = config.cache_bytes(0);
             config.backing(Arc::new(ReaderBackings { io, when }))
         }),
+        Way {
+            faults_at_open: true,
+            ..cold("cold, resident", |config, _, _| {
+                config.reader(Reader::Memory)
+            })
+        },
+        cold("cold", |config, _, _| config.io(3, 1).cache_bytes(0)),
+        cold("cold, caches", |config, _, _| config.cache_bytes(4 << 20)),
+        cold("cold, cache, shared", |config, folder, _| {
+            let config = config.reader(Reader::DirectThreads).cache_bytes(1 << 20);
+            config.cache_folder(folder.join("cache"))
+        }),
         attached("attached, memory", |config, _, _| {
             config.reader(Reader::Memory)
         }),
@@ -124,11 +148,12 @@ fn ways() -> Vec<Way> {
     ]
 }
 
-/// A pack of one family, packed and attached.
+/// A pack of one family, packed, cold and attached.
 struct Packs {
     family: &'static str,
     fixture: Fixture,
     attached: PathBuf,
+    cold: PathBuf,
     table: Table,
 }
 
@@ -138,9 +163,12 @@ impl Packs {
         let attached = fixture.folder().join("attached");
         let checkpoint = Checkpoint::open(&fixture.checkpoint(), None).unwrap();
         attach(&checkpoint, &attached).unwrap();
+        let cold = fixture.folder().join("cold");
+        make_cold(&fixture.pack(), &cold);
         Self {
             family,
             attached,
+            cold,
             table: Table::of(&open(&fixture.pack(), Reader::Memory)),
             fixture,
         }
@@ -238,7 +266,9 @@ fn fits(error: &LookupError, effect: Effect) -> bool {
         Effect::Fails => matches!(error, LookupError::Unread { .. } | LookupError::Io(_)),
         Effect::Damages => matches!(
             error,
-            LookupError::Damaged { .. } | LookupError::DamagedCopy { .. }
+            LookupError::Damaged { .. }
+                | LookupError::DamagedFrame { .. }
+                | LookupError::DamagedCopy { .. }
         ),
     }
 }
@@ -246,10 +276,10 @@ fn fits(error: &LookupError, effect: Effect) -> bool {
 /// Runs one way under one fault; what the table of the suite says of it.
 fn run(way: &Way, fault: Option<Fault>, packs: &Packs) -> String {
     let (table, family) = (&packs.table, packs.family);
-    let pack = if way.attached {
-        packs.attached.clone()
-    } else {
-        packs.fixture.pack()
+    let pack = match way.kind {
+        Kind::Packed => packs.fixture.pack(),
+        Kind::Cold => packs.cold.clone(),
+        Kind::Attached => packs.attached.clone(),
     };
     let shared = tempfile::tempdir().unwrap();
     let rules = fault.map(|fault| {
@@ -335,7 +365,7 @@ fn under_every_fault() {
     for way in ways() {
         for &fault in &faults {
             // An attached pack has no seals: wrong bytes are the checkpoint's own (see `Config`).
-            if way.attached && fault.map(effect) == Some(Effect::Damages) {
+            if way.kind == Kind::Attached && fault.map(effect) == Some(Effect::Damages) {
                 println!(
                     "{:26} {:12} not sealed",
                     way.name,

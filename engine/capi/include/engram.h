@@ -143,6 +143,8 @@ enum engram_status
   ENGRAM_DAMAGED_COPY = 63,
   // A row of a column that is not among those that the option `columns` chose.
   ENGRAM_COLUMN_NOT_OPEN = 64,
+  // A frame of a cold pack that is damaged, or belongs elsewhere.
+  ENGRAM_DAMAGED_FRAME = 67,
   // A ticket that was cancelled.
   ENGRAM_CANCELLED = 65,
   // A ticket that was waited for or cancelled before, so that nothing can be told about it any more.
@@ -175,8 +177,18 @@ enum engram_status
   ENGRAM_NOT_A_FILE = 82,
   // A file that may not change while it is open, and has.
   ENGRAM_FILE_CHANGED = 83,
+  // Bytes of a file that are not those that were written.
+  ENGRAM_FILE_DAMAGED = 84,
   // A shard that is not where its stripe was when the pack was built, or where the option `stripes` says.
   ENGRAM_STRIPE_MISSING = 90,
+  // A cold pack, in a program without what decompresses it.
+  ENGRAM_COLD_NOT_BUILT = 91,
+  // A cold pack that is to be read as only a packed one can be.
+  ENGRAM_COLD_UNSUITED = 92,
+  // An index of a cold pack's frames that contradicts the rest.
+  ENGRAM_BAD_FRAME_INDEX = 93,
+  // A dictionary of a cold pack that is none.
+  ENGRAM_BAD_DICTIONARY = 94,
   // An error that has no number yet; its message says what it is.
   ENGRAM_OTHER = 98,
   // A bug of this library. The call had no effect that can be relied on.
@@ -365,12 +377,12 @@ engram_status engram_warm(const struct engram_store *store,
 //                  "wait_ns": 250000,
 //                  "priorities": [{"priority": "decode", "batches": 2, "rows": 96, "wait_ns": 250000}],
 //                  "columns": [{"column": 0, "order": 2, "head": 0, "rows": 8, "cached": 3}]}],
-//      "in_flight": 0, "cache_bytes": 268435456, "shared_cache_bytes": 0, "pooled_bytes": 4096, "seeded_rows": 0,
-//      "seed_failures": 0}
+//      "in_flight": 0, "cache_bytes": 268435456, "shared_cache_bytes": 0, "frame_reads": 0, "frame_read_bytes": 0,
+//      "frame_hits": 0, "frame_cache_bytes": 0, "pooled_bytes": 4096, "seeded_rows": 0, "seed_failures": 0}
 //
-// "columns" are those whose rows are fetched from the drive. Later releases may add fields. Copied to the `capacity`
-// bytes at `buffer` as `snprintf` does; returns the length without the NUL, whatever the capacity. It may be longer at
-// the next call.
+// "columns" are those whose rows are fetched from the drive; "frame..." are about cold packs. Later releases may add
+// fields. Copied to the `capacity` bytes at `buffer` as `snprintf` does; returns the length without the NUL, whatever
+// the capacity. It may be longer at the next call.
 size_t engram_metrics_json(const struct engram_store *store,
                            char *buffer,
                            size_t capacity);

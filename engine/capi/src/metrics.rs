@@ -15,12 +15,12 @@ use crate::{
 ///                  "wait_ns": 250000,
 ///                  "priorities": [{"priority": "decode", "batches": 2, "rows": 96, "wait_ns": 250000}],
 ///                  "columns": [{"column": 0, "order": 2, "head": 0, "rows": 8, "cached": 3}]}],
-///      "in_flight": 0, "cache_bytes": 268435456, "shared_cache_bytes": 0, "pooled_bytes": 4096, "seeded_rows": 0,
-///      "seed_failures": 0}
+///      "in_flight": 0, "cache_bytes": 268435456, "shared_cache_bytes": 0, "frame_reads": 0, "frame_read_bytes": 0,
+///      "frame_hits": 0, "frame_cache_bytes": 0, "pooled_bytes": 4096, "seeded_rows": 0, "seed_failures": 0}
 ///
-/// "columns" are those whose rows are fetched from the drive. Later releases may add fields. Copied to the `capacity`
-/// bytes at `buffer` as `snprintf` does; returns the length without the NUL, whatever the capacity. It may be longer at
-/// the next call.
+/// "columns" are those whose rows are fetched from the drive; "frame..." are about cold packs. Later releases may add
+/// fields. Copied to the `capacity` bytes at `buffer` as `snprintf` does; returns the length without the NUL, whatever
+/// the capacity. It may be longer at the next call.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn engram_metrics_json(
     store: *const engram_store,

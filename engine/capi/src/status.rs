@@ -107,6 +107,9 @@ pub enum engram_status {
     /// A row of a column that is not among those that the option `columns` chose.
     ENGRAM_COLUMN_NOT_OPEN = 64,
 
+    /// A frame of a cold pack that is damaged, or belongs elsewhere.
+    ENGRAM_DAMAGED_FRAME = 67,
+
     /// A ticket that was cancelled.
     ENGRAM_CANCELLED = 65,
     /// A ticket that was waited for or cancelled before, so that nothing can be told about it any more.
@@ -141,8 +144,19 @@ pub enum engram_status {
     /// A file that may not change while it is open, and has.
     ENGRAM_FILE_CHANGED = 83,
 
+    /// Bytes of a file that are not those that were written.
+    ENGRAM_FILE_DAMAGED = 84,
+
     /// A shard that is not where its stripe was when the pack was built, or where the option `stripes` says.
     ENGRAM_STRIPE_MISSING = 90,
+    /// A cold pack, in a program without what decompresses it.
+    ENGRAM_COLD_NOT_BUILT = 91,
+    /// A cold pack that is to be read as only a packed one can be.
+    ENGRAM_COLD_UNSUITED = 92,
+    /// An index of a cold pack's frames that contradicts the rest.
+    ENGRAM_BAD_FRAME_INDEX = 93,
+    /// A dictionary of a cold pack that is none.
+    ENGRAM_BAD_DICTIONARY = 94,
 
     /// An error that has no number yet; its message says what it is.
     ENGRAM_OTHER = 98,
@@ -162,6 +176,10 @@ impl From<ErrorKind> for engram_status {
             ErrorKind::NoStripe => Self::ENGRAM_NO_STRIPE,
             ErrorKind::BadColumns => Self::ENGRAM_BAD_COLUMNS,
             ErrorKind::NotAPack => Self::ENGRAM_NOT_A_PACK,
+            ErrorKind::ColdNotBuilt => Self::ENGRAM_COLD_NOT_BUILT,
+            ErrorKind::ColdUnsuited => Self::ENGRAM_COLD_UNSUITED,
+            ErrorKind::BadFrameIndex => Self::ENGRAM_BAD_FRAME_INDEX,
+            ErrorKind::BadDictionary => Self::ENGRAM_BAD_DICTIONARY,
             ErrorKind::BadScheme => Self::ENGRAM_BAD_SCHEME,
             ErrorKind::Changed => Self::ENGRAM_CHANGED,
             ErrorKind::BadGeometry => Self::ENGRAM_BAD_GEOMETRY,
@@ -192,6 +210,7 @@ impl From<ErrorKind> for engram_status {
             ErrorKind::Misaligned => Self::ENGRAM_MISALIGNED,
             ErrorKind::OutputSize => Self::ENGRAM_OUTPUT_SIZE,
             ErrorKind::Damaged => Self::ENGRAM_DAMAGED,
+            ErrorKind::DamagedFrame => Self::ENGRAM_DAMAGED_FRAME,
             ErrorKind::Unread => Self::ENGRAM_UNREAD,
             ErrorKind::NgramShape => Self::ENGRAM_NGRAM_SHAPE,
             ErrorKind::TierFailed => Self::ENGRAM_TIER_FAILED,
@@ -215,6 +234,7 @@ impl From<ErrorKind> for engram_status {
             ErrorKind::FileSizeLimit => Self::ENGRAM_FILE_SIZE_LIMIT,
             ErrorKind::FileTooLarge => Self::ENGRAM_FILE_TOO_LARGE,
             ErrorKind::NotAFile => Self::ENGRAM_NOT_A_FILE,
+            ErrorKind::FileDamaged => Self::ENGRAM_FILE_DAMAGED,
             ErrorKind::FileChanged => Self::ENGRAM_FILE_CHANGED,
             ErrorKind::Other => Self::ENGRAM_OTHER,
             ErrorKind::Panic => Self::ENGRAM_PANIC,

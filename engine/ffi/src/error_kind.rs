@@ -24,6 +24,14 @@ pub enum ErrorKind {
 
     /// A folder without a manifest.
     NotAPack,
+    /// A cold pack, in a program without what decompresses it.
+    ColdNotBuilt,
+    /// A cold pack that is to be read as only a packed one can be.
+    ColdUnsuited,
+    /// An index of a cold pack's frames that contradicts the rest.
+    BadFrameIndex,
+    /// A dictionary of a cold pack that is none.
+    BadDictionary,
     /// An addressing scheme that cannot be used, or does not fit its token map.
     BadScheme,
     /// A checkpoint that has changed since the pack was attached to it.
@@ -86,6 +94,8 @@ pub enum ErrorKind {
     OutputSize,
     /// A record that is damaged, or belongs elsewhere.
     Damaged,
+    /// A frame of a cold pack that is damaged, or belongs elsewhere.
+    DamagedFrame,
     /// Rows that could not be read.
     Unread,
     /// N-grams of another shape than the table's.
@@ -137,6 +147,8 @@ pub enum ErrorKind {
     NotAFile,
     /// A file that may not change while it is open, and has.
     FileChanged,
+    /// Bytes of a file that are not those that were written.
+    FileDamaged,
 
     /// An error that has no kind yet; its message says what it is.
     Other,

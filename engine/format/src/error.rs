@@ -217,6 +217,22 @@ pub enum FormatError {
         /// Value that follows from the manifest.
         expected: String,
     },
+    /// An index of a cold shard that contradicts the rest, though its digest is right.
+    #[error("index of frames: {field} is {found}, expected {expected}")]
+    FrameIndex {
+        /// The field, with its place.
+        field: String,
+        /// Its value.
+        found: u64,
+        /// What is allowed.
+        expected: String,
+    },
+    /// A dictionary of a cold shard that no frame can be read with, though its digest is right.
+    #[error("the dictionary of {bytes} bytes is none of Zstandard's")]
+    Dictionary {
+        /// Its bytes.
+        bytes: usize,
+    },
     /// A file of the wrong size.
     #[error("size is {found} bytes, expected {expected}")]
     Size {

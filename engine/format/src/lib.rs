@@ -7,6 +7,7 @@
 
 mod address;
 mod codec;
+mod cold;
 mod digest;
 mod error;
 mod extent;
@@ -24,6 +25,10 @@ pub use address::{
     PerLayerParameters, QwenParameters, Request, RowIds, Scheme, SchemeName, Sequence, TokenMap,
 };
 pub use codec::{NanPlace, RowCodec, ScaleType};
+pub use cold::{
+    COLD_EXTENSION, ColdColumn, ColdShard, ColdTable, FrameIndex, FramePlace, MAX_DICTIONARY_BYTES,
+    MAX_FRAME_BYTES, compressed_bound, seals_digest,
+};
 pub use digest::{Digest, Digester, ShardDigests};
 pub use error::{AddressError, ColumnsError, FormatError, SchemeError, TokenMapError};
 pub use extent::Extent;

@@ -2,6 +2,7 @@
 
 mod canonical;
 mod check;
+mod cold;
 mod stripes;
 
 use std::borrow::Cow;
@@ -12,6 +13,7 @@ use crate::{
     FORMAT_VERSION,
     address::{Column, HashRule, LayerScheme, Scheme},
     codec::RowCodec,
+    cold::{COLD_EXTENSION, ColdColumn, ColdTable},
     digest::{Digest, Digester, ShardDigests},
     error::FormatError,
     extent::Extent,
@@ -38,12 +40,10 @@ pub const MAX_SOURCE_HEADER_BYTES: u64 = 256 << 20;
 
 const FORMAT: &str = "engram-pack";
 
-/// The version of packs without stripes, whose scheme is of the first ones.
-const FIRST_VERSION: u32 = 1;
+/// The version of packs that have nothing of what came later.
+const PLAIN: u32 = 1;
 /// The version of packs with stripes.
-const WITH_STRIPES: u32 = 2;
-/// The version of packs whose scheme has columns of order 1 or factors of its own for each column.
-const FURTHER_SCHEMES: u32 = 3;
+const STRIPED: u32 = 2;
 
 /// Everything that a pack says of itself, apart from the rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +79,11 @@ pub struct TokenMapFile {
 pub enum Storage {
     /// In shards of sealed records, one for each column.
     Packed,
+    /// In Zstandard frames, a file for each column, from which the shards of a packed pack can be made again.
+    Cold {
+        /// One for each table.
+        tables: Vec<ColdTable>,
+    },
     /// In the checkpoint's own files.
     Attached {
         /// Absolute path of the checkpoint's folder when it was attached.
@@ -112,7 +117,7 @@ pub struct Table {
     /// Where the parts of a row lie in the checkpoint: values, then scales where they have their own
     /// tensor.
     pub planes: Vec<Plane>,
-    /// Digests of each column's shard; empty in an attached pack.
+    /// Digests of each column's shard, in a cold pack of the one that can be made again; empty in an attached pack.
     pub shards: Vec<ShardDigests>,
     /// Known rows, by which an attached pack is checked; empty otherwise.
     pub samples: Vec<Sample>,
@@ -154,10 +159,13 @@ pub struct Sample {
     pub seal: u64,
 }
 
-/// Path of a shard in the folder of its pack or stripe.
+/// How the names of shards end.
+const SHARD_EXTENSION: &str = ".shard";
+
+/// Path of a packed shard in the folder of its pack or stripe.
 pub fn shard_path(layer: LayerId, column: &Column) -> String {
     format!(
-        "layer-{:02}/order-{}-head-{}.shard",
+        "layer-{:02}/order-{}-head-{}{SHARD_EXTENSION}",
         layer.0, column.order, column.head
     )
 }
@@ -237,17 +245,44 @@ impl Manifest {
         canonical(&root) + "\n"
     }
 
-    /// The oldest version of the format that can say what it has, so that older releases read what they can.
+    /// The oldest version of the format that can say what it has, so that older releases read what they can. The last one
+    /// is for cold packs, and for schemes with columns of order 1 or factors of its own for each column.
     fn version(&self) -> u32 {
         let layers = &self.scheme.layers;
         let per_column = |layer: &LayerScheme| matches!(layer.hash, HashRule::PerColumn { .. });
-        if self.scheme.max_order < 2 || layers.iter().any(per_column) {
-            FURTHER_SCHEMES
+        let is_cold = matches!(self.storage, Storage::Cold { .. });
+        if is_cold || self.scheme.max_order < 2 || layers.iter().any(per_column) {
+            FORMAT_VERSION
         } else if self.stripes.is_some() {
-            WITH_STRIPES
+            STRIPED
         } else {
-            FIRST_VERSION
+            PLAIN
         }
+    }
+
+    /// Path of the file of a column in the folder of its pack or stripe.
+    pub fn shard_path(&self, layer: LayerId, column: &Column) -> String {
+        let path = shard_path(layer, column);
+        match self.storage {
+            Storage::Cold { .. } => path.replace(SHARD_EXTENSION, COLD_EXTENSION),
+            Storage::Packed | Storage::Attached { .. } => path,
+        }
+    }
+
+    /// The file of `column` of the table at index `table`; none where the pack is not cold.
+    ///
+    /// # Panics
+    /// If a cold pack has no such column.
+    pub fn cold_column(&self, table: usize, column: Column) -> Option<ColdColumn> {
+        let Storage::Cold { tables } = &self.storage else {
+            return None;
+        };
+        let (cold, table) = (&tables[table], &self.tables[table]);
+        Some(ColdColumn {
+            header: table.header(column),
+            frame_rows: cold.frame_rows,
+            shard: cold.shards[column.index as usize],
+        })
     }
 
     /// Reads and checks a manifest.

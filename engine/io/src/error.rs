@@ -132,6 +132,16 @@ pub enum IoError {
         /// What it names.
         found: &'static str,
     },
+    /// Bytes of a file that are not those that were written, where that shows before anybody asks what they mean.
+    #[error("{}: at offset {offset}: {cause}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where they begin.
+        offset: u64,
+        /// What is wrong.
+        cause: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A file that may not change while it is open, and has.
     #[error(transparent)]
     Changed(FileChange),
@@ -227,6 +237,7 @@ impl IoError {
             | Self::WrongSize { .. }
             | Self::TooLarge { .. }
             | Self::NotAFile { .. }
+            | Self::Damaged { .. }
             | Self::Changed(_) => None,
         }
     }

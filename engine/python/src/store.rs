@@ -47,7 +47,10 @@ struct Opened {
 impl Opened {
     /// Whether rows can be asked for in the process that calls.
     fn is_usable(&self) -> bool {
-        let fetches = || matches!(self.store.backend(), Backend::Direct { .. });
+        let fetches = || {
+            let backend = self.store.backend();
+            matches!(backend, Backend::Direct { .. } | Backend::Frames { .. })
+        };
         self.process.is_current() || !fetches()
     }
 }

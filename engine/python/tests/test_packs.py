@@ -39,6 +39,30 @@ def test_built_and_attached_packs_have_the_rows_of_the_checkpoint(checkpoint, tm
         engram_tables.build(checkpoint, tmp_path / "built", progress=False)
 
 
+@pytest.mark.parametrize("reader", ["direct", "direct_threads", "memory"])
+def test_cold_packs_open_by_the_same_call(reader):
+    with engram_tables.open(VECTORS / "cold" / "deepseek", reader=reader) as cold:
+        with engram_tables.open(VECTORS / "deepseek") as packed:
+            tokens = [1, 2, 3, 4, 5, 4, 3, 2, 1]
+            rows = packed.rows(tokens)
+            assert (cold.rows(tokens)[1] == rows[1]).all()
+            for layer in rows.layers:
+                assert (cold.lookup(layer, rows) == packed.lookup(layer, rows)).all()
+
+
+def test_cold_packs_say_what_cannot_be_done_with_them(tmp_path):
+    with pytest.raises(errors.ColdUnsuitedError, match="engram-pack thaw"):
+        engram_tables.open(VECTORS / "cold" / "deepseek", reader="mmap")
+    shutil.copytree(VECTORS / "cold" / "deepseek", tmp_path / "cold")
+    shard = tmp_path / "cold" / "layer-01" / "order-2-head-0.cold"
+    damaged = bytearray(shard.read_bytes())
+    damaged[-1] ^= 1
+    shard.write_bytes(damaged)
+    with engram_tables.open(tmp_path / "cold") as store:
+        with pytest.raises(errors.DamagedFrameError, match="frame 0"):
+            store.lookup(1, [0])
+
+
 def test_what_cannot_be_built_says_why(tmp_path):
     with pytest.raises(errors.PackError):
         engram_tables.build(tmp_path, tmp_path / "pack")

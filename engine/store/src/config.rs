@@ -22,6 +22,10 @@ const DEFAULT_DEPTH: u16 = 256;
 const DEFAULT_POOL_BYTES: usize = 64 << 20;
 
 /// How the files of a pack are read. All readers return the same bytes.
+///
+/// A cold pack is read by [`Self::Direct`] or [`Self::DirectThreads`], which then are the same: threads that read
+/// frames through the page cache and decompress them. [`Self::Memory`] decompresses all of it when it is opened; the
+/// others refuse it ([`OpenError::ColdUnsuited`](crate::OpenError::ColdUnsuited)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Reader {
     /// Mapped into memory: the page cache serves what it holds, faults fetch the rest, one at a time.
@@ -88,12 +92,13 @@ pub struct Config {
     /// served ([`LookupError::ColumnNotOpen`](crate::LookupError::ColumnNotOpen)), and files that have none of them are
     /// not opened, so these may be missing. Caches, profiles and resident columns are about open columns only.
     pub columns: Columns,
-    /// Columns that are loaded into memory, whatever the reader. Only packed packs have columns.
+    /// Columns that are loaded into memory, whatever the reader. Attached packs have none; those of a cold pack are
+    /// decompressed when it is opened.
     pub resident: Resident,
     /// Folder, best on a memory file system, for one copy of the resident columns that all processes with
     /// this pack map; if not given, each process has its own. A process that finds the copies writes nothing there, so
     /// it may be of another user, and the folder read-only. A copy that turns out to be damaged is removed, or replaced
-    /// when the pack is opened next. [`shared_files`](crate::shared_files) lists what lies there.
+    /// when the pack is opened next. Not for cold packs. [`shared_files`](crate::shared_files) lists what lies there.
     pub resident_folder: Option<PathBuf>,
     /// Bytes for rows read before, for all tables together. Only rows that are fetched, by a direct reader or a
     /// backing of the caller's, are cached, and only where a row is one read. [`Metrics::cache_bytes`] tells the size.
@@ -102,6 +107,9 @@ pub struct Config {
     /// that the limits of the process's control groups (cgroups) and the machine leave free when the pack is opened;
     /// with [`Self::cache_folder`] at most a quarter of the limit itself, so that processes agree. More than the limit
     /// is taken as given, with a warning.
+    ///
+    /// Of a cold pack, an eighth of it is for decompressed frames
+    /// ([`FrameMetrics::cache_bytes`](crate::FrameMetrics::cache_bytes)), and the rest for rows.
     ///
     /// Once the pack is open, a thread takes the memory from the system, as long as enough stays free for others;
     /// the rest comes as rows do.

@@ -24,6 +24,28 @@ pub enum OpenError {
         /// What is wrong with it.
         cause: FormatError,
     },
+    /// A cold pack, in a program that cannot decompress its frames.
+    #[error(
+        "{} is a cold pack, and this program was built without the feature `cold` of the crate `engram`; build it with \
+         that, or make a packed pack by `engram-pack thaw`",
+        pack.display()
+    )]
+    ColdNotBuilt {
+        /// The pack.
+        pack: PathBuf,
+    },
+    /// A cold pack that is to be read as only a packed one can be.
+    #[error(
+        "{} is a cold pack, {way}; let `Reader::Direct` or `Reader::DirectThreads` read it, or load it by \
+         `Reader::Memory`, or make a packed pack by `engram-pack thaw`",
+        pack.display()
+    )]
+    ColdUnsuited {
+        /// The pack.
+        pack: PathBuf,
+        /// Why it cannot be read so.
+        way: &'static str,
+    },
     /// The scheme and the token map do not fit each other.
     #[error("{}: {cause}", path.display())]
     Scheme {
@@ -266,6 +288,22 @@ pub enum LookupError {
         found: u64,
         /// Seal stored.
         expected: u64,
+    },
+    /// A frame of a cold pack that is damaged, or belongs elsewhere. None of its rows is handed out.
+    #[error(
+        "{}: at offset {offset}, with rows of layer {layer}: {cause}; the frame is damaged or misplaced, run \
+         `engram-pack verify`",
+        path.display()
+    )]
+    DamagedFrame {
+        /// The file.
+        path: PathBuf,
+        /// The layer.
+        layer: LayerId,
+        /// Offset of the frame in the file.
+        offset: u64,
+        /// What is wrong with it.
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A record that is damaged in a copy that processes share, and right in its shard.
     #[error(

@@ -37,6 +37,11 @@
 
 mod backing;
 mod buffer_pool;
+#[cfg(feature = "cold")]
+mod cold;
+#[cfg(not(feature = "cold"))]
+#[path = "cold/absent.rs"]
+mod cold;
 mod config;
 mod error;
 mod fill;
@@ -72,7 +77,7 @@ pub use engram_io::{
     BlockRead, BufferMemory, EngineKind, FileChange, Io, IoError, RowBuffer, SystemIo,
 };
 pub use error::{LookupError, OpenError};
-pub use metrics::{ColumnMetrics, Metrics, PriorityMetrics, TableMetrics};
+pub use metrics::{ColumnMetrics, FrameMetrics, Metrics, PriorityMetrics, TableMetrics};
 pub use open::{Backend, MemoryLimit, read_hasher, read_manifest, read_profile, shard_paths};
 pub use output::{RowsMut, ValueType, ValuesMut};
 pub use priority::{Priority, UnknownPriority};

@@ -26,6 +26,8 @@ pub struct Metrics {
     /// Those of them in [`Config::cache_folder`](crate::Config::cache_folder); caches that could not be shared there
     /// are this process's own.
     pub shared_cache_bytes: u64,
+    /// Of a cold pack, what was done with its frames; else zero.
+    pub frames: FrameMetrics,
     /// Bytes of buffers that wait to be used again, at most [`Config::pool_bytes`](crate::Config::pool_bytes).
     pub pooled_bytes: u64,
     /// Rows that the profile put into the cache.
@@ -33,6 +35,21 @@ pub struct Metrics {
     /// Pieces of the profile's rows that could not be read; [`Store::wait_seeded`](crate::Store::wait_seeded)
     /// tells why.
     pub seed_failures: u64,
+}
+
+/// Counts of the frames of a cold pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct FrameMetrics {
+    /// Frames that were read and decompressed.
+    pub reads: u64,
+    /// Bytes of them in the pack's files.
+    pub bytes_read: u64,
+    /// Frames that were in the cache of frames when rows of them were read.
+    pub hits: u64,
+    /// Bytes that the cache of frames may fill: a part of those for rows, see
+    /// [`Config::cache_bytes`](crate::Config::cache_bytes).
+    pub cache_bytes: u64,
 }
 
 /// Counts of one table.
@@ -191,7 +208,22 @@ impl Counters {
 /// Name, help and value of a count.
 type Count<T> = (&'static str, &'static str, fn(&T) -> String);
 
-const OF_STORES: [Count<Metrics>; 2] = [
+const OF_STORES: [Count<Metrics>; 5] = [
+    (
+        "frame_reads",
+        "Frames of a cold pack that were read and decompressed.",
+        |store| store.frames.reads.to_string(),
+    ),
+    (
+        "frame_read_bytes",
+        "Bytes of them in the pack's files.",
+        |store| store.frames.bytes_read.to_string(),
+    ),
+    (
+        "frame_hits",
+        "Frames of a cold pack found in the cache of frames.",
+        |store| store.frames.hits.to_string(),
+    ),
     (
         "seeded_rows",
         "Rows that the profile put into the row cache.",
@@ -297,6 +329,10 @@ impl Metrics {
             "in_flight": self.in_flight,
             "cache_bytes": self.cache_bytes,
             "shared_cache_bytes": self.shared_cache_bytes,
+            "frame_reads": self.frames.reads,
+            "frame_read_bytes": self.frames.bytes_read,
+            "frame_hits": self.frames.hits,
+            "frame_cache_bytes": self.frames.cache_bytes,
             "pooled_bytes": self.pooled_bytes,
             "seeded_rows": self.seeded_rows,
             "seed_failures": self.seed_failures,
@@ -318,8 +354,15 @@ impl Metrics {
              engram_cache_bytes {}\n\
              # HELP engram_shared_cache_bytes Bytes of the row caches that other processes share.\n\
              # TYPE engram_shared_cache_bytes gauge\n\
-             engram_shared_cache_bytes {}\n",
-            self.in_flight, self.pooled_bytes, self.cache_bytes, self.shared_cache_bytes
+             engram_shared_cache_bytes {}\n\
+             # HELP engram_frame_cache_bytes Bytes that the cache of a cold pack's frames may fill.\n\
+             # TYPE engram_frame_cache_bytes gauge\n\
+             engram_frame_cache_bytes {}\n",
+            self.in_flight,
+            self.pooled_bytes,
+            self.cache_bytes,
+            self.shared_cache_bytes,
+            self.frames.cache_bytes
         );
         for (name, help, count) in OF_STORES {
             write(

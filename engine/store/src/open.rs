@@ -23,6 +23,7 @@ use engram_io::{IoError, MemoryReader, WatchedFile};
 
 use crate::{
     backing::{Backed, Backing, Receiver},
+    cold,
     config::{Config, Reader},
     error::OpenError,
     lookup::{Table, rows_of},
@@ -33,7 +34,6 @@ use crate::{
 };
 
 use caches::Caches;
-use files::PackFiles;
 use made_files::MadeFiles;
 use memory_limit::MemoryLimits;
 use shard::Shard;
@@ -43,6 +43,9 @@ pub(crate) use backend::Reading;
 pub(crate) use caches::Populating;
 pub(crate) use caches::bytes as cache_bytes;
 pub use documents::{read_hasher, read_manifest, read_profile};
+pub(crate) use files::PackFiles;
+#[cfg(feature = "cold")]
+pub(crate) use files::open_each;
 pub use memory_limit::MemoryLimit;
 pub use stripes::shard_paths;
 
@@ -71,7 +74,7 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
         .map(|path| documents::profile_of(path, &hasher))
         .transpose()?;
     let folder = match &manifest.storage {
-        Storage::Packed => pack,
+        Storage::Packed | Storage::Cold { .. } => pack,
         Storage::Attached { checkpoint } => config
             .checkpoint
             .as_deref()
@@ -83,7 +86,8 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
     let sources = sources(&manifest, &columns, &files, &watched, config);
     let memory = MemoryLimits::find();
     let limit = memory.now();
-    let cache_bytes = caches::bytes(config, limit);
+    let (frame_cache_bytes, cache_bytes) =
+        cold::split_cache(&manifest, caches::bytes(config, limit));
     let cached_tables = columns.iter().filter(|columns| !columns.is_empty()).count();
     let table_cache_bytes = cache_bytes / cached_tables.max(1);
     let made_files = MadeFiles::default();
@@ -94,19 +98,18 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
         folder: config.cache_folder.as_deref(),
         made_files: &made_files,
     };
+    let frames = cold::open(pack, &manifest, &columns, &files, config);
+    let frames = frames.map_err(|error| explain(error, pack, folder, &manifest, &files))?;
     let shards = match &manifest.storage {
-        Storage::Packed => {
-            let profile = profile.as_ref();
-            let shards = packed::shards(
-                &manifest,
-                &columns,
-                &files,
-                config,
-                table_cache_bytes,
-                profile,
-            );
-            Some(shards)
-        }
+        Storage::Packed | Storage::Cold { .. } => Some(packed::shards(
+            &manifest,
+            &columns,
+            &files,
+            frames.as_deref(),
+            config,
+            table_cache_bytes,
+            profile.as_ref(),
+        )),
         Storage::Attached { .. } => None,
     };
     let resident_bytes = match &shards {
@@ -125,7 +128,10 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
         None => attached::open(&manifest, &files, &sources, &columns, config),
     };
     let opened = opened.map_err(|error| explain(error, pack, folder, &manifest, &files))?;
-    let backing = backing::open(&sources, &files, config);
+    let backing = match frames {
+        Some(frames) => cold::backing(&sources, frames, frame_cache_bytes, config),
+        None => backing::open(&sources, &files, config),
+    };
     let (backing, reading) =
         backing.map_err(|error| explain(error, pack, folder, &manifest, &files))?;
     let mut resident = opened.resident.into_iter();
@@ -222,7 +228,8 @@ fn sources(
         .zip(&files.first_files)
         .map(|((table, columns), &first_file)| {
             let rows = match manifest.storage {
-                Storage::Packed => SourceRows::Sealed {
+                // The backing of a cold pack makes records of the rows in its frames.
+                Storage::Packed | Storage::Cold { .. } => SourceRows::Sealed {
                     layout: table.layout(),
                     columns: columns.clone(),
                     first_file,

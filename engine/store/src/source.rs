@@ -175,10 +175,19 @@ impl Source {
 
     /// The rows `rows` that could not be read.
     pub(crate) fn unread(&self, rows: Vec<RowId>, cause: IoError) -> LookupError {
-        LookupError::Unread {
-            layer: self.layer,
-            rows,
-            cause,
+        let layer = self.layer;
+        match cause {
+            IoError::Damaged {
+                path,
+                offset,
+                cause,
+            } => LookupError::DamagedFrame {
+                path,
+                layer,
+                offset,
+                cause,
+            },
+            cause => LookupError::Unread { layer, rows, cause },
         }
     }
 }

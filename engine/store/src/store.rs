@@ -158,6 +158,7 @@ impl Store {
                 .as_ref()
                 .map_or(0, |backing| backing.in_flight()),
             cache_bytes: caches().map(bytes).sum(),
+            frames: self.reading.frames(),
             shared_cache_bytes: caches().filter(|cache| cache.is_shared()).map(bytes).sum(),
             pooled_bytes: self.pools.buffers.unused_bytes(),
             seeded_rows,

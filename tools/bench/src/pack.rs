@@ -51,7 +51,7 @@ impl PackArgs {
                     .map(|file| PathBuf::from(checkpoint).join(&file.name))
                     .collect()
             }
-            Storage::Packed => {
+            Storage::Packed | Storage::Cold { .. } => {
                 let paths = shard_paths(&self.pack, manifest, &self.moved.by_number())?;
                 paths.into_iter().flatten().collect()
             }

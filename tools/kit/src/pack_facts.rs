@@ -32,14 +32,14 @@ impl PackFacts {
     pub fn of(pack: &Path) -> Option<Self> {
         let manifest = read_manifest(pack).ok()?;
         let rows_in = match &manifest.storage {
-            Storage::Packed => pack,
+            Storage::Packed | Storage::Cold { .. } => pack,
             Storage::Attached { checkpoint } => Path::new(checkpoint),
         };
         Some(Self {
             path: absolute(pack).ok()?.to_string_lossy().into(),
             digest: Digest::of(manifest.to_text().as_bytes()).to_string(),
             scheme: manifest.scheme.name.clone(),
-            attached: manifest.storage != Storage::Packed,
+            attached: matches!(manifest.storage, Storage::Attached { .. }),
             row_bytes: row_bytes(&manifest),
             drive: Drive::of(rows_in),
         })

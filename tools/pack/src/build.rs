@@ -5,7 +5,7 @@
 
 mod rows;
 mod shard;
-mod space;
+pub(crate) mod space;
 mod state;
 mod stripes;
 mod zeros;
@@ -29,11 +29,11 @@ use serde::Serialize;
 
 use crate::{Progress, Stop, claim::Claim};
 use shard::ShardJob;
-use state::{begin_build, end_stripes, is_finished};
-use stripes::Striping;
+use state::begin_build;
 
 pub(crate) use rows::RowStream;
-pub(crate) use state::{begin_attach, refuse_finished};
+pub(crate) use state::{begin_attach, begin_of_pack, end_stripes, is_finished, refuse_finished};
+pub(crate) use stripes::Striping;
 pub(crate) use zeros::{refuse, unstored_rows};
 
 const UNKNOWN: ShardDigests = ShardDigests {
@@ -102,7 +102,10 @@ pub fn build(
 ) -> Result<BuildReport> {
     let start = Instant::now();
     let mut plan = draft(checkpoint, Storage::Packed);
-    let Striping { stripes, outside } = Striping::new(checkpoint, pack, &options.stripes)?;
+    let Striping { stripes, outside } = {
+        let columns = [checkpoint.tables.len(), checkpoint.scheme.column_count()];
+        Striping::new(columns, pack, &options.stripes)?
+    };
     plan.stripes = stripes;
     let digest = Digest::of(checked_text(&plan)?.as_bytes());
     let paths = shard_paths(pack, &plan, &BTreeMap::new())?;
@@ -155,7 +158,8 @@ fn finish(
     } else {
         options.jobs
     };
-    space::check(jobs)?;
+    let wanted = jobs.iter();
+    space::check(wanted.map(|job| (&*job.path, job.shard_bytes())))?;
     let built = parallel::map(threads, jobs, |job| match job.finished()? {
         Some(digests) => {
             progress(job.row_bytes());
@@ -200,7 +204,7 @@ fn is_of_plan(mut found: Manifest, plan: &Manifest) -> bool {
 /// The manifest without what only the rows can tell.
 pub(crate) fn draft(checkpoint: &Checkpoint, storage: Storage) -> Manifest {
     let columns = match storage {
-        Storage::Packed => checkpoint.scheme.column_count(),
+        Storage::Packed | Storage::Cold { .. } => checkpoint.scheme.column_count(),
         Storage::Attached { .. } => 0,
     };
     let tables = checkpoint.tables.iter().map(|table| Table {

@@ -31,6 +31,8 @@ enum Command {
     #[command(visible_aliases = ["info", "ls"])]
     Inspect(cmd::inspect::Args),
     Verify(cmd::verify::Args),
+    Freeze(cmd::freeze::Args),
+    Thaw(cmd::thaw::Args),
     Lean(cmd::lean::Args),
     Restore(cmd::restore::Args),
     Stats(cmd::stats::Args),
@@ -56,6 +58,8 @@ impl Command {
             Self::Attach(args) => args.run(),
             Self::Inspect(args) => args.run(),
             Self::Verify(args) => args.run(),
+            Self::Freeze(args) => args.run(),
+            Self::Thaw(args) => args.run(),
             Self::Lean(args) => args.run(),
             Self::Restore(args) => args.run(),
             Self::Stats(args) => args.run(),

@@ -20,7 +20,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use engram::read_manifest;
 use engram_checkpoint::{Checkpoint, INDEX_FILE, gguf_parts};
-use engram_format::{Digest, Digester, Storage};
+use engram_format::{Digest, Digester, Manifest, Storage};
 use engram_io::{PreadReader, ReadAt, parallel, publish_bytes};
 use engram_kit::parallel::default_jobs;
 use serde::Serialize;
@@ -89,6 +89,7 @@ pub fn lean(
             pack.display()
         );
     }
+    check_not_cold(pack, &manifest)?;
     ensure!(
         is_built_from(manifest.clone(), checkpoint),
         "{} was not built from the checkpoint {}",
@@ -112,6 +113,16 @@ pub fn lean(
             Err(error)
         }
     }
+}
+
+/// Checks that rows can be read from `pack` from front to back.
+fn check_not_cold(pack: &Path, manifest: &Manifest) -> Result<()> {
+    ensure!(
+        !matches!(manifest.storage, Storage::Cold { .. }),
+        "{} is a cold pack; make a packed pack of it by `engram-pack thaw`",
+        pack.display()
+    );
+    Ok(())
 }
 
 fn fill(

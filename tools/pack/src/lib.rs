@@ -8,6 +8,7 @@ mod claim;
 pub mod cli;
 mod cmd;
 mod doctor;
+mod freeze;
 mod hub;
 mod lean;
 mod plan;
@@ -15,11 +16,13 @@ mod profile;
 mod stats;
 mod stop;
 mod synth;
+mod thaw;
 mod verify;
 
 pub use attach::{AttachOptions, attach, attach_plan, attach_with};
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
 pub use doctor::{Doctor, Finding, State, examine};
+pub use freeze::{FreezeOptions, FreezeReport, FrozenColumn, freeze};
 pub use lean::{
     LEAN_FILE, LeanReport, RestoreOptions, RestoreReport, lean, lean_bytes, restore, restored_bytes,
 };
@@ -28,6 +31,7 @@ pub use profile::{OrderSummary, ProfileSummary, profile};
 pub use stats::{ColumnStats, StatsOptions, StatsReport, stats};
 pub use stop::Stop;
 pub use synth::{SynthContents, SynthOptions, SynthReport, synth, synth_family, write_checkpoint};
+pub use thaw::{ThawOptions, ThawReport, thaw, thawed_bytes};
 pub use verify::{Place, VerifyOptions, VerifyReport, pack_bytes, verify};
 
 /// Called with the bytes done since the last call, from any thread.

@@ -1,5 +1,6 @@
 //! Reads a whole pack and names every record that is damaged.
 
+mod cold;
 mod flaw;
 mod samples;
 mod shard;
@@ -18,7 +19,8 @@ use engram_io::{PreadReader, ReadAt, parallel};
 use engram_kit::parallel::default_jobs;
 use serde::Serialize;
 
-use crate::{Progress, Stop};
+use crate::{Progress, Stop, freeze::columns};
+use cold::ColdCheck;
 use flaw::Flaw;
 use samples::verify_samples;
 use shard::ShardCheck;
@@ -93,18 +95,23 @@ impl Findings {
 
     /// Adds the record of `row` in `file`.
     fn add_record(&mut self, file: String, row: RowId, offset: u64, flaw: Flaw) {
+        self.add_records(file, row, 1, offset, flaw);
+    }
+
+    /// Adds `records` records from that of `row` on in `file`.
+    fn add_records(&mut self, file: String, row: RowId, records: u64, offset: u64, flaw: Flaw) {
         let (places, what) = self.places(flaw);
         if let Some(last) = places.last_mut()
             && (last.file == file && last.what == what)
             && last.row.is_some_and(|first| first + last.records == row.0)
         {
-            last.records += 1;
+            last.records += records;
             return;
         }
         places.push(Place {
             file,
             row: Some(row.0),
-            records: 1,
+            records,
             offset,
             what,
         });
@@ -138,6 +145,7 @@ pub fn verify(
     let token_map = check_token_map(&pack.join(TOKEN_MAP_FILE), manifest.token_map.as_ref());
     let mut findings = match &manifest.storage {
         Storage::Packed => verify_shards(pack, &manifest, options, progress)?,
+        Storage::Cold { .. } => verify_frames(pack, &manifest, options, progress)?,
         // Without its token map the pack does not open.
         Storage::Attached { .. } if token_map.is_err() => Findings::default(),
         Storage::Attached { checkpoint } => verify_samples(pack, &manifest, checkpoint, options),
@@ -155,8 +163,12 @@ pub fn verify(
     })
 }
 
-/// Bytes of all shards.
+/// Bytes of all shards, packed or cold.
 pub fn pack_bytes(manifest: &Manifest) -> u64 {
+    if let Storage::Cold { tables } = &manifest.storage {
+        let shards = tables.iter().flat_map(|table| &table.shards);
+        return shards.map(|shard| shard.bytes).sum();
+    }
     let tables = manifest.tables.iter().enumerate();
     tables
         .flat_map(|(index, table)| {
@@ -187,12 +199,41 @@ fn verify_shards(
             })
         })
         .collect();
-    let threads = if options.jobs == 0 {
-        default_jobs()
-    } else {
-        options.jobs
+    each(&shards, options.jobs, |shard| shard.run(progress))
+}
+
+fn verify_frames(
+    pack: &Path,
+    manifest: &Manifest,
+    options: &VerifyOptions,
+    progress: Progress<'_>,
+) -> Result<Findings> {
+    let paths = shard_paths(pack, manifest, &options.stripes)?;
+    let paths = paths.into_iter().flatten();
+    let files: Vec<ColdCheck<'_>> = columns(manifest)
+        .zip(paths)
+        .map(|((_, column), path)| ColdCheck {
+            pack,
+            path,
+            column,
+            sample: options.sample,
+            stop: &options.stop,
+        })
+        .collect();
+    each(&files, options.jobs, |file| file.run(progress))
+}
+
+/// Verifies all `shards` with `jobs` threads.
+fn each<S: Sync>(
+    shards: &[S],
+    jobs: usize,
+    run: impl Fn(&S) -> Findings + Sync,
+) -> Result<Findings> {
+    let threads = match jobs {
+        0 => default_jobs(),
+        jobs => jobs,
     };
-    let found = parallel::map(threads, &shards, |shard| anyhow::Ok(shard.run(progress)))?;
+    let found = parallel::map(threads, shards, |shard| anyhow::Ok(run(shard)))?;
     Ok(found
         .into_iter()
         .fold(Findings::default(), |mut all, shard| {

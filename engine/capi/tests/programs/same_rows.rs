@@ -55,11 +55,12 @@ fn rows_are_the_same_by_every_way_to_ask() {
             continue;
         }
         let program = workshop.compile("tests/c/rows.c", language, &[]);
-        for (name, reader) in PACKS
+        let cold = ("cold/deepseek", "direct");
+        let ways = PACKS
             .into_iter()
             .zip(READERS.into_iter().cycle())
-            .take(packs)
-        {
+            .take(packs);
+        for (name, reader) in ways.chain([cold]) {
             let store = Store::open(pack(name), Config::new()).unwrap();
             for layer in store.scheme().layers.iter().map(|layer| layer.id) {
                 every_way(&workshop, program.as_ref(), &store, name, reader, layer);

@@ -159,6 +159,14 @@ fn bad_files() -> Vec<Case> {
         case(engram_status::ENGRAM_DAMAGED, |pack| {
             change_bytes(&first_shard(pack), |bytes| bytes[4_096] ^= 1)
         }),
+        case(engram_status::ENGRAM_COLD_UNSUITED, become_cold),
+        Case {
+            options: "{}",
+            ..case(engram_status::ENGRAM_DAMAGED_FRAME, |pack| {
+                become_cold(pack);
+                change_bytes(&first_shard(pack), |bytes| *bytes.last_mut().unwrap() ^= 1);
+            })
+        },
         Case {
             options: concat!(
                 r#"{"profile": ""#,
@@ -233,7 +241,16 @@ fn spoiled_packs_are_told_apart() {
         );
         provoked.insert(status as i32);
     }
-    assert_eq!(provoked.len(), 21);
+    assert_eq!(provoked.len(), 23);
+}
+
+/// Puts the cold pack of `pack` in its place.
+fn become_cold(pack: &Path) {
+    let cold = pack.with_file_name("cold");
+    let options = engram_pack::FreezeOptions::default();
+    engram_pack::freeze(pack, &cold, &options, &|_| ()).unwrap();
+    fs::remove_dir_all(pack).unwrap();
+    fs::rename(cold, pack).unwrap();
 }
 
 /// Puts an attached pack and its checkpoint in the place of `pack`.

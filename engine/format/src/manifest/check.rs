@@ -46,6 +46,7 @@ impl Manifest {
         for (table, layer) in self.tables.iter().zip(&self.scheme.layers) {
             self.check_table(table, layer)?;
         }
+        self.check_cold()?;
         self.check_stripes()
     }
 
@@ -60,7 +61,7 @@ impl Manifest {
         let columns = layer.buckets.len();
         let (shards, samples) = (table.shards.len(), table.samples.len());
         match self.storage {
-            Storage::Packed => {
+            Storage::Packed | Storage::Cold { .. } => {
                 ensure(
                     "tables.shards",
                     shards,
@@ -71,7 +72,7 @@ impl Manifest {
                     "tables.samples",
                     samples,
                     samples == 0,
-                    "none in a packed pack",
+                    "none but in an attached pack",
                 )?;
             }
             Storage::Attached { .. } => {

@@ -59,7 +59,7 @@ impl Manifest {
             "stripes",
             "present",
             self.storage == Storage::Packed,
-            "none in an attached pack",
+            "none but in a packed pack",
         )?;
         ensure(
             "stripes.folders",

@@ -331,7 +331,7 @@ fn stripes_lead_nowhere_but_where_they_say() {
         }
         manifest.stripes = Some(Stripes::in_turns(vec!["a".into()], 2, 4));
     });
-    assert!(refusal(&attached).contains("none in an attached pack"));
+    assert!(refusal(&attached).contains("none but in a packed pack"));
 }
 
 #[test]

@@ -61,6 +61,22 @@ class NotAPackError(OpenError):
     """A folder without a manifest."""
 
 
+class ColdNotBuiltError(OpenError):
+    """A cold pack, in a program without what decompresses it."""
+
+
+class ColdUnsuitedError(OpenError):
+    """A cold pack that is to be read as only a packed one can be."""
+
+
+class BadFrameIndexError(OpenError):
+    """An index of a cold pack's frames that contradicts the rest."""
+
+
+class BadDictionaryError(OpenError):
+    """A dictionary of a cold pack that is none."""
+
+
 class BadSchemeError(OpenError):
     """An addressing scheme that cannot be used, or does not fit its token map."""
 
@@ -193,6 +209,10 @@ class DamagedError(RowsError):
     """A record that is damaged, or belongs elsewhere."""
 
 
+class DamagedFrameError(RowsError):
+    """A frame of a cold pack that is damaged, or belongs elsewhere."""
+
+
 class DamagedCopyError(OpenError, RowsError):
     """A shared copy of a resident column that is damaged."""
 
@@ -295,6 +315,10 @@ class NotAFileError(IoError):
 
 class FileChangedError(IoError):
     """A file that may not change while it is open, and has."""
+
+
+class FileDamagedError(IoError):
+    """Bytes of a file that are not those that were written."""
 
 
 class PackError(EngramError):

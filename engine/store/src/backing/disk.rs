@@ -248,7 +248,7 @@ impl Drop for DiskBacking {
 }
 
 /// Ends all work when a thread panics, rather than leave others waiting for it.
-struct StopOnPanic<'a>(&'a ReadQueue<PendingReads>);
+pub(crate) struct StopOnPanic<'a>(pub(crate) &'a ReadQueue<PendingReads>);
 
 impl Drop for StopOnPanic<'_> {
     fn drop(&mut self) {

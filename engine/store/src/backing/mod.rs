@@ -24,6 +24,8 @@ pub(crate) use fetch::{Destination, Fetch, Part, Work};
 pub(crate) use fetch_pool::FetchPool;
 pub use plan::ReadGeometry;
 pub(crate) use receiver::Receiver;
+#[cfg(feature = "cold")]
+pub(crate) use {disk::StopOnPanic, read_queue::ReadQueue};
 
 /// Storage that answers later: where rows are fetched from that no [`Tier`](crate::Tier) has.
 ///

@@ -17,7 +17,7 @@ use super::schedule::{InFlight, Job, Schedule};
 use crate::priority::Priority;
 
 /// Reads that no thread has taken, and threads that wait for some.
-pub(super) struct ReadQueue<J> {
+pub(crate) struct ReadQueue<J> {
     state: Mutex<State<J>>,
     changed: Condvar,
     /// Reads that a thread has taken and not ended, by priority.
@@ -51,7 +51,7 @@ impl<J: Job> ReadQueue<J> {
     ///
     /// # Errors
     /// The job again, once no more is read.
-    pub(super) fn push(&self, priority: Priority, job: J, several: bool) -> Result<(), J> {
+    pub(crate) fn push(&self, priority: Priority, job: J, several: bool) -> Result<(), J> {
         let mut state = self.lock();
         if state.stopped {
             return Err(job);
@@ -68,7 +68,7 @@ impl<J: Job> ReadQueue<J> {
 
     /// Takes up to `room` reads; waits for some if `idle`, and else tells `listen` whether the thread is to be woken
     /// for others. False at the end of all work.
-    pub(super) fn take(
+    pub(crate) fn take(
         &self,
         room: usize,
         idle: bool,
@@ -114,22 +114,22 @@ impl<J: Job> ReadQueue<J> {
     }
 
     /// Notes that a read is over.
-    pub(super) fn end(&self, priority: Priority) {
+    pub(crate) fn end(&self, priority: Priority) {
         self.in_flight[priority.index()].fetch_sub(1, Ordering::Relaxed);
     }
 
-    pub(super) fn in_flight(&self) -> InFlight {
+    pub(crate) fn in_flight(&self) -> InFlight {
         std::array::from_fn(|index| self.in_flight[index].load(Ordering::Relaxed))
     }
 
     /// Takes no more jobs. Threads end once none is left.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.lock().stopped = true;
         self.changed.notify_all();
     }
 
     /// As [`Self::stop`], and gives back what is left.
-    pub(super) fn abort(&self) -> Vec<J> {
+    pub(crate) fn abort(&self) -> Vec<J> {
         let mut state = self.lock();
         state.stopped = true;
         let waiting = state.waiting.take_all();
@@ -138,7 +138,7 @@ impl<J: Job> ReadQueue<J> {
         waiting
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.lock().stopped
     }
 

@@ -24,10 +24,10 @@ const EXPECTED_AGAIN: Duration = Duration::from_millis(250);
 const ENOUGH_IN_FLIGHT: usize = 64;
 
 /// Reads in flight, by priority.
-pub(super) type InFlight = [usize; Priority::ALL.len()];
+pub(crate) type InFlight = [usize; Priority::ALL.len()];
 
 /// Some reads that are asked for together.
-pub(super) trait Job {
+pub(crate) trait Job {
     type Read;
 
     /// The next of them, if any is left and wanted.

@@ -86,7 +86,7 @@ pub(super) fn watch(
     files: &PackFiles,
 ) -> Result<Arc<[WatchedFile]>, OpenError> {
     let paths = match manifest.storage {
-        Storage::Packed => &[],
+        Storage::Packed | Storage::Cold { .. } => &[],
         Storage::Attached { .. } => &*files.paths,
     };
     Ok(open_each(paths, |path| WatchedFile::open(path))?.into())

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc};
 
 use engram_io::EngineKind;
 
-use crate::backing::Drives;
+use crate::{backing::Drives, cold::ColdBacking, metrics::FrameMetrics};
 
 /// How an open pack's files are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,11 @@ pub enum Backend {
         /// Whether the file system reads past the page cache.
         past_page_cache: bool,
     },
+    /// Frames of a cold pack, decompressed by threads that read them through the page cache.
+    Frames {
+        /// The threads; 0 in a process that was forked from the one that has them.
+        threads: usize,
+    },
     /// Rows are fetched by [`Config::backing`](crate::Config::backing).
     Custom,
 }
@@ -36,6 +41,12 @@ pub(crate) enum Reading {
     As(Backend),
     /// Threads, which take another way where the system no longer serves theirs.
     Disk(Arc<Drives>),
+    /// Threads that decompress frames.
+    #[cfg_attr(
+        not(feature = "cold"),
+        expect(dead_code, reason = "no cold pack is opened")
+    )]
+    Frames(Arc<ColdBacking>),
 }
 
 impl Reading {
@@ -43,11 +54,22 @@ impl Reading {
     pub(crate) fn backend(&self) -> Backend {
         match self {
             Self::As(backend) => *backend,
+            Self::Frames(backing) => Backend::Frames {
+                threads: backing.threads(),
+            },
             Self::Disk(disk) => Backend::Direct {
                 engine: disk.kind(),
                 threads: disk.threads(),
                 past_page_cache: disk.past_page_cache(),
             },
+        }
+    }
+
+    /// What has been done with frames.
+    pub(crate) fn frames(&self) -> FrameMetrics {
+        match self {
+            Self::Frames(backing) => backing.metrics(),
+            Self::As(_) | Self::Disk(_) => FrameMetrics::default(),
         }
     }
 }
@@ -59,6 +81,13 @@ impl fmt::Display for Backend {
             Self::Pread => f.write_str("pread"),
             Self::Memory => f.write_str("memory"),
             Self::Custom => f.write_str("a backing of the caller's"),
+            Self::Frames { threads } => {
+                let plural = if *threads == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "Zstandard frames, {threads} thread{plural}, through the page cache"
+                )
+            }
             Self::Direct {
                 engine,
                 threads,

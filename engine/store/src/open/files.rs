@@ -16,9 +16,9 @@ use crate::error::OpenError;
 
 /// The files that the rows of a pack lie in.
 #[derive(Debug)]
-pub(super) struct PackFiles {
+pub(crate) struct PackFiles {
     /// In the order of [`Extent::file`](engram_format::Extent::file).
-    pub(super) paths: Arc<[PathBuf]>,
+    pub(crate) paths: Arc<[PathBuf]>,
     /// For each table, the file of its first open column; the others follow. 0 in an attached pack, whose tables share
     /// files.
     pub(super) first_files: Vec<u32>,
@@ -47,7 +47,7 @@ impl PackFiles {
         let (mut sources, mut stripes) = (Vec::new(), Vec::new());
         let mut first_files = vec![0; manifest.tables.len()];
         match manifest.storage {
-            Storage::Packed => {
+            Storage::Packed | Storage::Cold { .. } => {
                 for (index, columns) in columns.iter().enumerate() {
                     first_files[index] =
                         u32::try_from(paths.len()).expect("a million columns at most");
@@ -97,7 +97,7 @@ const SLOW: Duration = Duration::from_millis(1);
 const OPENERS: usize = 32;
 
 /// Does `open` with each of `items`, several at a time where the first has been slow.
-pub(super) fn open_each<T: Sync, R: Send, E: Send>(
+pub(crate) fn open_each<T: Sync, R: Send, E: Send>(
     items: &[T],
     open: impl Fn(&T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {

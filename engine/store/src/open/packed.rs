@@ -1,4 +1,4 @@
-//! The shards of a packed pack.
+//! The shards of a packed or cold pack.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use super::{
     shard::{OpenShard, Shard},
 };
 use crate::{
+    cold::ColdFile,
     config::{Config, Reader},
     error::OpenError,
 };
@@ -21,11 +22,12 @@ use crate::{
 const LOADERS: usize = 8;
 
 /// The shards of the open `columns` of all tables, those marked that are to be loaded beside a cache of `cache_bytes`
-/// bytes.
+/// bytes. Of a cold pack, each has its `frames`.
 pub(super) fn shards<'a>(
     manifest: &'a Manifest,
     columns: &[Arc<[Column]>],
     files: &'a PackFiles,
+    frames: Option<&'a [ColdFile]>,
     config: &Config,
     cache_bytes: usize,
     profile: Option<&Profile>,
@@ -42,9 +44,13 @@ pub(super) fn shards<'a>(
             table,
             column,
             path,
+            frames: None,
             resident: config.reader == Reader::Memory,
         })
         .collect();
+    for (shard, frames) in shards.iter_mut().zip(frames.unwrap_or_default()) {
+        shard.frames = Some(frames);
+    }
     resident::choose(&mut shards, manifest, config.resident, cache_bytes, profile);
     shards
 }

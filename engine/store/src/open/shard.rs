@@ -1,4 +1,4 @@
-//! One shard of a packed pack.
+//! One shard of a packed or cold pack.
 
 use std::path::Path;
 
@@ -11,6 +11,7 @@ use super::{
     share::{self, Original},
 };
 use crate::{
+    cold::{self, ColdFile},
     config::{Config, Reader},
     error::OpenError,
     tier::TierFile,
@@ -23,6 +24,8 @@ pub(super) struct Shard<'a> {
     pub(super) table: &'a Table,
     pub(super) column: Column,
     pub(super) path: &'a Path,
+    /// Of a cold pack, where its rows are; they have been checked.
+    pub(super) frames: Option<&'a ColdFile>,
     pub(super) resident: bool,
 }
 
@@ -35,7 +38,7 @@ pub(super) enum OpenShard {
 }
 
 impl Shard<'_> {
-    /// Size of the shard in bytes.
+    /// Size of the shard in bytes; of a cold one, when it is in memory.
     pub(super) fn bytes(&self) -> u64 {
         self.table.layout().shard_bytes(self.column.row_count)
     }
@@ -58,6 +61,13 @@ impl Shard<'_> {
         made_files: &MadeFiles,
     ) -> Result<OpenShard, OpenError> {
         let io = &*config.file_access;
+        if let Some(frames) = self.frames {
+            return if self.resident {
+                Ok(OpenShard::Resident(cold::load(frames)?))
+            } else {
+                Ok(OpenShard::Fetched)
+            };
+        }
         if self.resident {
             return match &config.resident_folder {
                 None => {

@@ -1,16 +1,16 @@
-//! Where the shards of a packed pack lie.
+//! Where the shards of a pack lie.
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use engram_format::{Manifest, PACK_FOLDER, shard_path};
+use engram_format::{Manifest, PACK_FOLDER};
 
 use crate::error::OpenError;
 
-/// Paths of the shards of the packed pack in the folder `pack`: for each table, those of its columns. `moved` has the
-/// folders of stripes that do not lie where they did when the pack was built, as
+/// Paths of the shards, packed or cold, of the pack in the folder `pack`: for each table, those of its columns. `moved`
+/// has the folders of stripes that do not lie where they did when the pack was built, as
 /// [`Config::stripe`](crate::Config::stripe).
 ///
 /// # Errors
@@ -50,7 +50,7 @@ pub fn shard_paths(
         let paths = columns.map(|(column, place)| {
             let stripe = manifest.stripe_of(index, column);
             let folder = stripe.map_or(pack, |stripe| &folders[stripe as usize]);
-            folder.join(shard_path(table.layer, &place))
+            folder.join(manifest.shard_path(table.layer, &place))
         });
         paths.collect()
     });

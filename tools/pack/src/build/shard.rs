@@ -1,12 +1,12 @@
 //! Writes one shard.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use engram_checkpoint::{Checkpoint, SourceTable, ZeroScan};
 use engram_format::{
-    Column, Digester, FormatError, HEADER_BYTES, LayerId, NanPlace, RecordLayout, RowCodec, RowId,
-    SEAL_BYTES, ShardDigests, ShardHeader, seal,
+    Column, Digester, FormatError, HEADER_BYTES, NanPlace, RecordLayout, RowCodec, RowId,
+    ShardDigests, ShardHeader,
 };
 use engram_io::{NewFile, PreadReader, ReadAt};
 
@@ -27,12 +27,6 @@ pub(super) struct ShardJob<'a> {
 }
 
 impl ShardJob<'_> {
-    /// The folder of the pack or of the stripe that it is for.
-    pub(super) fn folder(&self) -> &Path {
-        let folder = self.path.ancestors().nth(2);
-        folder.expect("a shard lies in the folder of its layer")
-    }
-
     fn codec(&self) -> RowCodec {
         self.table.codec
     }
@@ -95,7 +89,7 @@ impl ShardJob<'_> {
             self.check_numbers(next, rows)?;
             zeros.rows(next.0, rows);
             of_rows.update(rows);
-            lay_out(&layout, self.table.layer, next, rows, &mut records);
+            layout.lay_out(self.table.layer, next, rows, &mut records);
             of_data.update(&records);
             file.write(&records)?;
             next.0 += count as u64;
@@ -142,27 +136,5 @@ impl ShardJob<'_> {
             );
         }
         Ok(())
-    }
-}
-
-/// Lays `rows` out as records in whole groups.
-fn lay_out(
-    layout: &RecordLayout,
-    layer: LayerId,
-    first: RowId,
-    rows: &[u8],
-    records: &mut Vec<u8>,
-) {
-    let row_bytes = layout.row_bytes();
-    let groups = (rows.len() / row_bytes).div_ceil(layout.group_records());
-    records.clear();
-    records.resize(groups * layout.group_bytes(), 0);
-    let slots = records
-        .chunks_exact_mut(layout.group_bytes())
-        .flat_map(|group| group.chunks_exact_mut(layout.stride()));
-    for ((row, bytes), record) in (first.0..).zip(rows.chunks_exact(row_bytes)).zip(slots) {
-        record[..row_bytes].copy_from_slice(bytes);
-        let seal = seal(layer, RowId(row), bytes).to_le_bytes();
-        record[layout.stride() - SEAL_BYTES..].copy_from_slice(&seal);
     }
 }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::{ArgGroup, ValueEnum};
-use engram::{Batch, Config, LayerId, Reader, RowId, RowIds, Sequence, Store, ValueType};
+use engram::{
+    Batch, Config, LayerId, Reader, RowId, RowIds, Sequence, Storage, Store, ValueType,
+    read_manifest,
+};
 use engram_kit::{envelope::Outcome, moved_stripes::MovedStripes};
 use serde_json::json;
 
@@ -70,7 +73,12 @@ enum Form {
 
 impl Args {
     pub(crate) fn run(self) -> Result<Outcome> {
-        let mut config = Config::new().reader(Reader::Pread);
+        // A few rows need no threads, but for those of a cold pack.
+        let reader = match read_manifest(&self.pack)?.storage {
+            Storage::Cold { .. } => Reader::Direct,
+            Storage::Packed | Storage::Attached { .. } => Reader::Pread,
+        };
+        let mut config = Config::new().reader(reader);
         config.checkpoint.clone_from(&self.checkpoint);
         config.stripes = self.moved.by_number();
         let store = Store::open(&self.pack, config)?;

@@ -5,7 +5,7 @@ use engram::{Manifest, Storage, read_manifest, read_profile};
 use engram_kit::{console::size, envelope::Outcome, say};
 use serde_json::json;
 
-use crate::{ProfileSummary, pack_bytes};
+use crate::{ProfileSummary, pack_bytes, thawed_bytes};
 
 /// Show what a pack or a profile says of itself
 #[derive(clap::Args)]
@@ -58,7 +58,7 @@ pub(super) fn print_profile(summary: &ProfileSummary) -> Result<()> {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share for people")]
-fn percent(some: u64, all: u64) -> f64 {
+pub(super) fn percent(some: u64, all: u64) -> f64 {
     100.0 * some as f64 / all as f64
 }
 
@@ -89,6 +89,12 @@ fn print(manifest: &Manifest) -> Result<()> {
             "storage     {} in shards of sealed records",
             size(pack_bytes(manifest))
         ),
+        Storage::Cold { .. } => say!(
+            "storage     cold: {} in Zstandard frames, {:.1} % of {} as a packed pack",
+            size(pack_bytes(manifest)),
+            percent(pack_bytes(manifest), thawed_bytes(manifest)),
+            size(thawed_bytes(manifest)),
+        ),
         Storage::Attached { checkpoint } => say!("storage     attached to {checkpoint}"),
     }
     if let Some(stripes) = &manifest.stripes {
@@ -101,7 +107,7 @@ fn print(manifest: &Manifest) -> Result<()> {
     for source in &manifest.sources {
         say!("source      {} ({})", source.name, size(source.bytes));
     }
-    for (table, layer) in manifest.tables.iter().zip(&scheme.layers) {
+    for (index, (table, layer)) in manifest.tables.iter().zip(&scheme.layers).enumerate() {
         let layout = table.layout();
         say!(
             "table       layer {}: {} rows of {} bytes: {}",
@@ -110,7 +116,19 @@ fn print(manifest: &Manifest) -> Result<()> {
             layout.row_bytes(),
             table.codec,
         );
-        if !table.shards.is_empty() {
+        if let Storage::Cold { tables } = &manifest.storage {
+            let cold = &tables[index];
+            let with_dictionary = cold
+                .shards
+                .iter()
+                .filter(|shard| shard.dictionary_bytes > 0);
+            say!(
+                "            {} to a frame, {} of {} columns with a dictionary",
+                cold.frame_rows,
+                with_dictionary.count(),
+                cold.shards.len(),
+            );
+        } else if !table.shards.is_empty() {
             say!(
                 "            with seals {} bytes, {} to a group of {}",
                 layout.stride(),

@@ -9,7 +9,6 @@ use std::{
 
 use anyhow::{Context, Result};
 use engram::{Manifest, Storage};
-use engram_format::shard_path;
 use engram_io::{DirectFile, EngineKind, IoError, ReadEngine, UringEngine};
 use engram_kit::drive::Drive;
 use serde_json::json;
@@ -212,9 +211,9 @@ impl Probe {
 fn file_of_rows(folder: &Path, manifest: &Manifest) -> Option<PathBuf> {
     let name = match manifest.storage {
         Storage::Attached { .. } => manifest.sources.first()?.name.clone(),
-        Storage::Packed => {
+        Storage::Packed | Storage::Cold { .. } => {
             let column = manifest.scheme.columns(0).next()?;
-            shard_path(manifest.tables.first()?.layer, &column)
+            manifest.shard_path(manifest.tables.first()?.layer, &column)
         }
     };
     Some(folder.join(name))

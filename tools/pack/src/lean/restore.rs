@@ -14,6 +14,7 @@ use engram_kit::parallel::default_jobs;
 use serde::Serialize;
 
 use super::{
+    check_not_cold,
     links::{Links, link_files},
     pack_rows::PackRows,
     rebuild::rebuild,
@@ -75,6 +76,7 @@ pub fn restore(
     let record = LeanRecord::read(lean)?;
     let pack = options.pack.as_ref().unwrap_or(&record.pack.path);
     let manifest = read_manifest(pack)?;
+    check_not_cold(pack, &manifest)?;
     let found = Digest::of(manifest.to_text().as_bytes());
     ensure!(
         found == record.pack.manifest,

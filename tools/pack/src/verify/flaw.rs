@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use engram::{LookupError, OpenError};
+use engram_cold::ColdError;
 use engram_io::IoError;
 
 /// What is wrong with a place.
@@ -21,6 +22,17 @@ impl From<&IoError> for Flaw {
             Some(ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory)
             | None => Self::Damaged(said),
             Some(_) => Self::Unread(said),
+        }
+    }
+}
+
+impl From<&ColdError> for Flaw {
+    fn from(error: &ColdError) -> Self {
+        match error {
+            ColdError::Io(error) => error.into(),
+            ColdError::Format { cause, .. } => Self::Damaged(cause.to_string()),
+            ColdError::Frame { cause, .. } => Self::Damaged(cause.to_string()),
+            error => Self::Damaged(error.to_string()),
         }
     }
 }

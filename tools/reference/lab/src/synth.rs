@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fs, path::Path};
 use anyhow::{Context, Result, ensure};
 use candle_core::Tensor;
 use engram::SchemeName;
-use engram_checkpoint::{CONFIG_FILE, Family, INDEX_FILE, TOKENIZER_FILE, read_json, read_token_map};
+use engram_checkpoint::{
+    CONFIG_FILE, Family, INDEX_FILE, TOKENIZER_FILE, read_json, read_token_map,
+};
 use engram_io::publish_bytes;
 use engram_model::{Config, Model};
 use engram_pack::write_checkpoint;
