@@ -292,7 +292,7 @@ def test_every_kind_of_error_has_a_class():
         assert issubclass(getattr(errors, f"{kind}Error"), errors.EngramError)
 
 
-# `ENGRAM_CALLS=1000000` makes a million calls, which take a minute.
+# `ENGRAM_CALLS=1000000` makes a million calls.
 CALLS = int(os.environ.get("ENGRAM_CALLS", 240_000))
 CALLS_A_ROUND = 6
 

@@ -30,6 +30,8 @@ use bare::Bare;
 const CALLS: [usize; 4] = [8 * 24, 64 * 24, 680 * 24, 2_720 * 24];
 
 /// Read random rows from memory, beside a bare prefetching copy in the same run
+///
+/// The pack must fit in memory six times.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

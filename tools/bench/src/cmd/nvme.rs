@@ -36,6 +36,8 @@ const SMALL_BATCHES: [usize; 2] = [24, 432];
 const SMALL_CALLS: usize = 150;
 
 /// Read random rows from the drive, beside its limit in the same run
+///
+/// The pack should be larger than the memory.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -31,6 +31,8 @@ const CALLS: [usize; 6] = [48, 192, 1_536, 16_384, 65_536, 200_000];
 const DEPTH: usize = 3;
 
 /// Bring random rows of a pack in memory to a GPU, each way beside the limit of its bus in the same run
+///
+/// The pack must fit in memory.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

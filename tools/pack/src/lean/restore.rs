@@ -65,8 +65,8 @@ pub fn restored_bytes(lean: &Path) -> Result<u64> {
 /// come from the pack that it names, or from where `options` say that it lies now. `progress` counts bytes.
 ///
 /// # Errors
-/// A folder that is no lean checkpoint, another or a damaged pack, a moved stripe that it has not, a folder that is not empty, a file that cannot be
-/// read or written, or a file that would differ. What was made until then is removed.
+/// A folder that is no lean checkpoint, another or a damaged pack, a moved stripe that it has not, a folder that is not
+/// empty, a file that cannot be read or written, or a file that would differ. What was made until then is removed.
 pub fn restore(
     lean: &Path,
     options: &RestoreOptions,

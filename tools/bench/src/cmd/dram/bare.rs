@@ -9,7 +9,7 @@ use crate::{pack::PackArgs, timing::Latencies};
 
 /// Rows whose memory is on its way when they are prefetched one by one.
 const AHEAD: usize = 24;
-/// Rows that are prefetched at a time, as many as the store does.
+/// Rows that are prefetched at a time while those before are copied: the number that is fastest here.
 const BLOCK: usize = 64;
 
 /// The rows of a table in memory.
