@@ -216,15 +216,18 @@ impl Found {
     ) -> Result<Self, CheckpointError> {
         let full = tensors_of(family, scheme);
         let as_in_model = Self::of_tensors(files, family, scheme, &full);
+        if !matches!(as_in_model, Err(CheckpointError::MissingTensor { .. })) {
+            return as_in_model;
+        }
         let mut tensors = full;
-        while matches!(as_in_model, Err(CheckpointError::MissingTensor { .. })) {
+        loop {
             let shorter = tensors.iter().map(TableTensors::without_first_part);
             let Some(shorter) = shorter.collect::<Option<Vec<_>>>() else {
-                break;
+                return as_in_model;
             };
             let names: BTreeSet<&str> = shorter.iter().map(|t| t.values[0].name.as_str()).collect();
             if names.len() < shorter.len() {
-                break;
+                return as_in_model;
             }
             match Self::of_tensors(files, family, scheme, &shorter) {
                 Err(CheckpointError::MissingTensor { .. }) => {}
@@ -232,7 +235,6 @@ impl Found {
             }
             tensors = shorter;
         }
-        as_in_model
     }
 
     fn of_tensors(

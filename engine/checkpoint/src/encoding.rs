@@ -113,7 +113,7 @@ fn find_scales<'a>(
 ) -> Result<Vec<&'a Tensor>, CheckpointError> {
     let whole = find(files, prefix, &scale_name(tensors))?;
     let is_of_first_part = tensors.whole.is_none() && tensors.values.len() > 1;
-    if !whole.is_empty() && !(is_of_first_part && tensors.scales == Scales::None) {
+    if !(whole.is_empty() || is_of_first_part && tensors.scales == Scales::None) {
         return Ok(whole);
     }
     let mut scales = Vec::new();

@@ -70,7 +70,7 @@ impl Family {
         match scheme.parse() {
             Ok(name) => return Ok(Self::published(name)),
             // What is neither a file nor said to be one is a name that is not known.
-            Err(cause) if !path.exists() && !scheme.ends_with(".json") => {
+            Err(cause) if !path.exists() && path.extension().is_none_or(|last| last != "json") => {
                 return Err(CheckpointError::Scheme {
                     path: path.into(),
                     cause,
