@@ -52,9 +52,7 @@ pub const PEERS: [(&str, Open); 10] = [
 
 /// RocksDB, if it was compiled.
 #[cfg(feature = "rocksdb")]
-pub const ROCKSDB: Option<(&str, Open)> = Some(("RocksDB MultiGet", |pack, memory| {
-    rocks::open(pack.folder(), memory)
-}));
+pub const ROCKSDB: Option<(&str, Open)> = Some(("RocksDB MultiGet", rocks::open));
 #[cfg(not(feature = "rocksdb"))]
 pub const ROCKSDB: Option<(&str, Open)> = None;
 

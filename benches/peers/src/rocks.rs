@@ -3,8 +3,8 @@
 use std::{collections::HashMap, fs, path::Path};
 
 use anyhow::{Context, Result};
-use engram::{LayerId, RowId, read_manifest};
-use engram_bench::mixed::Contender;
+use engram::{LayerId, RowId};
+use engram_bench::{mixed::Contender, pack::PackArgs};
 use engram_kit::say;
 
 use crate::{folder::folder, prepare::Copy};
@@ -28,11 +28,11 @@ fn options(memory: usize) -> rocksdb::Options {
 
 struct Rocks(HashMap<LayerId, rocksdb::DB>);
 
-pub fn open(pack: &Path, memory: u64) -> Result<Box<dyn Contender>> {
-    let manifest = read_manifest(pack)?;
+pub fn open(pack: &PackArgs, memory: u64) -> Result<Box<dyn Contender>> {
+    let manifest = pack.manifest()?;
     let share = usize::try_from(memory)? / manifest.tables.len();
     let tables = manifest.tables.iter().map(|table| {
-        let path = folder(pack).join(format!("rocksdb-{}", table.layer));
+        let path = folder(pack.folder()).join(format!("rocksdb-{}", table.layer));
         let db =
             rocksdb::DB::open_cf_for_read_only(&options(share), path, ["default"], false)?;
         Ok((table.layer, db))
