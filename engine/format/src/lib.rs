@@ -24,7 +24,7 @@ pub use address::{
 };
 pub use codec::{NanPlace, RowCodec, ScaleType};
 pub use digest::{Digest, Digester, ShardDigests};
-pub use error::{AddressError, ColumnsError, FormatError, SchemeError, TokenMapError};
+pub use error::{AddressError, ColumnsError, EncodeError, FormatError, SchemeError, TokenMapError};
 pub use extent::Extent;
 pub use half::{bf16, f16};
 pub use header::ShardHeader;
