@@ -236,10 +236,13 @@ class Table:
     """One layer: its columns, codec and record geometry."""
 
     def __init__(self, entry: dict, layer: dict, heads: int, where: str) -> None:
-        keys(entry, "codec layer planes samples shards", where)
+        converted = " source_codec" if "source_codec" in entry else ""
+        keys(entry, f"codec layer planes samples shards{converted}", where)
         need(entry["layer"] == layer["layer"], where, "layer", entry["layer"], layer["layer"])
         self.layer = layer["layer"]
         self.codec = Codec(entry["codec"], where)
+        self.source_codec = Codec(entry["source_codec"], where) if converted else self.codec
+        need(self.source_codec.width == self.codec.width, where, "source_codec", "of another width", self.codec.width)
         self.planes, self.shards, self.samples = entry["planes"], entry["shards"], entry["samples"]
         self.columns, first = [], 0  # (order, head, first row, rows)
         for index, rows in enumerate(layer["buckets"]):
@@ -323,6 +326,8 @@ class Pack:
         need(self.attached or storage["kind"] == "packed", "storage", "kind", storage, "packed/attached")
         for table, layer in zip(self.tables, layers):
             self._check_table(table, layer)
+        converted = any(table.source_codec is not table.codec for table in self.tables)
+        need(converted == (self.manifest["version"] == 3), "manifest", "version", self.manifest["version"], "3 if converted")
         self._check_stripes()
         if self.attached:
             self.folder = Path(checkpoint or text(storage["checkpoint"], "storage", "checkpoint"))
@@ -351,9 +356,9 @@ class Pack:
             raise PackError(f"manifest: {error}") from error
         need(isinstance(manifest, dict), "manifest", "value", type(manifest), "an object")
         need(manifest.get("format") == "engram-pack", "manifest", "format", manifest.get("format"), "engram-pack")
-        version = whole(manifest.get("version"), 1, 2, "manifest", "version")
+        version = whole(manifest.get("version"), 1, 3, "manifest", "version")
         need(text == canonical(manifest) + b"\n", "manifest", "form", "another", "canonical")
-        stripes = " stripes" if version == 2 else ""
+        stripes = " stripes" if version == 2 or version == 3 and "stripes" in manifest else ""
         keys(manifest, "checksum format scheme sources storage tables token_map version" + stripes, "manifest")
         body = {key: value for key, value in manifest.items() if key != "checksum"}
         found = xxhash.xxh3_128_hexdigest(canonical(body))
@@ -433,8 +438,10 @@ class Pack:
             whole(sample["row"], 0, table.rows - 1, where, "sampled row")
             whole(sample["seal"], 0, 2**64 - 1, where, "seal")
         found = [plane["row_bytes"] for plane in table.planes]
-        good = found in (table.codec.planes, [table.codec.row_bytes])
-        need(good, where, "planes", found, table.codec.planes)
+        good = found in (table.source_codec.planes, [table.source_codec.row_bytes])
+        need(good, where, "planes", found, table.source_codec.planes)
+        converted = table.source_codec is not table.codec
+        need(not (converted and self.attached), where, "source_codec", "in an attached pack", "none")
         for plane in table.planes:
             keys(plane, "row_bytes segments", where)
             next_row = 0

@@ -1,6 +1,11 @@
 //! Where records lie in a shard (FORMAT.md, "Records and blocks").
 
-use crate::{address::Divisor, extent::Extent};
+use crate::{
+    address::Divisor,
+    extent::Extent,
+    ids::{LayerId, RowId},
+    seal::seal,
+};
 
 /// Bytes of a block: what a reader with direct I/O fetches.
 pub const BLOCK_BYTES: usize = 4096;
@@ -80,6 +85,36 @@ impl RecordLayout {
     pub const fn shard_bytes(&self, row_count: u64) -> u64 {
         HEADER_BYTES as u64
             + row_count.div_ceil(self.group_records as u64) * self.group_bytes as u64
+    }
+
+    /// Lays `rows`, of which the first has the id `first` and begins a group, out as records with their seals in whole
+    /// groups. They take the place of what `records` holds.
+    pub fn lay_out(&self, layer: LayerId, first: RowId, rows: &[u8], records: &mut Vec<u8>) {
+        let groups = (rows.len() / self.row_bytes).div_ceil(self.group_records);
+        records.clear();
+        records.resize(groups * self.group_bytes, 0);
+        let slots = self.records_mut(records);
+        for ((row, bytes), record) in (first.0..)
+            .zip(rows.chunks_exact(self.row_bytes))
+            .zip(slots)
+        {
+            record[..self.row_bytes].copy_from_slice(bytes);
+            let seal = seal(layer, RowId(row), bytes).to_le_bytes();
+            record[self.stride - SEAL_BYTES..].copy_from_slice(&seal);
+        }
+    }
+
+    /// The records in whole `groups`, padding between groups left out. Those after the last row of a shard are zero.
+    pub fn records<'a>(&self, groups: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let (stride, most) = (self.stride, self.group_records);
+        let groups = groups.chunks_exact(self.group_bytes);
+        groups.flat_map(move |group| group.chunks_exact(stride).take(most))
+    }
+
+    fn records_mut<'a>(&self, groups: &'a mut [u8]) -> impl Iterator<Item = &'a mut [u8]> {
+        let (stride, most) = (self.stride, self.group_records);
+        let groups = groups.chunks_exact_mut(self.group_bytes);
+        groups.flat_map(move |group| group.chunks_exact_mut(stride).take(most))
     }
 }
 

@@ -41,4 +41,4 @@ pub use profile::{
 pub use seal::{copy_and_seal, seal};
 
 /// The newest format version that this release reads. It writes the oldest that can say what a pack has.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;

@@ -38,8 +38,12 @@ pub const MAX_SOURCE_HEADER_BYTES: u64 = 256 << 20;
 
 const FORMAT: &str = "engram-pack";
 
-/// The version of packs without stripes.
-const WITHOUT_STRIPES: u32 = 1;
+/// The version of packs without stripes, whose rows are the checkpoint's.
+const FIRST: u32 = 1;
+/// The version of packs with stripes.
+const STRIPED: u32 = 2;
+/// The version of packs with converted rows.
+const CONVERTED: u32 = 3;
 
 /// Everything that a pack says of itself, apart from the rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +109,9 @@ pub struct Table {
     pub layer: LayerId,
     /// How its rows are encoded.
     pub codec: RowCodec,
+    /// How they are encoded in the checkpoint, where they were converted since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_codec: Option<RowCodec>,
     /// Where the parts of a row lie in the checkpoint: values, then scales where they have their own
     /// tensor.
     pub planes: Vec<Plane>,
@@ -233,11 +240,14 @@ impl Manifest {
         canonical(&root) + "\n"
     }
 
-    /// The format's version that it needs, so that packs without stripes stay readable by those who know none.
+    /// The oldest version of the format that can say what it has, so that older releases read what they can.
     fn version(&self) -> u32 {
-        match self.stripes {
-            Some(_) => FORMAT_VERSION,
-            None => WITHOUT_STRIPES,
+        if self.tables.iter().any(|table| table.source_codec.is_some()) {
+            CONVERTED
+        } else if self.stripes.is_some() {
+            STRIPED
+        } else {
+            FIRST
         }
     }
 

@@ -29,6 +29,11 @@ pub(super) fn begin_build(
     plan: Digest,
     options: &BuildOptions,
 ) -> Result<Vec<Claim>> {
+    begin_of_pack(folders, &mark(plan, options), options.resume)
+}
+
+/// Claims `folders`, a pack's and those of its stripes elsewhere, for `task`, or takes up an unfinished one.
+pub(crate) fn begin_of_pack(folders: &[&Path], task: &str, resume: bool) -> Result<Vec<Claim>> {
     let mut claims = Vec::new();
     let begun = folders
         .iter()
@@ -36,7 +41,7 @@ pub(super) fn begin_build(
             claims.push(claim(folder)?);
             Ok(())
         })
-        .and_then(|()| begin(&claims, &mark(plan, options), options.resume));
+        .and_then(|()| begin(&claims, task, resume));
     if let Err(error) = begun {
         claims.into_iter().for_each(Claim::give_back);
         return Err(error);
@@ -60,7 +65,7 @@ fn begin(claims: &[Claim], task: &str, resume: bool) -> Result<()> {
         // What a stricter build has finished is what a lenient one would write.
         if stored != task && !is_stricter(&stored, task) {
             bail!(
-                "the unfinished build in {folder} is of another checkpoint or other options ({stored}, now {task}); \
+                "the unfinished build in {folder} is of another checkpoint or pack, or of other options ({stored}, now {task}); \
                  remove it"
             );
         }
@@ -76,7 +81,7 @@ fn begin(claims: &[Claim], task: &str, resume: bool) -> Result<()> {
 }
 
 /// Removes the marks in `stripes` of a build of that plan that was killed when its pack was whole.
-pub(super) fn end_stripes(stripes: &[PathBuf], plan: Digest) -> Result<()> {
+pub(crate) fn end_stripes(stripes: &[PathBuf], plan: Digest) -> Result<()> {
     for folder in stripes
         .iter()
         .filter(|folder| folder.join(PACKING.mark).exists())
@@ -129,7 +134,7 @@ fn is_stricter(stored: &str, mark: &str) -> bool {
 }
 
 /// Whether `pack` has a manifest and no build is going on.
-pub(super) fn is_finished(pack: &Path) -> bool {
+pub(crate) fn is_finished(pack: &Path) -> bool {
     pack.join(MANIFEST_FILE).exists() && !pack.join(PACKING.mark).exists()
 }
 

@@ -6,29 +6,31 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use engram_checkpoint::Checkpoint;
 use engram_format::{PACK_FOLDER, Stripes};
 use engram_io::IoError;
 
 /// The stripes of a pack, and those of their folders that lie outside of it.
-pub(super) struct Striping {
-    pub(super) stripes: Option<Stripes>,
-    pub(super) outside: Vec<PathBuf>,
+pub(crate) struct Striping {
+    pub(crate) stripes: Option<Stripes>,
+    pub(crate) outside: Vec<PathBuf>,
 }
 
 impl Striping {
-    /// Spreads the columns of `checkpoint` over `folders` in turns; none for the pack's own.
+    /// Spreads as many columns of as many tables over `folders` in turns; none for the pack's own.
     ///
     /// # Errors
     /// A folder that is given twice, or lies in another one that does not hold it as its own; more than there are
     /// columns.
-    pub(super) fn new(checkpoint: &Checkpoint, pack: &Path, folders: &[PathBuf]) -> Result<Self> {
+    pub(crate) fn new(
+        [tables, columns]: [usize; 2],
+        pack: &Path,
+        folders: &[PathBuf],
+    ) -> Result<Self> {
         let mut outside: Vec<PathBuf> = Vec::new();
         if folders.is_empty() {
             let stripes = None;
             return Ok(Self { stripes, outside });
         }
-        let (tables, columns) = (checkpoint.tables.len(), checkpoint.scheme.column_count());
         ensure!(
             folders.len() <= tables * columns,
             "{} stripes for {} columns: some would be empty",
