@@ -327,7 +327,8 @@ class Pack:
         for table, layer in zip(self.tables, layers):
             self._check_table(table, layer)
         converted = any(table.source_codec is not table.codec for table in self.tables)
-        need(converted == (self.manifest["version"] == 3), "manifest", "version", self.manifest["version"], "3 if converted")
+        version = self.manifest["version"]
+        need(converted == (version == 3), "manifest", "version", version, "3 if rows were converted, or less")
         self._check_stripes()
         if self.attached:
             self.folder = Path(checkpoint or text(storage["checkpoint"], "storage", "checkpoint"))

@@ -1,8 +1,8 @@
-"""Writes encoded.json: rows of values, and their bytes in each row codec, by libraries that know nothing of this format.
+"""Writes encoded.json: values, and their rows in each row codec, by libraries that know nothing of this format.
 
 Needs NumPy and the packages gguf 0.19 and ml_dtypes 0.6. The quantizers that gguf has not (IQ4_NL, NVFP4, Q4_K, Q5_K)
-are GGML's own, from src/ggml-quants.c of a copy of its repository, compiled without contraction of products and sums, and
-without what quantizing does not call:
+are GGML's own, from src/ggml-quants.c of a copy of its repository, compiled without contraction of products and sums,
+and without what quantizing does not call:
 
     gcc -O2 -ffp-contract=off -shared -fPIC -D_GNU_SOURCE -Iinclude -Isrc src/ggml-quants.c -o libquants.so -lm \\
         -Wl,--defsym=ggml_abort=0,--defsym=ggml_row_size=0,--defsym=ggml_type_name=0,--defsym=ggml_type_size=0

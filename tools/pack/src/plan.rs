@@ -1,23 +1,23 @@
-//! What a build would write.
+//! What a build or a conversion would write.
 
 use std::path::{Path, absolute};
 
 use anyhow::Result;
 use engram_checkpoint::Checkpoint;
-use engram_format::{LayerId, MANIFEST_FILE, RecordLayout, RowCodec, Storage};
+use engram_format::{LayerId, MANIFEST_FILE, Manifest, RowCodec, Storage, TokenMap};
 use engram_io::free_space;
 use serde::Serialize;
 
 use crate::build::{draft, source_bytes};
 
-/// What a build would write, and whether there is room.
+/// What a build or a conversion would write, and whether there is room.
 #[derive(Debug, Clone, Serialize)]
 pub struct BuildPlan {
     /// In the order of the scheme's layers.
     pub tables: Vec<TablePlan>,
     /// Bytes of the whole pack.
     pub bytes: u64,
-    /// Row bytes that are read from the checkpoint.
+    /// Row bytes that are read.
     pub row_bytes: u64,
     /// Bytes that may still be written where the pack goes; none where the system does not say.
     pub free_bytes: Option<u64>,
@@ -48,41 +48,55 @@ impl BuildPlan {
     /// # Errors
     /// A finished pack in that folder.
     pub fn new(checkpoint: &Checkpoint, pack: &Path) -> Result<Self> {
+        let notes = checkpoint.notes.clone();
+        let draft = draft(checkpoint, Storage::Packed);
+        let map = checkpoint.token_map.as_ref();
+        let plan = Self::of(&draft, map, pack, source_bytes(checkpoint), notes)?;
+        Ok(Self {
+            padding_rows: checkpoint.padding_rows(),
+            ..plan
+        })
+    }
+
+    /// The plan for a pack with the manifest `draft`, for which `row_bytes` are read.
+    pub(crate) fn of(
+        draft: &Manifest,
+        map: Option<&TokenMap>,
+        pack: &Path,
+        row_bytes: u64,
+        notes: Vec<String>,
+    ) -> Result<Self> {
         anyhow::ensure!(
             !pack.join(MANIFEST_FILE).exists(),
             "{} is a finished pack already",
             pack.display()
         );
-        let tables: Vec<TablePlan> = (checkpoint.tables.iter().enumerate())
-            .map(|(index, table)| {
-                let layout = RecordLayout::new(table.codec.row_bytes());
-                let columns: Vec<_> = checkpoint.scheme.columns(index).collect();
-                let shards = columns.iter();
-                TablePlan {
-                    layer: table.layer,
-                    codec: table.codec,
-                    rows: columns.iter().map(|column| column.row_count).sum(),
-                    shards: columns.len(),
-                    bytes: shards
-                        .map(|column| layout.shard_bytes(column.row_count))
-                        .sum(),
-                }
-            })
-            .collect();
-        let manifest = draft(checkpoint, Storage::Packed).to_text().len();
-        let map = checkpoint
-            .token_map
-            .as_ref()
-            .map_or(0, |map| map.to_bytes().len());
+        let tables = draft.tables.iter().enumerate().map(|(index, table)| {
+            let layout = table.layout();
+            let columns: Vec<_> = draft.scheme.columns(index).collect();
+            let shards = columns.iter();
+            TablePlan {
+                layer: table.layer,
+                codec: table.codec,
+                rows: columns.iter().map(|column| column.row_count).sum(),
+                shards: columns.len(),
+                bytes: shards
+                    .map(|column| layout.shard_bytes(column.row_count))
+                    .sum(),
+            }
+        });
+        let tables: Vec<TablePlan> = tables.collect();
+        let manifest = draft.to_text().len();
+        let map = map.map_or(0, |map| map.to_bytes().len());
         let shards: u64 = tables.iter().map(|table| table.bytes).sum();
         let folder = absolute(pack)?;
         let existing = folder.ancestors().find(|folder| folder.exists());
         Ok(Self {
             bytes: shards + (manifest + map) as u64,
-            row_bytes: source_bytes(checkpoint),
+            row_bytes,
             free_bytes: existing.and_then(free_space),
-            padding_rows: checkpoint.padding_rows(),
-            notes: checkpoint.notes.clone(),
+            padding_rows: 0,
+            notes,
             tables,
         })
     }

@@ -66,7 +66,7 @@ fn bad_manifests() -> Vec<Case> {
         case(engram_status::ENGRAM_NEWER_VERSION, |pack| {
             fs::write(
                 pack.join("manifest.json"),
-                r#"{"format":"engram-pack","version":3}"#,
+                r#"{"format":"engram-pack","version":4}"#,
             )
             .unwrap();
         }),

@@ -1,5 +1,5 @@
-//! How the values of a row are stored, their exact decoding, and encoding by each format's usual rule: one file for each
-//! codec.
+//! How the values of a row are stored, their exact decoding, and encoding by each format's usual rule: one file for
+//! each codec.
 
 // What a codec calls must be compiled into a function for the processor that there is.
 #![expect(
@@ -341,19 +341,20 @@ impl RowCodec {
 
     /// Encodes whole rows, one after another, by the usual rule of each format:
     ///
-    /// - F16, BF16 and FP8: to nearest, ties to even, as `ml_dtypes` and PyTorch. What is too large for F16, BF16 or FP8
-    ///   without scales is an error, not infinite and not cut off.
+    /// - F16, BF16 and FP8: to nearest, ties to even, as `ml_dtypes` and PyTorch. What is too large for F16, BF16 or
+    ///   FP8 without scales is an error, not infinite and not cut off.
     /// - Scales of FP8, INT8 and INT4: the largest value of the group over 448, 127 or 7, and codes to nearest, ties to
-    ///   even (symmetric round-to-nearest). A scale is the nearest of its type, and never zero; those of a byte, E4M3 and
-    ///   UE8M0, are the next that is as much, as DeepSeek's are.
+    ///   even (symmetric round-to-nearest). A scale is the nearest of its type, and never zero; those of a byte, E4M3
+    ///   and UE8M0, are the next that is as much, as DeepSeek's are.
     /// - A table's scale is the codec's ([`Self::with_table_scale`] finds one).
     /// - `mxfp4`: the OCP Microscaling standard. The largest value comes to between 4 and 8; what is above 6 becomes 6.
     /// - `nvfp4`: a scale of E4M3 for each 16, the largest over 6 and the table's scale, as NVIDIA's `ModelOpt`.
-    /// - GGML's types: its reference quantizers, to the bit; of `iq4_nl` the one that its tools use, without importance.
+    /// - GGML's types: its reference quantizers, to the bit; of `iq4_nl` the one that its tools use, without
+    ///   importance.
     ///
     /// The same values give the same bytes on every processor. What was decoded is encoded to the same values again,
-    /// apart from `iq4_nl`, `q4_k` and `q5_k`, which search a compromise anew, from scales in E4M3, and from the last digit
-    /// of those in F32.
+    /// apart from `iq4_nl`, `q4_k` and `q5_k`, which search a compromise anew, from scales in E4M3, and from the last
+    /// digit of those in F32.
     ///
     /// ```
     /// use engram_format::{RowCodec, ScaleType};
@@ -397,8 +398,8 @@ impl RowCodec {
     }
 
     /// This codec with the usual scale for a table whose largest magnitude is `largest`: it becomes the largest value
-    /// that there is, 448 of FP8, 6 · 448 of NVFP4, and 6 · 240 of GGML's, whose quantizer knows no scale between 240 and
-    /// 448. The scale is 1 if all values are zero. A codec without a table's scale stays as it is.
+    /// that there is, 448 of FP8, 6 · 448 of NVFP4, and 6 · 240 of GGML's, whose quantizer knows no scale between 240
+    /// and 448. The scale is 1 if all values are zero. A codec without a table's scale stays as it is.
     #[must_use]
     pub fn with_table_scale(mut self, largest: f32) -> Self {
         let (scale_bits, most) = match &mut self {

@@ -8,8 +8,8 @@ use engram_io::{create_folder, find_no_room};
 /// Bytes of what the system counts as a block.
 const COUNTED_BYTES: u64 = 512;
 
-/// Checks that every drive has room for the shards of `wanted`, paths and bytes, that are missing on it, so that the work
-/// does not end half way.
+/// Checks that every drive has room for the shards of `wanted`, paths and bytes, that are missing on it, so that the
+/// work does not end half way.
 pub(crate) fn check<'a>(wanted: impl Iterator<Item = (&'a Path, u64)> + Clone) -> Result<()> {
     let missing = || wanted.clone().filter(|(path, _)| !path.exists());
     missing().try_for_each(|(path, _)| create_folder(folder(path)))?;

@@ -109,6 +109,9 @@ fn print(manifest: &Manifest) -> Result<()> {
             layout.row_bytes(),
             table.codec,
         );
+        if let Some(source) = table.source_codec {
+            say!("            converted from {source}");
+        }
         if !table.shards.is_empty() {
             say!(
                 "            with seals {} bytes, {} to a group of {}",
