@@ -245,10 +245,13 @@ class Table:
     """One layer: its columns, codec and record geometry."""
 
     def __init__(self, entry: dict, layer: dict, scheme: dict, where: str) -> None:
-        keys(entry, "codec layer planes samples shards", where)
+        converted = " source_codec" if "source_codec" in entry else ""
+        keys(entry, f"codec layer planes samples shards{converted}", where)
         need(entry["layer"] == layer["layer"], where, "layer", entry["layer"], layer["layer"])
         self.layer = layer["layer"]
         self.codec = Codec(entry["codec"], where)
+        self.source_codec = Codec(entry["source_codec"], where) if converted else self.codec
+        need(self.source_codec.width == self.codec.width, where, "source_codec", "of another width", self.codec.width)
         self.planes, self.shards, self.samples = entry["planes"], entry["shards"], entry["samples"]
         self.columns, first = [], 0  # (order, head, first row, rows)
         heads, first_order = scheme["heads"], min(scheme["max_order"], 2)
@@ -435,10 +438,13 @@ class Pack:
         self.cold = storage.get("kind") == "cold"
         keys(storage, {"attached": "checkpoint kind", "cold": "kind tables"}.get(storage["kind"], "kind"), "storage")
         need(storage["kind"] in ("packed", "attached", "cold"), "storage", "kind", storage, "packed/attached/cold")
-        version = 3 if self.cold else 2 if "stripes" in self.manifest else 1
-        need(self.manifest["version"] == version, "manifest", "version", self.manifest["version"], version)
         for table, layer in zip(self.tables, layers):
             self._check_table(table, layer)
+        converted = any(table.source_codec is not table.codec for table in self.tables)
+        rules = [layer["hash"].get("rule") for layer in layers]
+        needs_3 = self.cold or converted or self.scheme["max_order"] == 1 or "per_column" in rules
+        version = 3 if needs_3 else 2 if "stripes" in self.manifest else 1
+        need(self.manifest["version"] == version, "manifest", "version", self.manifest["version"], version)
         self._check_stripes()
         if self.attached:
             self.folder = Path(checkpoint or text(storage["checkpoint"], "storage", "checkpoint"))
@@ -503,9 +509,6 @@ class Pack:
         heads = whole(scheme["heads"], 1, 1024, where, "heads")
         columns = max(orders - 1, 1) * heads
         whole(columns, 1, 1024, where, "columns")
-        rules = [layer["hash"].get("rule") for layer in scheme["layers"]]
-        needs_3, version = orders == 1 or "per_column" in rules, self.manifest["version"]
-        need(needs_3 == (version == 3), "manifest", "version", version, "the oldest that has all")
         if scheme["boundary"] is not None:
             keys(scheme["boundary"], "rule tokens", "boundary")
             rule = scheme["boundary"]["rule"]
@@ -582,8 +585,10 @@ class Pack:
             whole(sample["row"], 0, table.rows - 1, where, "sampled row")
             whole(sample["seal"], 0, 2**64 - 1, where, "seal")
         found = [plane["row_bytes"] for plane in table.planes]
-        good = found in (table.codec.planes, [table.codec.row_bytes])
-        need(good, where, "planes", found, table.codec.planes)
+        good = found in (table.source_codec.planes, [table.source_codec.row_bytes])
+        need(good, where, "planes", found, table.source_codec.planes)
+        converted = table.source_codec is not table.codec
+        need(not (converted and self.attached), where, "source_codec", "in an attached pack", "none")
         for plane in table.planes:
             keys(plane, "row_bytes segments", where)
             next_row = 0

@@ -4,9 +4,9 @@
 
 use std::{fs, path::Path};
 
-use engram::{Config, Reader, Storage, Store, read_manifest};
+use engram::{Config, LayerId, Reader, Storage, Store, read_manifest};
 use engram_format::Digest;
-use engram_pack::{ThawOptions, VerifyOptions, thaw, verify};
+use engram_pack::{ConvertOptions, ThawOptions, VerifyOptions, convert, thaw, verify};
 use engram_tests::{
     COLD, READERS, files, format_spec, look_up, make_checkpoint, make_for_cold, make_pack, open,
     python, python_with, sample_rows, sample_tokens, small_families,
@@ -135,6 +135,29 @@ fn the_python_reader_agrees() {
         assert!(out.contains(&format!("{name}: ok")), "{out}");
     }
     assert!(out.contains("codecs.json: ok"), "{out}");
+}
+
+#[test]
+fn a_converted_pack_is_read_and_made_as_it_was() {
+    let vectors = format_spec().join("vectors");
+    let frozen = vectors.join("converted/deepseek");
+    let folder = tempfile::tempdir().unwrap();
+    let options = ConvertOptions {
+        keep: vec![LayerId(3)],
+        ..ConvertOptions::to("int4:group=32".parse().unwrap())
+    };
+    let made = folder.path().join("made");
+    convert(&vectors.join("deepseek"), &made, &options, &|_| ()).unwrap();
+    assert!(files(&made) == files(&frozen));
+    let Some(mut reader) = python("reader.py") else {
+        return;
+    };
+    let checked = reader.arg("check").arg(vectors.join("converted"));
+    let checked = checked.output().unwrap();
+    let out = String::from_utf8_lossy(&checked.stdout);
+    let said = String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{out}{said}");
+    assert!(out.contains("deepseek: ok"), "{out}");
 }
 
 /// `codecs.json` is what NumPy, `gguf` and `ml_dtypes` say, whichever versions of them are here.

@@ -306,3 +306,29 @@ pub enum FormatError {
         expected: &'static str,
     },
 }
+
+/// A value that a row codec cannot store.
+#[derive(Debug, Clone, Copy, PartialEq, Error)]
+#[non_exhaustive]
+pub enum EncodeError {
+    /// A value that is not a number, or infinite.
+    #[error("value {value} of row {row} is {found}, expected a finite number")]
+    NotFinite {
+        /// Index of the row among those that were to be encoded.
+        row: usize,
+        /// Index of the value in its row.
+        value: usize,
+        /// The value.
+        found: f32,
+    },
+    /// A value beyond what the codec, its scales or the table's scale can express.
+    #[error("value {value} of row {row} is {found}, which is too large for the codec")]
+    TooLarge {
+        /// Index of the row among those that were to be encoded.
+        row: usize,
+        /// Index of the value in its row.
+        value: usize,
+        /// The value.
+        found: f32,
+    },
+}

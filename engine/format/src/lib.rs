@@ -30,7 +30,7 @@ pub use cold::{
     MAX_FRAME_BYTES, compressed_bound, seals_digest,
 };
 pub use digest::{Digest, Digester, ShardDigests};
-pub use error::{AddressError, ColumnsError, FormatError, SchemeError, TokenMapError};
+pub use error::{AddressError, ColumnsError, EncodeError, FormatError, SchemeError, TokenMapError};
 pub use extent::Extent;
 pub use half::{bf16, f16};
 pub use header::ShardHeader;

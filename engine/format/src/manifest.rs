@@ -114,6 +114,9 @@ pub struct Table {
     pub layer: LayerId,
     /// How its rows are encoded.
     pub codec: RowCodec,
+    /// How they are encoded in the checkpoint, where they were converted since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_codec: Option<RowCodec>,
     /// Where the parts of a row lie in the checkpoint: values, then scales where they have their own
     /// tensor.
     pub planes: Vec<Plane>,
@@ -246,12 +249,14 @@ impl Manifest {
     }
 
     /// The oldest version of the format that can say what it has, so that older releases read what they can. The last one
-    /// is for cold packs, and for schemes with columns of order 1 or factors of its own for each column.
+    /// is for cold packs, converted rows, and schemes with columns of order 1 or factors of its own for each column.
     fn version(&self) -> u32 {
         let layers = &self.scheme.layers;
         let per_column = |layer: &LayerScheme| matches!(layer.hash, HashRule::PerColumn { .. });
         let is_cold = matches!(self.storage, Storage::Cold { .. });
-        if is_cold || self.scheme.max_order < 2 || layers.iter().any(per_column) {
+        let is_converted = (self.tables.iter()).any(|table| table.source_codec.is_some());
+        let has_new_scheme = self.scheme.max_order < 2 || layers.iter().any(per_column);
+        if is_cold || is_converted || has_new_scheme {
             FORMAT_VERSION
         } else if self.stripes.is_some() {
             STRIPED

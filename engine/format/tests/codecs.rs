@@ -30,6 +30,78 @@ fn bytes(hex: &str) -> Vec<u8> {
     digits.iter().map(|digits| byte(digits)).collect()
 }
 
+#[derive(Deserialize)]
+struct Encoded {
+    codec: RowCodec,
+    /// In hexadecimal.
+    rows: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct EncodedVectors {
+    /// Bits of the values of each row, eight digits each.
+    f32: Vec<String>,
+    encoded: Vec<Encoded>,
+}
+
+fn floats(bits: &str) -> Vec<f32> {
+    let bits = bytes(bits);
+    let words = bits.as_chunks().0.iter();
+    words.map(|&word| f32::from_be_bytes(word)).collect()
+}
+
+/// Checks rows of many kinds that `make_encoded.py` has written to `json`, and returns the ids of their codecs.
+fn check_encoded(json: &[u8]) -> BTreeSet<u32> {
+    let vectors: EncodedVectors = serde_json::from_slice(json).unwrap();
+    let mut seen = BTreeSet::new();
+    for Encoded { codec, rows } in vectors.encoded {
+        codec.validate().unwrap();
+        seen.insert(codec.id());
+        assert_eq!(rows.len(), vectors.f32.len());
+        for (index, (values, expected)) in vectors.f32.iter().zip(&rows).enumerate() {
+            let mut row = vec![0xA5; codec.row_bytes()];
+            codec.encode(&floats(values), &mut row).unwrap();
+            let expected = bytes(expected);
+            let differs = row.iter().zip(&expected).position(|(a, b)| a != b);
+            assert_eq!(
+                differs, None,
+                "first byte of row {index} that differs, {codec:?}"
+            );
+            assert_eq!(row.len(), expected.len());
+        }
+    }
+    seen
+}
+
+#[test]
+fn values_are_encoded_as_other_libraries_encode_them() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../format-spec/vectors/encoded.json"
+    );
+    let seen = check_encoded(&std::fs::read(path).unwrap());
+    assert_eq!(seen, (1..=18).collect(), "ids of the codecs there are");
+}
+
+#[test]
+fn other_values_are_encoded_as_python_packages_encode_them() {
+    let Some(python) = std::env::var_os("ENGRAM_PYTHON") else {
+        println!("SKIPPED: ENGRAM_PYTHON names no Python with gguf and ml_dtypes");
+        return;
+    };
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../format-spec/vectors/make_encoded.py"
+    );
+    for seed in ["1", "2", "3", "4"] {
+        let mut command = std::process::Command::new(&python);
+        let made = command.args([script, "--seed", seed]).output().unwrap();
+        let said = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "{said}");
+        assert!(check_encoded(&made.stdout).len() > 12);
+    }
+}
+
 #[test]
 fn rows_have_the_values_that_other_libraries_find() {
     let mut seen = BTreeSet::new();

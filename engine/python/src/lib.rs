@@ -26,7 +26,7 @@ mod _native {
     #[pymodule_export]
     use super::{
         commands::{run_bench, run_pack},
-        packs::{attach, build, verify},
+        packs::{attach, build, convert, verify},
         row_ids::RowIds,
         scheme::{Column, Layer},
         sequence::Sequence,

@@ -1,4 +1,4 @@
-//! Building, attaching and verifying packs, which may take long.
+//! Building, attaching, converting and verifying packs, which may take long.
 
 use std::{
     collections::BTreeMap,
@@ -13,10 +13,10 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use engram::read_manifest;
+use engram::{LayerId, read_manifest};
 use engram_checkpoint::Checkpoint;
 use engram_io::lock;
-use engram_pack::{AttachOptions, BuildOptions, Stop, VerifyOptions};
+use engram_pack::{AttachOptions, BuildOptions, ConvertOptions, Stop, VerifyOptions};
 use pyo3::{Bound, PyAny, PyResult, Python, pyfunction, types::PyAnyMethods};
 
 use crate::errors::pack_error;
@@ -73,6 +73,43 @@ pub(crate) fn attach(
         engram_pack::attach_with(&checkpoint, &pack, &AttachOptions { allow_zeros })?;
         Ok(())
     })
+}
+
+#[pyfunction]
+#[pyo3(signature = (pack, output, codec, *, keep_layers = Vec::new(), stripes = Vec::new(), jobs = 0, resume = false,
+    checkpoint = None, moved_stripes = BTreeMap::new(), progress = None))]
+#[expect(clippy::too_many_arguments, reason = "Python names them")]
+pub(crate) fn convert(
+    py: Python<'_>,
+    pack: PathBuf,
+    output: PathBuf,
+    codec: &str,
+    keep_layers: Vec<u32>,
+    stripes: Vec<PathBuf>,
+    jobs: usize,
+    resume: bool,
+    checkpoint: Option<PathBuf>,
+    moved_stripes: BTreeMap<u32, PathBuf>,
+    progress: Option<Bound<'_, PyAny>>,
+) -> PyResult<String> {
+    let job = Job::default();
+    let work = || {
+        let options = ConvertOptions {
+            keep: keep_layers.into_iter().map(LayerId).collect(),
+            jobs,
+            resume,
+            stripes,
+            checkpoint,
+            moved_stripes,
+            stop: job.stop.clone(),
+            ..ConvertOptions::to(codec.parse()?)
+        };
+        let bytes = options.source_bytes(&read_manifest(&pack)?)?;
+        job.total.store(bytes, Ordering::Relaxed);
+        let report = engram_pack::convert(&pack, &output, &options, &|bytes| job.add(bytes))?;
+        Ok(serde_json::to_string(&report)?)
+    };
+    job.run(py, progress, work)
 }
 
 #[pyfunction]

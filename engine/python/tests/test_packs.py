@@ -63,6 +63,32 @@ def test_cold_packs_say_what_cannot_be_done_with_them(tmp_path):
             store.lookup(1, [0])
 
 
+def test_converted_packs_have_the_values_of_their_source_nearly(checkpoint, tmp_path):
+    engram_tables.attach(checkpoint, tmp_path / "attached")
+    told = []
+    report = engram_tables.convert(
+        tmp_path / "attached", tmp_path / "small", "q8_0", keep_layers=[1], progress=lambda *bytes: told.append(bytes)
+    )
+    done, total = told[-1]
+    assert done == total == report["bytes_read"] and len(report["columns"]) == report["shards"]
+    kept, converted = report["tables"]
+    assert kept["relative_rmse"] == 0 and kept["from"] == kept["to"]
+    assert converted["to"]["name"] == "q8_0" and 0 < converted["relative_rmse"] < 0.01
+    assert engram_tables.verify(tmp_path / "small", progress=False)["damage"] == []
+    with engram_tables.open(tmp_path / "attached") as old, engram_tables.open(tmp_path / "small") as new:
+        rows = old.rows([1, 2, 3, 4, 5])
+        layer = converted["layer"]
+        before, now = old.lookup(layer, rows), new.lookup(layer, rows)
+        assert 0 < abs(before - now).max() < 0.01 * abs(before).max()
+    whole = content(tmp_path / "small")
+    again = engram_tables.convert(tmp_path / "attached", tmp_path / "small", "q8_0", keep_layers=[1], resume=True)
+    assert again["shards_resumed"] == report["shards"] and content(tmp_path / "small") == whole
+    for codec, said in (("q3", "known are f32"), ("q4_k:group=4", "expected none")):
+        with pytest.raises(errors.PackError, match=said):
+            engram_tables.convert(tmp_path / "attached", tmp_path / "other", codec)
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_cannot_be_built_says_why(tmp_path):
     with pytest.raises(errors.PackError):
         engram_tables.build(tmp_path, tmp_path / "pack")

@@ -17,7 +17,7 @@ impl MovedStripes {
     }
 }
 
-fn moved(text: &str) -> Result<(u32, PathBuf), String> {
+pub(super) fn moved(text: &str) -> Result<(u32, PathBuf), String> {
     let parts = text.split_once('=').and_then(|(stripe, folder)| {
         let stripe = stripe.parse().ok()?;
         (!folder.is_empty()).then(|| (stripe, folder.into()))

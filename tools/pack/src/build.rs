@@ -5,6 +5,7 @@
 
 mod rows;
 mod shard;
+mod shard_file;
 pub(crate) mod space;
 mod state;
 mod stripes;
@@ -32,11 +33,12 @@ use shard::ShardJob;
 use state::begin_build;
 
 pub(crate) use rows::RowStream;
+pub(crate) use shard_file::{ShardFile, ShardWriter};
 pub(crate) use state::{begin_attach, begin_of_pack, end_stripes, is_finished, refuse_finished};
 pub(crate) use stripes::Striping;
 pub(crate) use zeros::{refuse, unstored_rows};
 
-const UNKNOWN: ShardDigests = ShardDigests {
+pub(crate) const UNKNOWN: ShardDigests = ShardDigests {
     data: Digest(0),
     rows: Digest(0),
 };
@@ -102,10 +104,8 @@ pub fn build(
 ) -> Result<BuildReport> {
     let start = Instant::now();
     let mut plan = draft(checkpoint, Storage::Packed);
-    let Striping { stripes, outside } = {
-        let columns = [checkpoint.tables.len(), checkpoint.scheme.column_count()];
-        Striping::new(columns, pack, &options.stripes)?
-    };
+    let columns = [checkpoint.tables.len(), checkpoint.scheme.column_count()];
+    let Striping { stripes, outside } = Striping::new(columns, pack, &options.stripes)?;
     plan.stripes = stripes;
     let digest = Digest::of(checked_text(&plan)?.as_bytes());
     let paths = shard_paths(pack, &plan, &BTreeMap::new())?;
@@ -132,12 +132,12 @@ pub fn build(
 
     let new = || jobs.iter().zip(&resumed).filter(|(_, resumed)| !**resumed);
     Ok(BuildReport {
-        rows: jobs.iter().map(|job| job.column.row_count).sum(),
+        rows: jobs.iter().map(|job| job.file.column.row_count).sum(),
         padding_rows: checkpoint.padding_rows(),
         shards: jobs.len(),
         shards_resumed: jobs.len() - new().count(),
-        bytes_read: new().map(|(job, _)| job.row_bytes()).sum(),
-        bytes_written: new().map(|(job, _)| job.shard_bytes()).sum(),
+        bytes_read: new().map(|(job, _)| job.file.row_bytes()).sum(),
+        bytes_written: new().map(|(job, _)| job.file.shard_bytes()).sum(),
         seconds: start.elapsed().as_secs_f64(),
         notes: checkpoint.notes.clone(),
     })
@@ -159,10 +159,10 @@ fn finish(
         options.jobs
     };
     let wanted = jobs.iter();
-    space::check(wanted.map(|job| (&*job.path, job.shard_bytes())))?;
-    let built = parallel::map(threads, jobs, |job| match job.finished()? {
+    space::check(wanted.map(|job| (&*job.file.path, job.file.shard_bytes())))?;
+    let built = parallel::map(threads, jobs, |job| match job.file.finished()? {
         Some(digests) => {
-            progress(job.row_bytes());
+            progress(job.file.row_bytes());
             anyhow::Ok((true, digests))
         }
         None => Ok((false, job.run(progress)?)),
@@ -210,6 +210,7 @@ pub(crate) fn draft(checkpoint: &Checkpoint, storage: Storage) -> Manifest {
     let tables = checkpoint.tables.iter().map(|table| Table {
         layer: table.layer,
         codec: table.codec,
+        source_codec: None,
         planes: table.planes.clone(),
         shards: vec![UNKNOWN; columns],
         samples: Vec::new(),
@@ -241,7 +242,7 @@ pub(crate) fn write_manifest(pack: &Path, manifest: &Manifest) -> Result<()> {
 }
 
 /// The manifest's text, refused here if a reader would refuse it.
-fn checked_text(manifest: &Manifest) -> Result<String> {
+pub(crate) fn checked_text(manifest: &Manifest) -> Result<String> {
     let text = manifest.to_text();
     Manifest::from_text(text.as_bytes()).context("the pack would have no valid manifest")?;
     Ok(text)
@@ -257,9 +258,13 @@ fn shard_jobs<'a>(
         let columns = checkpoint.scheme.columns(index).zip(paths);
         columns.map(move |(column, path)| ShardJob {
             checkpoint,
-            path,
+            file: ShardFile {
+                path,
+                layer: table.layer,
+                column,
+                codec: table.codec,
+            },
             table,
-            column,
             options,
         })
     })

@@ -28,6 +28,7 @@ enum Command {
     Synth(cmd::synth::Args),
     Build(cmd::build::Args),
     Attach(cmd::attach::Args),
+    Convert(cmd::convert::Args),
     #[command(visible_aliases = ["info", "ls"])]
     Inspect(cmd::inspect::Args),
     Verify(cmd::verify::Args),
@@ -56,6 +57,7 @@ impl Command {
             Self::Synth(args) => args.run(),
             Self::Build(args) => args.run(),
             Self::Attach(args) => args.run(),
+            Self::Convert(args) => args.run(),
             Self::Inspect(args) => args.run(),
             Self::Verify(args) => args.run(),
             Self::Freeze(args) => args.run(),

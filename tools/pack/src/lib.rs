@@ -1,4 +1,5 @@
-//! Builds, attaches, verifies, makes lean, synthesizes and counts: the work behind the `engram-pack` commands.
+//! Builds, attaches, converts, verifies, makes lean, synthesizes and counts: the work behind the `engram-pack`
+//! commands.
 
 #![forbid(unsafe_code)]
 
@@ -7,6 +8,7 @@ mod build;
 mod claim;
 pub mod cli;
 mod cmd;
+mod convert;
 mod doctor;
 mod freeze;
 mod hub;
@@ -21,6 +23,10 @@ mod verify;
 
 pub use attach::{AttachOptions, attach, attach_plan, attach_with};
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
+pub use convert::{
+    CodecSpec, ColumnFidelity, ConvertOptions, ConvertReport, ConvertedTable, convert,
+    plan_conversion,
+};
 pub use doctor::{Doctor, Finding, State, examine};
 pub use freeze::{FreezeOptions, FreezeReport, FrozenColumn, freeze};
 pub use lean::{

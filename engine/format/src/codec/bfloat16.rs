@@ -3,8 +3,10 @@
 use half::bf16;
 
 use super::{
+    encode,
     interface::{Codec, NanPlace, convert, nan_value},
     lanes::Simd,
+    magnitude::{TooLarge, largest},
 };
 
 /// [`super::RowCodec::Bf16`].
@@ -33,5 +35,15 @@ impl Codec for Bfloat16 {
     #[inline(always)]
     fn decode_row<S: Simd, T>(self, _simd: S, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T) {
         convert(row, out, |b| round(bf16::from_le_bytes(b).to_f32()));
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        encode::convert(values, row, |value| bf16::from_f32(value).to_le_bytes());
+        // The largest value is the first to become infinite.
+        if bf16::from_f32(largest(values)).is_infinite() {
+            return Err(TooLarge::largest_of(values, 0));
+        }
+        Ok(())
     }
 }

@@ -1,8 +1,10 @@
 //! IEEE binary32 values, one after another.
 
 use super::{
+    encode,
     interface::{Codec, NanPlace, convert, nan_value},
     lanes::Simd,
+    magnitude::TooLarge,
 };
 
 /// [`super::RowCodec::F32`].
@@ -31,5 +33,11 @@ impl Codec for Float32 {
     #[inline(always)]
     fn decode_row<S: Simd, T>(self, _simd: S, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T) {
         convert(row, out, |b| round(f32::from_le_bytes(b)));
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        encode::convert(values, row, f32::to_le_bytes);
+        Ok(())
     }
 }

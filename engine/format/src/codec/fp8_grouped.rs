@@ -1,9 +1,11 @@
 //! FP8 E4M3 values, then one scale of some type for each group of consecutive values, or for the row.
 
 use super::{
-    fp8::{e4m3, nan_e4m3},
+    encode::{self, Scaling, scaled_groups},
+    fp8::{E4M3_MOST, e4m3, nan_e4m3, to_e4m3},
     interface::{Codec, NanPlace, check_group, convert},
     lanes::Simd,
+    magnitude::TooLarge,
     scale::ScaleType,
 };
 use crate::error::FormatError;
@@ -47,5 +49,17 @@ impl Codec for Fp8Grouped {
             let scale = self.scale.get(scales, index);
             convert(values, out, |[code]| round(e4m3(code) * scale));
         }
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        let scaling = Scaling {
+            group: self.group,
+            scale: self.scale,
+            most: E4M3_MOST,
+        };
+        scaled_groups(scaling, values, row, |values, scale, codes| {
+            encode::convert(values, codes, |value| [to_e4m3(value / scale)]);
+        })
     }
 }

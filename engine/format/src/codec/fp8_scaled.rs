@@ -1,9 +1,11 @@
 //! FP8 E4M3 values under one scale for the whole table.
 
 use super::{
-    fp8::{e4m3, nan_e4m3},
+    encode::{self, largest_scaled},
+    fp8::{E4M3_ROUNDS_TO_MOST, e4m3, nan_e4m3, to_e4m3},
     interface::{Codec, NanPlace, check_scale, convert},
     lanes::Simd,
+    magnitude::TooLarge,
 };
 use crate::error::FormatError;
 
@@ -39,5 +41,20 @@ impl Codec for Fp8Scaled {
     fn decode_row<S: Simd, T>(self, _simd: S, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T) {
         let scale = f32::from_bits(self.scale_bits);
         convert(row, out, |[code]| round(e4m3(code) * scale));
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        let scale = f32::from_bits(self.scale_bits);
+        let most = largest_scaled(values, 0)?;
+        if most == 0.0 {
+            row.fill(0);
+            return Ok(());
+        }
+        if most / scale.abs() > E4M3_ROUNDS_TO_MOST {
+            return Err(TooLarge::largest_of(values, 0));
+        }
+        encode::convert(values, row, |value| [to_e4m3(value / scale)]);
+        Ok(())
     }
 }

@@ -1,9 +1,12 @@
 //! FP8 E4M3 values, then one UE8M0 scale for each group of consecutive values.
 
 use super::{
-    fp8::{e4m3, nan_e4m3, nan_ue8m0, ue8m0},
+    encode::{self, Scaling, scaled_groups},
+    fp8::{E4M3_MOST, e4m3, nan_e4m3, nan_ue8m0, to_e4m3, ue8m0},
     interface::{Codec, NanPlace, check_group, convert},
     lanes::Simd,
+    magnitude::TooLarge,
+    scale::ScaleType,
 };
 use crate::error::FormatError;
 
@@ -44,5 +47,17 @@ impl Codec for Fp8Ue8m0 {
             let scale = ue8m0(code);
             convert(values, out, |[code]| round(e4m3(code) * scale));
         }
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        let scaling = Scaling {
+            group: self.group,
+            scale: ScaleType::Ue8m0,
+            most: E4M3_MOST,
+        };
+        scaled_groups(scaling, values, row, |values, scale, codes| {
+            encode::convert(values, codes, |value| [to_e4m3(value / scale)]);
+        })
     }
 }

@@ -1,8 +1,10 @@
 //! Signed nibbles, neighbours in one byte, then one scale for each group of consecutive values, or for the row.
 
 use super::{
+    encode::{Scaling, nibble_pairs, scaled_groups},
     interface::{Codec, NanPlace, blocks, check_group},
     lanes::{LANES, Simd},
+    magnitude::{TooLarge, whole},
     scale::ScaleType,
 };
 use crate::error::FormatError;
@@ -11,6 +13,9 @@ use crate::error::FormatError;
 const TABLE: [f32; LANES] = [
     0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, -8.0, -7.0, -6.0, -5.0, -4.0, -3.0, -2.0, -1.0,
 ];
+
+/// Code of the largest value of a group; -8 is not made, so that signs are alike.
+const MOST: f32 = 7.0;
 
 /// [`super::RowCodec::Int4`].
 #[derive(Clone, Copy)]
@@ -57,5 +62,19 @@ impl Codec for Int4 {
                 simd.put(simd.times(values, scale), out, &round);
             });
         }
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        let scaling = Scaling {
+            group: self.group,
+            scale: self.scale,
+            most: MOST,
+        };
+        scaled_groups(scaling, values, row, |values, scale, codes| {
+            nibble_pairs(values, codes, |value| {
+                whole((value / scale).clamp(-MOST, MOST))
+            });
+        })
     }
 }

@@ -1,11 +1,16 @@
 //! Signed bytes, then one scale for each group of consecutive values, or for the row.
 
 use super::{
+    encode::{self, Scaling, scaled_groups},
     interface::{Codec, NanPlace, check_group, convert},
     lanes::Simd,
+    magnitude::{TooLarge, whole},
     scale::ScaleType,
 };
 use crate::error::FormatError;
+
+/// Code of the largest value of a group; -128 is not made, so that signs are alike.
+const MOST: f32 = 127.0;
 
 /// [`super::RowCodec::Int8`].
 #[derive(Clone, Copy)]
@@ -48,5 +53,19 @@ impl Codec for Int8 {
                 round(f32::from(code.cast_signed()) * scale)
             });
         }
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        let scaling = Scaling {
+            group: self.group,
+            scale: self.scale,
+            most: MOST,
+        };
+        scaled_groups(scaling, values, row, |values, scale, codes| {
+            encode::convert(values, codes, |value| {
+                [whole((value / scale).clamp(-MOST, MOST))]
+            });
+        })
     }
 }

@@ -2,7 +2,7 @@
 
 use half::f16;
 
-use super::lanes::Simd;
+use super::{lanes::Simd, magnitude::TooLarge};
 use crate::error::FormatError;
 
 /// One way to store the values of a row.
@@ -26,6 +26,9 @@ pub(super) trait Codec: Copy {
 
     /// Decodes one row, each value through `round`. Both slices are one row long.
     fn decode_row<S: Simd, T>(self, simd: S, row: &[u8], out: &mut [T], round: impl Fn(f32) -> T);
+
+    /// Encodes one row of finite values. Both slices are one row long.
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge>;
 }
 
 /// The rows one by one, compiled into the caller for the processor that it is for.

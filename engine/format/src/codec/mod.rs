@@ -1,4 +1,5 @@
-//! How the values of a row are stored, and their exact decoding: one file for each codec.
+//! How the values of a row are stored, their exact decoding, and encoding by each format's usual rule: one file for
+//! each codec.
 
 // What a codec calls must be compiled into a function for the processor that there is.
 #![expect(
@@ -7,6 +8,7 @@
 )]
 
 mod bfloat16;
+mod encode;
 mod float16;
 mod float32;
 mod fp4;
@@ -21,6 +23,7 @@ mod interface;
 mod iq4_nl;
 mod k_quants;
 mod lanes;
+mod magnitude;
 mod mxfp4;
 mod mxfp4_gguf;
 mod nvfp4;
@@ -37,7 +40,7 @@ use std::fmt;
 use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
-use crate::error::FormatError;
+use crate::error::{EncodeError, FormatError};
 use bfloat16::Bfloat16;
 use float16::Float16;
 use float32::Float32;
@@ -336,6 +339,80 @@ impl RowCodec {
         self.decode(rows, out, f16::from_f32);
     }
 
+    /// Encodes whole rows, one after another, by the usual rule of each format:
+    ///
+    /// - F16, BF16 and FP8: to nearest, ties to even, as `ml_dtypes` and PyTorch. What is too large for F16, BF16 or
+    ///   FP8 without scales is an error, not infinite and not cut off.
+    /// - Scales of FP8, INT8 and INT4: the largest value of the group over 448, 127 or 7, and codes to nearest, ties to
+    ///   even (symmetric round-to-nearest). A scale is the nearest of its type, and never zero; those of a byte, E4M3
+    ///   and UE8M0, are the next that is as much, as DeepSeek's are.
+    /// - A table's scale is the codec's ([`Self::with_table_scale`] finds one).
+    /// - `mxfp4`: the OCP Microscaling standard. The largest value comes to between 4 and 8; what is above 6 becomes 6.
+    /// - `nvfp4`: a scale of E4M3 for each 16, the largest over 6 and the table's scale, as NVIDIA's `ModelOpt`.
+    /// - GGML's types: its reference quantizers, to the bit; of `iq4_nl` the one that its tools use, without
+    ///   importance.
+    ///
+    /// The same values give the same bytes on every processor. What was decoded is encoded to the same values again,
+    /// apart from `iq4_nl`, `q4_k` and `q5_k`, which search a compromise anew, from scales in E4M3, and from the last
+    /// digit of those in F32.
+    ///
+    /// ```
+    /// use engram_format::{RowCodec, ScaleType};
+    ///
+    /// let codec = RowCodec::Int8 { width: 2, group: 2, scale: ScaleType::F16 };
+    /// let mut row = [0; 4];
+    /// codec.encode(&[-254.0, 128.9], &mut row)?;
+    /// assert_eq!(row, [0x81, 64, 0x00, 0x40]); // -127 and 64, times 2
+    /// # Ok::<(), engram_format::EncodeError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A value that is not a number or infinite, or one that is too large; rows from that on are not all written.
+    ///
+    /// # Panics
+    /// If `values` are no whole rows, or `rows` does not have [`Self::row_bytes`] for each of them.
+    pub fn encode(self, values: &[f32], rows: &mut [u8]) -> Result<(), EncodeError> {
+        let (row_bytes, width) = (self.row_bytes(), self.width());
+        assert!(
+            values.len().is_multiple_of(width),
+            "{} values are no whole number of rows of {width}",
+            values.len()
+        );
+        let count = values.len() / width;
+        assert_eq!(
+            rows.len(),
+            count * row_bytes,
+            "{count} rows of {row_bytes} bytes do not match the output"
+        );
+        with_codec!(self, codec => simd::encode_rows(codec, values, rows))
+    }
+
+    /// The scale that all rows of a table share; none if the codec has no such scale.
+    pub fn table_scale(self) -> Option<f32> {
+        match self {
+            Self::Fp8Scaled { scale_bits, .. }
+            | Self::Nvfp4 { scale_bits, .. }
+            | Self::Nvfp4Gguf { scale_bits, .. } => Some(f32::from_bits(scale_bits)),
+            _ => None,
+        }
+    }
+
+    /// This codec with the usual scale for a table whose largest magnitude is `largest`: it becomes the largest value
+    /// that there is, 448 of FP8, 6 · 448 of NVFP4, and 6 · 240 of GGML's, whose quantizer knows no scale between 240
+    /// and 448. The scale is 1 if all values are zero. A codec without a table's scale stays as it is.
+    #[must_use]
+    pub fn with_table_scale(mut self, largest: f32) -> Self {
+        let (scale_bits, most) = match &mut self {
+            Self::Fp8Scaled { scale_bits, .. } => (scale_bits, 448.0),
+            Self::Nvfp4 { scale_bits, .. } => (scale_bits, 6.0 * 448.0),
+            Self::Nvfp4Gguf { scale_bits, .. } => (scale_bits, 6.0 * 240.0),
+            _ => return self,
+        };
+        let scale = if largest == 0.0 { 1.0 } else { largest / most };
+        *scale_bits = scale.max(f32::MIN_POSITIVE).to_bits();
+        self
+    }
+
     fn decode<T>(self, rows: &[u8], out: &mut [T], round: impl Fn(f32) -> T + Copy) {
         let (row_bytes, width) = (self.row_bytes(), self.width());
         assert!(
@@ -394,3 +471,6 @@ impl fmt::Display for RowCodec {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod encode_tests;

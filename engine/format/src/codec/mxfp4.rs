@@ -1,10 +1,12 @@
 //! MXFP4 as checkpoints have it: E2M1 values, neighbours in one byte, then one UE8M0 scale for each 32 of them.
 
 use super::{
-    fp4::E2M1,
-    fp8::{nan_ue8m0, ue8m0},
+    encode::nibble_pairs,
+    fp4::{E2M1, E2M1_EXPONENT, to_e2m1},
+    fp8::{exponent_code, nan_ue8m0, ue8m0},
     interface::{Codec, NanPlace, blocks, check_blocks},
     lanes::Simd,
+    magnitude::{TooLarge, largest},
 };
 use crate::error::FormatError;
 
@@ -53,5 +55,18 @@ impl Codec for Mxfp4 {
                 simd.put(simd.times(values, scale), out, &round);
             });
         }
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        let (codes, scales) = row.split_at_mut(self.width as usize / 2);
+        let groups = values.as_chunks::<32>().0.iter().zip(scales);
+        for ((values, scale), codes) in groups.zip(codes.as_chunks_mut::<16>().0) {
+            // The largest value comes to between 4 and 8, as the standard says.
+            *scale = exponent_code(largest(values), E2M1_EXPONENT);
+            let scale = ue8m0(*scale);
+            nibble_pairs(values, codes, |value| to_e2m1(value / scale));
+        }
+        Ok(())
     }
 }

@@ -1,9 +1,12 @@
 //! GGML's MXFP4: blocks of an exponent and 32 E2M1 nibbles, the first 16 values in the low ones.
 
 use super::{
-    fp4::E2M1_DOUBLED,
+    encode::{self, nibble_halves},
+    fp4::{E2M1_DOUBLED, E2M1_EXPONENT, to_e2m1_of_ggml},
+    fp8::exponent_code,
     interface::{Codec, NanPlace, blocks, check_blocks},
     lanes::Simd,
+    magnitude::{TooLarge, largest},
 };
 use crate::error::FormatError;
 
@@ -60,5 +63,17 @@ impl Codec for Mxfp4Gguf {
                 simd.put(simd.times(values, scale(code)), out, &round);
             }
         });
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        encode::blocks(values, row, |values, block: &mut [u8; BLOCK_BYTES]| {
+            let values: &[f32; 32] = values;
+            let [stored, codes @ ..] = block;
+            *stored = exponent_code(largest(values), E2M1_EXPONENT);
+            let scale = scale(*stored);
+            nibble_halves(values, codes, |value| to_e2m1_of_ggml(value, scale));
+            Some(())
+        })
     }
 }

@@ -2,10 +2,12 @@
 //! one scale for the whole table.
 
 use super::{
-    fp4::E2M1,
-    fp8::{e4m3, nan_e4m3},
+    encode::{largest_scaled, nibble_pairs},
+    fp4::{E2M1, E2M1_MOST, to_e2m1},
+    fp8::{E4M3_ROUNDS_TO_MOST, e4m3, nan_e4m3, to_e4m3},
     interface::{Codec, NanPlace, check_blocks, check_scale},
     lanes::Simd,
+    magnitude::TooLarge,
 };
 use crate::error::FormatError;
 
@@ -52,5 +54,30 @@ impl Codec for Nvfp4 {
             let values = simd.times(simd.times(values, e4m3(code)), table_scale);
             simd.put(values, out, &round);
         }
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        let table_scale = f32::from_bits(self.scale_bits);
+        let (codes, scales) = row.split_at_mut(self.width as usize / 2);
+        let groups = values.as_chunks::<16>().0.iter().zip(scales);
+        for (index, ((values, scale), codes)) in
+            groups.zip(codes.as_chunks_mut::<8>().0).enumerate()
+        {
+            let start = GROUP as usize * index;
+            let most = largest_scaled(values, start)?;
+            if most == 0.0 {
+                (*scale, *codes) = (0, [0; 8]);
+                continue;
+            }
+            let wanted = most / E2M1_MOST / table_scale.abs();
+            if wanted > E4M3_ROUNDS_TO_MOST {
+                return Err(TooLarge::largest_of(values, start));
+            }
+            *scale = to_e4m3(wanted).max(1);
+            let scale = e4m3(*scale) * table_scale;
+            nibble_pairs(values, codes, |value| to_e2m1(value / scale));
+        }
+        Ok(())
     }
 }

@@ -2,10 +2,12 @@
 //! under one scale for the whole table.
 
 use super::{
-    fp4::E2M1_DOUBLED,
-    fp8::ue4m3,
+    encode::{largest_scaled, nibble_halves},
+    fp4::{E2M1_DOUBLED, E2M1_MOST, to_e2m1_of_ggml},
+    fp8::{E4M3_MOST, to_ue4m3, ue4m3},
     interface::{Codec, NanPlace, blocks, check_blocks, check_scale},
     lanes::Simd,
+    magnitude::TooLarge,
 };
 use crate::error::FormatError;
 
@@ -56,5 +58,36 @@ impl Codec for Nvfp4Gguf {
                 simd.put(values, out, &round);
             }
         });
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        let table_scale = f32::from_bits(self.scale_bits);
+        let blocks = values.as_chunks::<64>().0.iter();
+        let blocks = blocks.zip(row.as_chunks_mut::<BLOCK_BYTES>().0);
+        for (index, (values, block)) in blocks.enumerate() {
+            let (scales, codes) = block.split_at_mut(4);
+            let groups = values.as_chunks::<16>().0.iter().zip(scales);
+            for (group, ((values, scale), codes)) in
+                groups.zip(codes.as_chunks_mut::<8>().0).enumerate()
+            {
+                let start = 64 * index + 16 * group;
+                let most = largest_scaled(values, start)?;
+                let wanted = if most == 0.0 {
+                    0.0
+                } else {
+                    most / table_scale.abs() / E2M1_MOST
+                };
+                if wanted > E4M3_MOST {
+                    return Err(TooLarge::largest_of(values, start));
+                }
+                *scale = to_ue4m3(wanted);
+                let scale = 0.5 * ue4m3(*scale);
+                nibble_halves(values, codes, |value| {
+                    to_e2m1_of_ggml(value / table_scale, scale)
+                });
+            }
+        }
+        Ok(())
     }
 }

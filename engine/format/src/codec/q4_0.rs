@@ -3,8 +3,10 @@
 use half::f16;
 
 use super::{
+    encode::{self, first_largest, half_scale, nibble_halves},
     interface::{Codec, NanPlace, blocks, check_blocks, scale_not_finite},
     lanes::{LANES, Simd},
+    magnitude::{TooLarge, whole},
 };
 use crate::error::FormatError;
 
@@ -54,5 +56,20 @@ impl Codec for Q4_0 {
                 simd.put(simd.times(simd.look_up(&TABLE, codes), scale), out, &round);
             }
         });
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        encode::blocks(values, row, |values, block: &mut [u8; BLOCK_BYTES]| {
+            let values: &[f32; 32] = values;
+            let scale = first_largest(values) / -8.0;
+            let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+            let (stored, codes) = block.split_at_mut(2);
+            half_scale(scale, stored)?;
+            nibble_halves(values, codes, |value| {
+                whole((value * inverse + 8.5).trunc().min(15.0))
+            });
+            Some(())
+        })
     }
 }

@@ -1,9 +1,11 @@
 //! GGML's `Q4_K`: blocks of 256 nibbles; 32 low ones and then 32 high ones of 32 bytes are two groups.
 
 use super::{
+    encode,
     interface::{Codec, NanPlace, blocks, check_blocks, scale_not_finite},
-    k_quants::{BLOCK_VALUES, HEAD_BYTES, scales},
+    k_quants::{self, BLOCK_VALUES, HEAD_BYTES, Search, scales},
     lanes::{LANES, Simd},
+    magnitude::TooLarge,
 };
 use crate::error::FormatError;
 
@@ -13,6 +15,13 @@ const BLOCK_BYTES: usize = HEAD_BYTES + 128;
 const TABLE: [f32; LANES] = [
     0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0,
 ];
+
+/// As GGML searches it.
+const SEARCH: Search = Search {
+    most: 15.0,
+    first: -1.0,
+    tries: 20,
+};
 
 /// [`super::RowCodec::Q4K`].
 #[derive(Clone, Copy)]
@@ -69,5 +78,19 @@ impl Codec for Q4K {
                 }
             }
         });
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        encode::blocks(values, row, |values, block: &mut [u8; BLOCK_BYTES]| {
+            let (head, bytes) = block.split_first_chunk_mut()?;
+            let codes = k_quants::encode(&SEARCH, values, head)?;
+            for (pair, bytes) in bytes.as_chunks_mut::<32>().0.iter_mut().enumerate() {
+                for (codes, out) in codes.iter().zip(bytes) {
+                    *out = codes[2 * pair] | codes[2 * pair + 1] << 4;
+                }
+            }
+            Some(())
+        })
     }
 }

@@ -1,9 +1,11 @@
 //! GGML's `Q5_K`: as `Q4_K`, with a fifth bit of each code in a place of its own.
 
 use super::{
+    encode,
     interface::{Codec, NanPlace, blocks, check_blocks, scale_not_finite},
-    k_quants::{BLOCK_VALUES, HEAD_BYTES, scales},
+    k_quants::{self, BLOCK_VALUES, HEAD_BYTES, Search, scales},
     lanes::{LANES, Simd},
+    magnitude::TooLarge,
 };
 use crate::error::FormatError;
 
@@ -11,6 +13,13 @@ use crate::error::FormatError;
 const GROUP: usize = 32;
 /// Bytes of a block.
 const BLOCK_BYTES: usize = HEAD_BYTES + GROUP + 128;
+
+/// As GGML searches it.
+const SEARCH: Search = Search {
+    most: 31.0,
+    first: -0.5,
+    tries: 15,
+};
 
 /// [`super::RowCodec::Q5K`].
 #[derive(Clone, Copy)]
@@ -67,5 +76,24 @@ impl Codec for Q5K {
                 }
             }
         });
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        encode::blocks(values, row, |values, block: &mut [u8; BLOCK_BYTES]| {
+            let (head, rest) = block.split_first_chunk_mut()?;
+            let codes = k_quants::encode(&SEARCH, values, head)?;
+            let (fifth_bits, bytes) = rest.split_at_mut(GROUP);
+            for (codes, out) in codes.iter().zip(fifth_bits) {
+                let bits = codes.iter().enumerate();
+                *out = bits.fold(0, |bits, (group, code)| bits | (code >> 4) << group);
+            }
+            for (pair, bytes) in bytes.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
+                for (codes, out) in codes.iter().zip(bytes) {
+                    *out = codes[2 * pair] & 0xF | codes[2 * pair + 1] << 4;
+                }
+            }
+            Some(())
+        })
     }
 }

@@ -3,8 +3,10 @@
 use half::f16;
 
 use super::{
+    encode::{self, half_scale},
     interface::{Codec, NanPlace, blocks, check_blocks, scale_not_finite},
     lanes::Simd,
+    magnitude::{TooLarge, largest, whole},
 };
 use crate::error::FormatError;
 
@@ -49,5 +51,18 @@ impl Codec for Q8_0 {
                 simd.put(simd.times(simd.integers(bytes), scale), out, &round);
             });
         });
+    }
+
+    #[inline(always)]
+    fn encode_row(self, values: &[f32], row: &mut [u8]) -> Result<(), TooLarge> {
+        encode::blocks(values, row, |values, block: &mut [u8; BLOCK_BYTES]| {
+            let values: &[f32; 32] = values;
+            let scale = largest(values) / 127.0;
+            let inverse = if scale == 0.0 { 0.0 } else { 1.0 / scale };
+            let (stored, codes) = block.split_at_mut(2);
+            half_scale(scale, stored)?;
+            encode::convert(values, codes, |value| [whole((value * inverse).round())]);
+            Some(())
+        })
     }
 }

@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    fp8::{e4m3, ue8m0},
+    fp8::{E4M3_MOST, e4m3, to_e4m3, ue8m0, ue8m0_above},
     interface::NanPlace,
 };
 
@@ -61,6 +61,27 @@ impl ScaleType {
             (Self::Ue8m0, &[code]) => ue8m0(code),
             _ => unreachable!("a scale has the bytes of its type"),
         }
+    }
+
+    /// Stores the nearest to `scale`, which is positive, or the least that there is if that would be zero. The types of
+    /// a byte have large steps: theirs is the least that is as much, so that the largest values are not cut off. Returns
+    /// what was stored, or none if it is too large.
+    #[inline(always)]
+    pub(super) fn put(self, scale: f32, out: &mut [u8]) -> Option<f32> {
+        // All but UE8M0 have zero as code 0 and the least positive scale as code 1.
+        let code = match self {
+            Self::F32 => scale.to_bits().max(1),
+            Self::F16 => u32::from(f16::from_f32(scale).to_bits().max(1)),
+            Self::Bf16 => u32::from(bf16::from_f32(scale).to_bits().max(1)),
+            Self::E4m3 if scale > E4M3_MOST => return None,
+            Self::E4m3 => {
+                let nearest = to_e4m3(scale);
+                u32::from(nearest) + u32::from(e4m3(nearest) < scale)
+            }
+            Self::Ue8m0 => u32::from(ue8m0_above(scale)),
+        };
+        out.copy_from_slice(&code.to_le_bytes()[..self.bytes()]);
+        Some(self.get(out, 0)).filter(|stored| stored.is_finite())
     }
 
     /// The first of `scales` that is not finite: a value of zero under an infinite scale is not a number either.

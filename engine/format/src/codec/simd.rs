@@ -1,5 +1,5 @@
 //! Decoding by what the processor has: each codec is written once, over [`Simd`](super::lanes::Simd), and compiled for
-//! AVX-512, for AVX2 and for any processor.
+//! AVX-512, for AVX2 and for any processor. Encoders are plain loops, compiled for AVX2 and for any processor.
 
 #[cfg(target_arch = "x86_64")]
 #[expect(
@@ -15,9 +15,11 @@ mod avx2;
 mod avx512;
 
 use super::{
+    encode,
     interface::{Codec, each_row},
     lanes::Portable,
 };
+use crate::error::EncodeError;
 
 /// Decodes whole rows by the widest registers that the processor has.
 pub(super) fn decode_rows<C: Codec, T>(
@@ -36,6 +38,19 @@ pub(super) fn decode_rows<C: Codec, T>(
         }
     }
     each_row(codec, Portable, rows, out, round);
+}
+
+/// Encodes whole rows by AVX2 if the processor has it.
+pub(super) fn encode_rows<C: Codec>(
+    codec: C,
+    values: &[f32],
+    rows: &mut [u8],
+) -> Result<(), EncodeError> {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(avx2) = avx2::Avx2::detect() {
+        return avx2::encode_rows(avx2, codec, values, rows);
+    }
+    encode::each_row(codec, values, rows)
 }
 
 /// The same rows by every way that this processor has, the portable one first.

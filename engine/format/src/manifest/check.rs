@@ -58,6 +58,22 @@ impl Manifest {
             "the layers of the scheme, in its order",
         )?;
         table.codec.validate()?;
+        if let Some(source) = table.source_codec {
+            source.validate()?;
+            let (width, found) = (table.codec.width(), source.width());
+            ensure(
+                "tables.source_codec.width",
+                found,
+                found == width,
+                &format!("{width}, as converted rows have"),
+            )?;
+            ensure(
+                "tables.source_codec",
+                "present",
+                self.storage == Storage::Packed,
+                "none in an attached pack",
+            )?;
+        }
         let columns = layer.buckets.len();
         let (shards, samples) = (table.shards.len(), table.samples.len());
         match self.storage {
@@ -95,7 +111,9 @@ impl Manifest {
             return fault("tables.samples.row", sample.row, &format!("below {rows}"));
         }
         let plane_bytes: Vec<u64> = table.planes.iter().map(|plane| plane.row_bytes).collect();
-        let [values, scales] = table.codec.plane_bytes().map(|bytes| bytes as u64);
+        // Planes tell of the checkpoint.
+        let source = table.source_codec.unwrap_or(table.codec);
+        let [values, scales] = source.plane_bytes().map(|bytes| bytes as u64);
         // Where a checkpoint has values and scales in one tensor, rows lie there as in a record.
         let (whole, parts) = ([values + scales], [values, scales]);
         let good = plane_bytes == whole || scales > 0 && plane_bytes == parts;

@@ -21,6 +21,7 @@ fn manifest() -> Manifest {
     let tables = scheme.layers.iter().map(|layer| Table {
         layer: layer.id,
         codec,
+        source_codec: None,
         planes: [64, 2]
             .map(|row_bytes| Plane {
                 row_bytes,
@@ -236,6 +237,53 @@ fn contradictions_under_a_valid_checksum_are_named() {
     ];
     for (edit, expected) in cases {
         let refused = refusal(&forged(edit));
+        assert!(refused.contains(expected), "`{refused}` lacks `{expected}`");
+    }
+}
+
+#[test]
+fn converted_rows_take_version_3_and_planes_of_the_checkpoint() {
+    let converted = |edit: fn(&mut Manifest)| {
+        forged(|manifest| {
+            for table in &mut manifest.tables {
+                table.source_codec = Some(table.codec);
+                table.codec = RowCodec::Q8_0 { width: 64 };
+            }
+            edit(manifest);
+        })
+    };
+    let text = converted(|_| ());
+    assert!(text.ends_with("\"version\":3}\n"), "{text}");
+    let read = Manifest::from_text(text.as_bytes()).unwrap();
+    assert_eq!(read.tables[0].layout().row_bytes(), 68);
+    // One converted table is enough.
+    let one = converted(|m| m.tables[1] = manifest().tables.remove(1));
+    assert!(one.ends_with("\"version\":3}\n"), "{one}");
+    Manifest::from_text(one.as_bytes()).unwrap();
+    type Edit = fn(&mut Manifest);
+    let cases: [(Edit, &str); 4] = [
+        (
+            |m| m.tables[0].source_codec = None,
+            "planes.row_bytes is [64, 2], expected [68]",
+        ),
+        (
+            |m| m.tables[0].codec = RowCodec::Q8_0 { width: 96 },
+            "source_codec.width is 64, expected 96",
+        ),
+        (
+            |m| m.tables[0].source_codec = Some(RowCodec::F32 { width: 0 }),
+            "width is 0",
+        ),
+        (
+            |m| {
+                let checkpoint = "/c".into();
+                m.storage = Storage::Attached { checkpoint };
+            },
+            "source_codec is present, expected none in an attached pack",
+        ),
+    ];
+    for (edit, expected) in cases {
+        let refused = refusal(&converted(edit));
         assert!(refused.contains(expected), "`{refused}` lacks `{expected}`");
     }
 }

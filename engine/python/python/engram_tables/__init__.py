@@ -16,7 +16,7 @@ import os as _os
 
 from . import errors
 from ._native import DEAD, VERSION as __version__, Column, Layer, RowIds, Sequence, Store, Ticket
-from ._packs import attach, build, verify
+from ._packs import attach, build, convert, verify
 from .errors import EngramError
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Ticket",
     "attach",
     "build",
+    "convert",
     "errors",
     "open",
     "verify",

@@ -3,7 +3,7 @@ from typing import Any, Literal
 from . import errors as errors
 from ._native import DEAD as DEAD, Column as Column, Layer as Layer, _Path, RowIds as RowIds
 from ._native import Sequence as Sequence, Store as Store, Ticket as Ticket
-from ._packs import attach as attach, build as build, verify as verify
+from ._packs import attach as attach, build as build, convert as convert, verify as verify
 from .errors import EngramError as EngramError
 
 __version__: str

@@ -136,6 +136,19 @@ def build(
     progress: Callable[[int, int], object] | None = None,
 ) -> str: ...
 def attach(checkpoint: _Path, pack: _Path, *, allow_zeros: bool = False, tokenizer: _Path | None = None) -> None: ...
+def convert(
+    pack: _Path,
+    output: _Path,
+    codec: str,
+    *,
+    keep_layers: List[int] = ...,
+    stripes: List[_Path] = ...,
+    jobs: int = 0,
+    resume: bool = False,
+    checkpoint: _Path | None = None,
+    moved_stripes: dict[int, _Path] = ...,
+    progress: Callable[[int, int], object] | None = None,
+) -> str: ...
 def verify(
     pack: _Path,
     *,

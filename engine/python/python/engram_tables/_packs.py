@@ -54,6 +54,46 @@ def attach(checkpoint, pack, *, allow_zeros=False, tokenizer=None):
     _native.attach(checkpoint, pack, allow_zeros=allow_zeros, tokenizer=tokenizer)
 
 
+def convert(
+    pack,
+    output,
+    codec,
+    *,
+    keep_layers=(),
+    stripes=(),
+    jobs=0,
+    resume=False,
+    checkpoint=None,
+    moved_stripes=None,
+    progress=None,
+):
+    """Encodes the rows of ``pack`` anew, as a pack ``output`` of its own.
+
+    ``codec``: a row codec's name, with parameters after a colon, such as ``"q8_0"``, ``"int4:group=32,scale=f16"`` or
+    ``"nvfp4:table_scale=0.0002"``; ``engram-pack convert --help`` lists them. ``keep_layers``: layers whose tables stay
+    as they are. ``checkpoint`` and ``moved_stripes``: where the checkpoint behind an attached ``pack``, or its stripes
+    by their numbers, lie now. The others are those of ``build``, whose promises about stopping and resuming hold here.
+
+    Returns what was done: ``rows``, ``shards``, ``shards_resumed``, ``bytes_read``, ``bytes_written``, ``seconds``,
+    ``tables`` with ``layer``, ``from``, ``to``, ``relative_rmse`` and ``cosine_mean``, and ``columns``, which also have
+    ``cosine_p1``, ``cosine_worst`` and ``worst_row``. Raises ``errors.PackError``.
+    """
+    with _shown(progress, "converting") as shown:
+        report = _native.convert(
+            pack,
+            output,
+            codec,
+            keep_layers=list(keep_layers),
+            stripes=list(stripes),
+            jobs=jobs,
+            resume=resume,
+            checkpoint=checkpoint,
+            moved_stripes=moved_stripes or {},
+            progress=shown,
+        )
+    return json.loads(report)
+
+
 def verify(pack, *, jobs=0, sample=None, checkpoint=None, stripes=None, progress=None):
     """Reads a whole pack and names every damaged record.
 

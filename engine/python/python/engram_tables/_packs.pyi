@@ -18,6 +18,19 @@ def build(
     progress: _Progress = None,
 ) -> dict[str, Any]: ...
 def attach(checkpoint: _Path, pack: _Path, *, allow_zeros: bool = False, tokenizer: _Path | None = None) -> None: ...
+def convert(
+    pack: _Path,
+    output: _Path,
+    codec: str,
+    *,
+    keep_layers: Iterable[int] = (),
+    stripes: Iterable[_Path] = (),
+    jobs: int = 0,
+    resume: bool = False,
+    checkpoint: _Path | None = None,
+    moved_stripes: dict[int, _Path] | None = None,
+    progress: _Progress = None,
+) -> dict[str, Any]: ...
 def verify(
     pack: _Path,
     *,

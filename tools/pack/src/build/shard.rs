@@ -1,120 +1,55 @@
 //! Writes one shard.
 
-use std::path::PathBuf;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use engram_checkpoint::{Checkpoint, SourceTable, ZeroScan};
-use engram_format::{
-    Column, Digester, FormatError, HEADER_BYTES, NanPlace, RecordLayout, RowCodec, RowId,
-    ShardDigests, ShardHeader,
-};
-use engram_io::{NewFile, PreadReader, ReadAt};
+use engram_format::{NanPlace, RowId, ShardDigests};
 
-use super::{BuildOptions, rows::RowStream, zeros::refuse};
+use super::{BuildOptions, rows::RowStream, shard_file::ShardFile, zeros::refuse};
 use crate::Progress;
-
-/// Shard bytes written at a time; memory is bounded by about three times this for each job.
-const CHUNK_BYTES: usize = 2 << 20;
 
 /// One shard to be built.
 pub(super) struct ShardJob<'a> {
     pub(super) checkpoint: &'a Checkpoint,
-    /// Its final path.
-    pub(super) path: PathBuf,
+    pub(super) file: ShardFile,
     pub(super) table: &'a SourceTable,
-    pub(super) column: Column,
     pub(super) options: &'a BuildOptions,
 }
 
 impl ShardJob<'_> {
-    fn codec(&self) -> RowCodec {
-        self.table.codec
-    }
-
-    fn layout(&self) -> RecordLayout {
-        RecordLayout::new(self.codec().row_bytes())
-    }
-
-    /// Bytes of the column's rows.
-    pub(super) fn row_bytes(&self) -> u64 {
-        self.column.row_count * self.codec().row_bytes() as u64
-    }
-
-    /// Bytes of the shard.
-    pub(super) fn shard_bytes(&self) -> u64 {
-        self.layout().shard_bytes(self.column.row_count)
-    }
-
-    /// The digests of the shard where an earlier build has finished it.
-    ///
-    /// It got its name only once it was whole and on the drive, so its header tells.
-    pub(super) fn finished(&self) -> Result<Option<ShardDigests>> {
-        let path = &self.path;
-        if !path.exists() {
-            return Ok(None);
-        }
-        let context = || format!("{} is no shard of this build; remove it", path.display());
-        let reader = PreadReader::open(path)?;
-        let (found, expected) = (reader.size(), self.shard_bytes());
-        if found != expected {
-            return Err(FormatError::Size { found, expected }).with_context(context);
-        }
-        let mut block = [0; HEADER_BYTES];
-        reader.read_at(0, &mut block)?;
-        let found = ShardHeader::decode(&block).with_context(context)?;
-        let expected = ShardHeader::new(self.table.layer, self.column, self.codec(), found.digests);
-        expected.check(&block).with_context(context)?;
-        Ok(Some(found.digests))
-    }
-
     /// Builds the shard.
     pub(super) fn run(&self, progress: Progress<'_>) -> Result<ShardDigests> {
-        let layout = self.layout();
-        let mut source = RowStream::new(self.checkpoint, self.table, self.column.first_row);
-        let mut file = NewFile::create(&self.path, self.shard_bytes())?;
-        file.write(&[0; HEADER_BYTES])?;
-
-        let chunk_rows = (CHUNK_BYTES / layout.group_bytes()).max(1) * layout.group_records();
-        let mut rows = vec![0; chunk_rows * layout.row_bytes()];
-        let mut records = Vec::new();
-        let (mut of_rows, mut of_data) = (Digester::new(), Digester::new());
+        let column = self.file.column;
+        let row_bytes = self.file.codec.row_bytes();
+        let mut source = RowStream::new(self.checkpoint, self.table, column.first_row);
+        let mut shard = self.file.create()?;
+        let chunk_rows = self.file.chunk_rows();
+        let mut rows = vec![0; chunk_rows * row_bytes];
         let mut zeros = ZeroScan::new(self.table);
-        let mut next = RowId(self.column.first_row);
-        let mut left = self.column.row_count;
+        let mut next = RowId(column.first_row);
+        let mut left = column.row_count;
         while left > 0 {
             self.options.stop.check()?;
             let count = usize::try_from(left).map_or(chunk_rows, |left| left.min(chunk_rows));
-            let rows = &mut rows[..count * layout.row_bytes()];
+            let rows = &mut rows[..count * row_bytes];
             source.read(rows)?;
             self.check_numbers(next, rows)?;
             zeros.rows(next.0, rows);
-            of_rows.update(rows);
-            layout.lay_out(self.table.layer, next, rows, &mut records);
-            of_data.update(&records);
-            file.write(&records)?;
+            shard.write(rows)?;
             next.0 += count as u64;
             left -= count as u64;
             progress(rows.len() as u64);
         }
-
         if !self.options.allow_zeros {
             refuse(self.checkpoint, self.table, &zeros.finish())?;
         }
-        let digests = ShardDigests {
-            data: of_data.finish(),
-            rows: of_rows.finish(),
-        };
-        let header = ShardHeader::new(self.table.layer, self.column, self.codec(), digests);
-        file.overwrite(0, &header.encode())?;
-        file.publish()?;
-        Ok(digests)
+        shard.finish()
     }
 
     fn check_numbers(&self, first: RowId, rows: &[u8]) -> Result<()> {
         if self.options.allow_nan {
             return Ok(());
         }
-        let codec = self.codec();
+        let codec = self.file.codec;
         for (row, bytes) in (first.0..).zip(rows.chunks_exact(codec.row_bytes())) {
             let planes = &self.table.planes;
             let (plane, what) = match codec.find_nan(bytes) {

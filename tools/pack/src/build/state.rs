@@ -65,8 +65,8 @@ fn begin(claims: &[Claim], task: &str, resume: bool) -> Result<()> {
         // What a stricter build has finished is what a lenient one would write.
         if stored != task && !is_stricter(&stored, task) {
             bail!(
-                "the unfinished build in {folder} is of something else or has other options ({stored}, now {task}); \
-                 remove it"
+                "the unfinished build in {folder} is of another checkpoint or pack, or of other options ({stored}, \
+                 now {task}); remove it"
             );
         }
     }

@@ -92,7 +92,7 @@ impl Args {
     }
 }
 
-fn plan(plan: &BuildPlan) -> Result<Outcome> {
+pub(super) fn plan(plan: &BuildPlan) -> Result<Outcome> {
     for table in &plan.tables {
         say!(
             "table   layer {}: {} rows of {}, {} in {} shards",

@@ -116,6 +116,9 @@ fn print(manifest: &Manifest) -> Result<()> {
             layout.row_bytes(),
             table.codec,
         );
+        if let Some(source) = table.source_codec {
+            say!("            converted from {source}");
+        }
         if let Storage::Cold { tables } = &manifest.storage {
             let cold = &tables[index];
             let with_dictionary = cold

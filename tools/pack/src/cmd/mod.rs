@@ -3,6 +3,7 @@
 pub(crate) mod attach;
 pub(crate) mod build;
 mod checkpoint;
+pub(crate) mod convert;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod freeze;

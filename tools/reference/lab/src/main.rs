@@ -49,6 +49,7 @@ enum Command {
     Lens(cmd::lens::Args),
     Similarity(cmd::similarity::Args),
     Classes(cmd::classes::Args),
+    Quantize(cmd::quantize::Args),
     Completions(CompletionsArgs),
     Man(ManArgs),
 }
@@ -75,6 +76,7 @@ impl Command {
             Self::Lens(args) => args.run(),
             Self::Similarity(args) => args.run(),
             Self::Classes(args) => args.run(),
+            Self::Quantize(args) => args.run(),
             Self::Completions(args) => args.run(Cli::command()),
             Self::Man(args) => args.run(Cli::command()),
         }

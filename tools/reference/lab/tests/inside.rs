@@ -65,7 +65,14 @@ impl Models {
         })
     }
 
-    /// Runs a command on [`PROMPT`]: what it prints, its JSON, and the texts in its picture.
+    /// Runs a command on [`PROMPT`]: what it prints, and its JSON.
+    fn told(&self, command: &str, args: &[&str]) -> (String, Value) {
+        let models = ["--model", text(&self.model), "--pack", text(&self.pack)];
+        let prompt = ["--prompt", PROMPT, "--json"];
+        succeeds(&[&[command], &models[..], &prompt, args].concat())
+    }
+
+    /// As [`Self::told`], and the texts in its picture.
     fn look(&self, command: &str, args: &[&str]) -> (String, Value, Vec<String>) {
         let plot = self.path("out.svg");
         let outputs = ["--json", "--plot", text(&plot)];
@@ -279,6 +286,36 @@ fn a_model_resembles_itself_and_what_it_shares() {
         texts.iter().any(|text| text == "layers of plain computed"),
         "{texts:?}"
     );
+}
+
+#[test]
+fn codecs_change_the_loss_by_what_they_lose() {
+    let models = Models::new("engram_v41");
+    let codecs = [
+        "--codec",
+        "f32",
+        "--codec",
+        "q8_0",
+        "--codec",
+        "int4:group=16",
+    ];
+    let (out, report) = models.told("quantize", &codecs);
+    let rows = list(&report["codecs"]);
+    assert_eq!(rows.len(), 4);
+    let of = |row: usize, name: &str| number(&rows[row][name]);
+    // As it is, and in F32: nothing is lost.
+    for row in 0..2 {
+        assert_eq!((of(row, "relative_rmse"), of(row, "change")), (0.0, 0.0));
+    }
+    assert!(of(0, "loss") > 0.0);
+    assert!(of(1, "row_bytes") > of(2, "row_bytes") && of(2, "row_bytes") > of(3, "row_bytes"));
+    assert!(of(2, "relative_rmse") > 0.0 && of(3, "relative_rmse") > 5.0 * of(2, "relative_rmse"));
+    assert!(of(3, "change") != 0.0 && near(of(3, "loss") - of(0, "loss"), of(3, "change")));
+    assert!(out.contains("int4:group=16"), "{out}");
+    // Without names, all that fit are measured, and the others are told.
+    let (_, report) = models.told("quantize", &[]);
+    let all = list(&report["codecs"]).len() + list(&report["left_out"]).len();
+    assert_eq!(all, 1 + 18);
 }
 
 #[test]

@@ -10,9 +10,11 @@ use std::arch::x86_64::{
 use bytemuck::{cast, pod_read_unaligned};
 
 use crate::codec::{
+    encode,
     interface::{Codec, each_row},
     lanes::{LANES, Simd},
 };
+use crate::error::EncodeError;
 
 /// Shows that the processor has AVX2.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +37,22 @@ impl Avx2 {
         // SAFETY: this value shows that the processor has AVX2.
         unsafe { decode_rows(self, codec, rows, out, round) }
     }
+}
+
+/// As [`encode::each_row`], by a processor that has AVX2.
+#[inline]
+pub(super) fn encode_rows<C: Codec>(
+    _avx2: Avx2,
+    codec: C,
+    values: &[f32],
+    rows: &mut [u8],
+) -> Result<(), EncodeError> {
+    #[target_feature(enable = "avx2")]
+    fn by_avx2<C: Codec>(codec: C, values: &[f32], rows: &mut [u8]) -> Result<(), EncodeError> {
+        encode::each_row(codec, values, rows)
+    }
+    // SAFETY: `Avx2` shows that the processor has it.
+    unsafe { by_avx2(codec, values, rows) }
 }
 
 #[target_feature(enable = "avx2")]

@@ -7,6 +7,7 @@ pub(crate) mod gates;
 pub(crate) mod generate;
 pub(crate) mod lens;
 pub(crate) mod position;
+pub(crate) mod quantize;
 pub(crate) mod similarity;
 pub(crate) mod sweep;
 pub(crate) mod synth;
