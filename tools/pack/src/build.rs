@@ -29,11 +29,13 @@ use serde::Serialize;
 
 use crate::{Progress, Stop, claim::Claim};
 use shard::ShardJob;
-use state::{begin_build, end_stripes, is_finished};
+use state::{begin_build, end_stripes};
 use stripes::Striping;
 
 pub(crate) use rows::RowStream;
-pub(crate) use state::begin_attach;
+#[cfg(feature = "overlay")]
+pub(crate) use shard::{ShardFile, finished_shard};
+pub(crate) use state::{begin_attach, is_finished};
 pub(crate) use zeros::{refuse, unstored_rows};
 
 const UNKNOWN: ShardDigests = ShardDigests {

@@ -7,6 +7,9 @@ mod build;
 mod claim;
 pub mod cli;
 mod cmd;
+mod collisions;
+#[cfg(feature = "overlay")]
+mod compact;
 mod doctor;
 mod hub;
 mod lean;
@@ -19,6 +22,11 @@ mod verify;
 
 pub use attach::{AttachOptions, attach, attach_with};
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
+pub use collisions::{
+    CollisionReport, ColumnCollisions, OrderCollisions, SharedRow, SuggestedNGram, collisions,
+};
+#[cfg(feature = "overlay")]
+pub use compact::{CompactOptions, CompactReport, compact, compacted_bytes};
 pub use doctor::{Doctor, Finding, State, examine};
 pub use lean::{LEAN_FILE, LeanReport, RestoreReport, lean, lean_bytes, restore, restored_bytes};
 pub use plan::{BuildPlan, TablePlan};

@@ -52,68 +52,27 @@ impl ShardJob<'_> {
     }
 
     /// The digests of the shard where an earlier build has finished it.
-    ///
-    /// It got its name only once it was whole and on the drive, so its header tells.
     pub(super) fn finished(&self) -> Result<Option<ShardDigests>> {
-        let path = &self.path;
-        if !path.exists() {
-            return Ok(None);
-        }
-        let context = || format!("{} is no shard of this build; remove it", path.display());
-        let reader = PreadReader::open(path)?;
-        let (found, expected) = (reader.size(), self.shard_bytes());
-        if found != expected {
-            return Err(FormatError::Size { found, expected }).with_context(context);
-        }
-        let mut block = [0; HEADER_BYTES];
-        reader.read_at(0, &mut block)?;
-        let found = ShardHeader::decode(&block).with_context(context)?;
-        let expected = ShardHeader::new(self.table.layer, self.column, self.codec(), found.digests);
-        expected.check(&block).with_context(context)?;
-        Ok(Some(found.digests))
+        finished_shard(&self.path, self.table.layer, self.column, self.codec())
     }
 
     /// Builds the shard.
     pub(super) fn run(&self, progress: Progress<'_>) -> Result<ShardDigests> {
-        let layout = self.layout();
         let mut source = RowStream::new(self.checkpoint, self.table, self.column.first_row);
-        let mut file = NewFile::create(&self.path, self.shard_bytes())?;
-        file.write(&[0; HEADER_BYTES])?;
-
-        let chunk_rows = (CHUNK_BYTES / layout.group_bytes()).max(1) * layout.group_records();
-        let mut rows = vec![0; chunk_rows * layout.row_bytes()];
-        let mut records = Vec::new();
-        let (mut of_rows, mut of_data) = (Digester::new(), Digester::new());
         let mut zeros = ZeroScan::new(self.table);
-        let mut next = RowId(self.column.first_row);
-        let mut left = self.column.row_count;
-        while left > 0 {
+        let (layer, codec) = (self.table.layer, self.codec());
+        let file = ShardFile::write(&self.path, layer, self.column, codec, |first, rows| {
             self.options.stop.check()?;
-            let count = usize::try_from(left).map_or(chunk_rows, |left| left.min(chunk_rows));
-            let rows = &mut rows[..count * layout.row_bytes()];
             source.read(rows)?;
-            self.check_numbers(next, rows)?;
-            zeros.rows(next.0, rows);
-            of_rows.update(rows);
-            lay_out(&layout, self.table.layer, next, rows, &mut records);
-            of_data.update(&records);
-            file.write(&records)?;
-            next.0 += count as u64;
-            left -= count as u64;
+            self.check_numbers(first, rows)?;
+            zeros.rows(first.0, rows);
             progress(rows.len() as u64);
-        }
-
+            Ok(())
+        })?;
         if !self.options.allow_zeros {
             refuse(self.checkpoint, self.table, &zeros.finish())?;
         }
-        let digests = ShardDigests {
-            data: of_data.finish(),
-            rows: of_rows.finish(),
-        };
-        let header = ShardHeader::new(self.table.layer, self.column, self.codec(), digests);
-        file.overwrite(0, &header.encode())?;
-        file.publish()?;
-        Ok(digests)
+        file.publish()
     }
 
     fn check_numbers(&self, first: RowId, rows: &[u8]) -> Result<()> {
@@ -142,6 +101,91 @@ impl ShardJob<'_> {
             );
         }
         Ok(())
+    }
+}
+
+/// The digests of the shard at `path` where it is finished already.
+///
+/// It got its name only once it was whole and on the drive, so its header tells.
+pub(crate) fn finished_shard(
+    path: &Path,
+    layer: LayerId,
+    column: Column,
+    codec: RowCodec,
+) -> Result<Option<ShardDigests>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let context = || format!("{} is no shard of this build; remove it", path.display());
+    let reader = PreadReader::open(path)?;
+    let layout = RecordLayout::new(codec.row_bytes());
+    let (found, expected) = (reader.size(), layout.shard_bytes(column.row_count));
+    if found != expected {
+        return Err(FormatError::Size { found, expected }).with_context(context);
+    }
+    let mut block = [0; HEADER_BYTES];
+    reader.read_at(0, &mut block)?;
+    let found = ShardHeader::decode(&block).with_context(context)?;
+    let expected = ShardHeader::new(layer, column, codec, found.digests);
+    expected.check(&block).with_context(context)?;
+    Ok(Some(found.digests))
+}
+
+/// A shard that has all of its rows, and no name yet.
+pub(crate) struct ShardFile {
+    file: NewFile,
+    header: ShardHeader,
+}
+
+impl ShardFile {
+    /// Writes the rows that `read` fills memory with: it is given the first row of those, in order.
+    ///
+    /// # Errors
+    /// That of `read`, or a file that cannot be written.
+    pub(crate) fn write(
+        path: &Path,
+        layer: LayerId,
+        column: Column,
+        codec: RowCodec,
+        mut read: impl FnMut(RowId, &mut [u8]) -> Result<()>,
+    ) -> Result<Self> {
+        let layout = RecordLayout::new(codec.row_bytes());
+        let mut file = NewFile::create(path, layout.shard_bytes(column.row_count))?;
+        file.write(&[0; HEADER_BYTES])?;
+
+        let chunk_rows = (CHUNK_BYTES / layout.group_bytes()).max(1) * layout.group_records();
+        let mut rows = vec![0; chunk_rows * layout.row_bytes()];
+        let mut records = Vec::new();
+        let (mut of_rows, mut of_data) = (Digester::new(), Digester::new());
+        let mut next = RowId(column.first_row);
+        let mut left = column.row_count;
+        while left > 0 {
+            let count = usize::try_from(left).map_or(chunk_rows, |left| left.min(chunk_rows));
+            let rows = &mut rows[..count * layout.row_bytes()];
+            read(next, rows)?;
+            of_rows.update(rows);
+            lay_out(&layout, layer, next, rows, &mut records);
+            of_data.update(&records);
+            file.write(&records)?;
+            next.0 += count as u64;
+            left -= count as u64;
+        }
+        let digests = ShardDigests {
+            data: of_data.finish(),
+            rows: of_rows.finish(),
+        };
+        let header = ShardHeader::new(layer, column, codec, digests);
+        Ok(Self { file, header })
+    }
+
+    /// Gives it its name, with all of it on the drive.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub(crate) fn publish(mut self) -> Result<ShardDigests> {
+        self.file.overwrite(0, &self.header.encode())?;
+        self.file.publish()?;
+        Ok(self.header.digests)
     }
 }
 

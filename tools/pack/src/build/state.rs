@@ -129,7 +129,7 @@ fn is_stricter(stored: &str, mark: &str) -> bool {
 }
 
 /// Whether `pack` has a manifest and no build is going on.
-pub(super) fn is_finished(pack: &Path) -> bool {
+pub(crate) fn is_finished(pack: &Path) -> bool {
     pack.join(MANIFEST_FILE).exists() && !pack.join(PACKING.mark).exists()
 }
 

@@ -3,8 +3,14 @@
 pub(crate) mod attach;
 pub(crate) mod build;
 mod checkpoint;
+pub(crate) mod collisions;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+#[cfg(feature = "overlay")]
+pub(crate) mod edit;
+#[cfg(not(feature = "overlay"))]
+#[path = "edit_left_out.rs"]
+pub(crate) mod edit;
 pub(crate) mod get;
 pub(crate) mod inspect;
 pub(crate) mod lean;
