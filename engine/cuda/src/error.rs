@@ -130,6 +130,12 @@ pub enum DeviceError {
     /// No hot rows were named.
     #[error("no rows are wanted as hot rows, expected 1 or more")]
     NoHotRows,
+    /// Hot rows of a store whose rows change: the copies on the device would not.
+    #[error("layer {layer} has rows that a tier of the caller's changes, which hot rows would not follow")]
+    RowsChange {
+        /// The layer.
+        layer: LayerId,
+    },
     /// A budget has no room for a hot row.
     #[error(
         "{found} bytes of device memory are too few for hot rows: one row and its index take {expected}"

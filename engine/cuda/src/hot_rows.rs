@@ -37,7 +37,7 @@ impl HotRows {
     /// `device`'s memory. Rows that are repeated are loaded once.
     ///
     /// # Errors
-    /// No rows, a budget without room for a row, a layer or row that is not there, rows that cannot be read, no memory.
+    /// A store whose rows change, no rows, a budget without room for a row, a layer or row that is not there, rows that cannot be read, no memory.
     pub fn load(
         device: &Device,
         store: &Arc<Store>,
@@ -48,6 +48,9 @@ impl HotRows {
         let codec = store.codec(layer)?;
         let owner = Owner::new(device, store, layer);
         owner.check_rows(wanted)?;
+        if store.rows_change() {
+            return Err(DeviceError::RowsChange { layer });
+        }
         if wanted.is_empty() {
             return Err(DeviceError::NoHotRows);
         }

@@ -1,6 +1,7 @@
 //! The way of a batch: resolved once, through the tiers, and what is left to the backing.
 
 use std::{
+    borrow::Cow,
     cell::Cell,
     ops::Range,
     sync::{Arc, Mutex},
@@ -44,6 +45,8 @@ pub(crate) struct Table {
     pub(crate) open_rows: Range<u64>,
     /// In the order in which they are asked.
     pub(crate) tiers: Vec<Arc<dyn Tier>>,
+    /// How many of them, the first ones, are the caller's.
+    pub(crate) own_tiers: usize,
     /// Where the rows come from that no tier has.
     pub(crate) backed: Option<Backed>,
     /// By column: whether its rows are fetched.
@@ -167,6 +170,23 @@ impl Table {
         }
     }
 
+    /// The tiers as they are now, for one batch.
+    pub(crate) fn pinned(&self) -> Cow<'_, [Arc<dyn Tier>]> {
+        let mut tiers = Cow::Borrowed(&*self.tiers);
+        for (index, tier) in self.tiers[..self.own_tiers].iter().enumerate() {
+            if let Some(now) = tier.pinned() {
+                tiers.to_mut()[index] = now;
+            }
+        }
+        tiers
+    }
+
+    /// The version of the first of the caller's tiers, as `tiers` have pinned them, that tells one.
+    pub(crate) fn version(&self, tiers: &[Arc<dyn Tier>]) -> u64 {
+        let mut versions = tiers[..self.own_tiers].iter().map(|tier| tier.version());
+        versions.find(|version| *version > 0).unwrap_or(0)
+    }
+
     /// Takes the rows of a checked batch that `output` has memory for through `tiers`, and leaves those that none
     /// has in [`Scratch::missing`].
     ///
@@ -198,19 +218,20 @@ impl Table {
     pub(crate) fn gather(
         &self,
         pool: &GatherPool,
+        tiers: &[Arc<dyn Tier>],
         batch: Batch<'_>,
         output: &mut Output<'_>,
         scratch: &mut Scratch,
     ) -> Result<(), LookupError> {
         if output.rows() < PARALLEL_ROWS || pool.scoped() == 1 {
-            return self.serve(&self.tiers, batch, output, scratch);
+            return self.serve(tiers, batch, output, scratch);
         }
         // Whole positions, so that each part begins with the first column.
         let part_rows = PART_ROWS.next_multiple_of(self.columns.len());
         let parts = output.parts(output.first(), part_rows);
         let parts: Vec<Mutex<Output<'_>>> = parts.map(Mutex::new).collect();
         let serve_part = |scratch: &mut Scratch, part: &Mutex<Output<'_>>| {
-            self.serve(&self.tiers, batch, &mut lock(part), scratch)?;
+            self.serve(tiers, batch, &mut lock(part), scratch)?;
             Ok::<_, LookupError>(std::mem::take(&mut scratch.missing))
         };
         let missing = parallel::map_with(pool.scoped(), &parts, Scratch::default, serve_part)?;

@@ -306,6 +306,7 @@ impl TableParts<'_> {
             columns,
             source: self.source,
             tiers,
+            own_tiers: config.tiers.len(),
             backed: receiver.zip(backing).map(|(receiver, backing)| Backed {
                 receiver: Arc::new(receiver),
                 backing: backing.clone(),

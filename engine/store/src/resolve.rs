@@ -1,6 +1,6 @@
 //! From row ids to their columns, once for each row of a batch.
 
-use engram_format::{Batch, Column, LayerId, RowId};
+use engram_format::{Batch, Column, LayerId, NGrams, RowId};
 
 /// One row of a batch, with the column that it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +70,36 @@ impl<'a> Wanted<'a> {
         let order = self.columns[usize::from(row.column)].order;
         let ngrams = self.batch.ngrams()?;
         Some(ngrams.of_row(row.index as usize, order))
+    }
+
+    /// The n-grams of all positions of the batch; none where it carries none.
+    pub fn ngrams(&self) -> Option<NGrams<'a>> {
+        self.batch.ngrams()
+    }
+
+    /// Calls `serve` with the rows at `places` of [`Self::rows`], in order, and takes them off the list: for tiers that
+    /// have few of the rows.
+    ///
+    /// # Panics
+    /// If a place is not a row's, or not after the one before.
+    pub fn serve_places(
+        &mut self,
+        places: impl IntoIterator<Item = usize>,
+        mut serve: impl FnMut(&RowRef),
+    ) {
+        let rows = &mut self.list.rows;
+        // Rows before `left` stay; those from `next` on have not been looked at.
+        let (mut left, mut next) = (0, 0);
+        for place in places {
+            serve(&rows[place]);
+            rows.copy_within(next..place, left);
+            left += place - next;
+            next = place + 1;
+        }
+        if next > 0 {
+            rows.copy_within(next.., left);
+            rows.truncate(left + rows.len() - next);
+        }
     }
 
     /// Calls `serve` with each row that is still wanted, and takes those off the list for which it
@@ -218,5 +248,24 @@ mod tests {
         let left: Vec<u64> = wanted.rows().iter().map(|row| row.row_id.0).collect();
         assert_eq!((left, wanted.layer()), (vec![3, 1], LayerId(7)));
         assert_eq!(wanted.serve_each(|_| Err("stop")), Err("stop"));
+    }
+
+    #[test]
+    fn rows_at_places_leave_the_list_and_the_others_keep_their_order() {
+        let columns = columns();
+        let row_ids: Vec<RowId> = (0..6).map(RowId).collect();
+        for places in [vec![], vec![0], vec![5], vec![1, 2, 4], (0..6).collect()] {
+            let mut list = WantedList::default();
+            ColumnCursor::new(&columns).resolve(&row_ids, 0, &mut list.rows);
+            let mut wanted = Wanted::new(Batch::new(LayerId(7), &row_ids), &columns, &mut list);
+            let mut served = Vec::new();
+            wanted.serve_places(places.iter().copied(), |row| {
+                served.push(row.index as usize)
+            });
+            assert_eq!(served, places);
+            let left: Vec<usize> = wanted.rows().iter().map(|row| row.index as usize).collect();
+            let expected = (0..6).filter(|place| !places.contains(place));
+            assert_eq!(left, expected.collect::<Vec<usize>>());
+        }
     }
 }

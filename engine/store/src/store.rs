@@ -5,7 +5,7 @@ mod planning;
 mod resident;
 mod submit_buffer;
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{borrow::Cow, path::Path, sync::Arc, time::Instant};
 
 use engram_format::{Batch, Column, Hasher, LayerId, Manifest, OwnedBatch, RowCodec, Scheme};
 
@@ -25,7 +25,7 @@ use crate::{
     priority::Priority,
     seed::Seeding,
     ticket::Ticket,
-    tier::{Admit, CacheTier},
+    tier::{Admit, CacheTier, Tier},
 };
 
 pub use at_priority::AtPriority;
@@ -82,8 +82,8 @@ pub struct Store {
     seeding: Option<Seeding>,
     /// Where rows are fetched from.
     backing: Option<Arc<dyn Backing>>,
-    /// Whether tiers of the caller's may serve other rows than the pack has.
-    has_own_tiers: bool,
+    /// Tiers of the caller's, which may serve other rows than the pack has.
+    own_tiers: Vec<Arc<dyn Tier>>,
     /// Ends with the store.
     _populating: Option<Populating>,
 }
@@ -115,7 +115,7 @@ impl Store {
             pools,
             seeding,
             backing: parts.backing,
-            has_own_tiers: !config.tiers.is_empty(),
+            own_tiers: config.tiers,
             _populating: parts.populating,
         })
     }
@@ -164,6 +164,13 @@ impl Store {
             seeded_rows,
             seed_failures,
         }
+    }
+
+    /// Whether a [tier](Config::tier) of the caller's changes rows while the store is open, so that whoever keeps a copy
+    /// of a row may have an old one.
+    pub fn rows_change(&self) -> bool {
+        let mut tiers = self.own_tiers.iter();
+        tiers.any(|tier| tier.pinned().is_some())
     }
 
     /// How the rows of `layer` are encoded.
@@ -249,8 +256,9 @@ impl Store {
             let mut output = Output::new(table.codec, value_type, out);
             table.check(&batch, &output)?;
             table.counters.add_batch(priority, batch.len());
+            let tiers = table.pinned();
             Scratch::with(|scratch| {
-                table.gather(&self.pools.gather, batch, &mut output, scratch)?;
+                table.gather(&self.pools.gather, &tiers, batch, &mut output, scratch)?;
                 if scratch.missing.is_empty() {
                     return Ok(());
                 }
@@ -373,9 +381,10 @@ impl Store {
         table.check(&batch, &destination.output(table)?)?;
         table.counters.add_batch(priority, batch.len());
         destination.reset(table, batch.len());
+        let tiers = table.pinned();
         Scratch::with(|scratch| {
             let mut output = destination.output(table)?;
-            table.gather(&self.pools.gather, batch, &mut output, scratch)?;
+            table.gather(&self.pools.gather, &tiers, batch, &mut output, scratch)?;
             let mut fetch = self.pools.fetches.take();
             let (mine, mut work) = Fetch::prepare(&mut fetch);
             mine.began = Some(began);
@@ -390,7 +399,8 @@ impl Store {
                 backed.start(Fetch::begin(&fetch));
             }
             fetch.note_time();
-            Ok(Ticket::new(fetch, self.pools.clone()))
+            let version = table.version(&tiers);
+            Ok(Ticket::new(fetch, self.pools.clone(), version))
         })
     }
 
@@ -433,7 +443,13 @@ impl Store {
         let (mine, mut work) = Fetch::prepare(&mut fetch);
         mine.began = Some(began);
         (work.priority, work.freed_by) = (priority, freed_by);
+        let tiers = table.pinned();
+        let version = table.version(&tiers);
         let planning = Planning {
+            tiers: match tiers {
+                Cow::Borrowed(_) => None,
+                Cow::Owned(tiers) => Some(tiers),
+            },
             table: table.clone(),
             batch,
             work,
@@ -444,7 +460,7 @@ impl Store {
             part: Fetch::begin(&fetch),
         };
         planning.begin();
-        Ok(Ticket::new(fetch, self.pools.clone()))
+        Ok(Ticket::new(fetch, self.pools.clone(), version))
     }
 
     /// Who frees the memory of a batch of `rows` rows; nobody but its last holder if that is soon done.

@@ -32,18 +32,26 @@ use crate::{
 pub struct Ticket {
     fetch: Option<Arc<Fetch>>,
     pools: Arc<Pools>,
+    version: u64,
 }
 
 impl Ticket {
-    pub(crate) fn new(fetch: Arc<Fetch>, pools: Arc<Pools>) -> Self {
+    pub(crate) fn new(fetch: Arc<Fetch>, pools: Arc<Pools>, version: u64) -> Self {
         Self {
             fetch: Some(fetch),
             pools,
+            version,
         }
     }
 
     fn fetch(&self) -> &Arc<Fetch> {
         self.fetch.as_ref().expect("held until waited for")
+    }
+
+    /// The version of the rows that change, of which all of the batch come: that of the first
+    /// [tier](crate::Config::tier) of the caller's that [tells one](crate::Tier::version), else 0.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// Whether [`Self::wait`] would return at once.

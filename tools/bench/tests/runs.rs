@@ -109,9 +109,20 @@ fn every_benchmark() {
     }
 
     let dram = [
-        "dram", "pack", "--rows", "20000", "--rounds", "1", REPORT, "--plot", "dram.svg",
+        "dram",
+        "pack",
+        "--rows",
+        "20000",
+        "--rounds",
+        "1",
+        REPORT,
+        "--plot",
+        "dram.svg",
+        "--overlay",
+        "2000",
     ];
-    assert!(engram_bench(folder, &dram).contains("row cache"));
+    let told = engram_bench(folder, &dram);
+    assert!(told.contains("row cache") && told.contains("rows edited, 1 % of those read"));
     let bare = [
         ("reader", json!("bare prefetching copy")),
         ("rows_per_call", json!(192)),

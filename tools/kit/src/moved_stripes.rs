@@ -17,7 +17,11 @@ impl MovedStripes {
     }
 }
 
-pub(super) fn moved(text: &str) -> Result<(u32, PathBuf), String> {
+/// Reads `N=DIR`, for commands whose own `--stripe` means something else.
+///
+/// # Errors
+/// Another form.
+pub fn moved(text: &str) -> Result<(u32, PathBuf), String> {
     let parts = text.split_once('=').and_then(|(stripe, folder)| {
         let stripe = stripe.parse().ok()?;
         (!folder.is_empty()).then(|| (stripe, folder.into()))

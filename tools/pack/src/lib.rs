@@ -8,6 +8,9 @@ mod build;
 mod claim;
 pub mod cli;
 mod cmd;
+mod collisions;
+#[cfg(feature = "overlay")]
+mod compact;
 mod convert;
 mod doctor;
 mod freeze;
@@ -23,6 +26,11 @@ mod verify;
 
 pub use attach::{AttachOptions, attach, attach_plan, attach_with};
 pub use build::{BuildOptions, BuildReport, build, source_bytes};
+pub use collisions::{
+    CollisionReport, ColumnCollisions, OrderCollisions, SharedRow, SuggestedNGram, collisions,
+};
+#[cfg(feature = "overlay")]
+pub use compact::{CompactOptions, CompactReport, compact, compacted_bytes};
 pub use convert::{
     CodecSpec, ColumnFidelity, ConvertOptions, ConvertReport, ConvertedTable, convert,
     plan_conversion,

@@ -113,6 +113,14 @@ impl<'a> NGrams<'a> {
         self.windows.len() / self.max_order
     }
 
+    /// The window of `position`: hashed ids, newest first.
+    ///
+    /// # Panics
+    /// If there is no such position.
+    pub fn window(&self, position: usize) -> &'a [u32] {
+        &self.windows[position * self.max_order..][..self.max_order]
+    }
+
     /// The n-gram of `order` tokens behind the row at `index` of the batch, newest token first.
     ///
     /// # Panics

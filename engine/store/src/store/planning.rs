@@ -11,6 +11,7 @@ use crate::{
     lookup::{Scratch, Table},
     pools::Pools,
     resolve::RowRef,
+    tier::Tier,
 };
 
 /// Rows that are gathered before it is the turn of another batch: less than a millisecond where they are in memory.
@@ -21,6 +22,8 @@ const READ_TURN_ROWS: usize = 512;
 /// A batch whose rows in memory are being gathered, a turn at a time.
 pub(super) struct Planning {
     pub(super) table: Arc<Table>,
+    /// The table's tiers as they were when the batch was asked for, where any of them changes.
+    pub(super) tiers: Option<Vec<Arc<dyn Tier>>>,
     pub(super) batch: OwnedBatch,
     pub(super) work: Work,
     pub(super) destination: SubmitBuffer,
@@ -79,7 +82,8 @@ impl Planning {
         if let Some(mut turn) = output.parts(self.next, turn_rows).next() {
             let (table, gather) = (&self.table, &self.pools.gather);
             Scratch::with(|scratch| {
-                table.gather(gather, batch, &mut turn, scratch)?;
+                let tiers = self.tiers.as_ref().unwrap_or(&table.tiers);
+                table.gather(gather, tiers, batch, &mut turn, scratch)?;
                 self.missing.extend_from_slice(&scratch.missing);
                 Ok::<_, LookupError>(())
             })?;

@@ -41,10 +41,10 @@ impl Store {
         layer: LayerId,
     ) -> Result<(RecordLayout, Vec<ResidentColumn>), LookupError> {
         let table = self.table(layer)?;
-        let columns = if self.has_own_tiers {
-            &[]
-        } else {
+        let columns = if self.own_tiers.is_empty() {
             &*table.columns
+        } else {
+            &[]
         };
         let resident = columns.iter().enumerate().filter_map(|(index, &column)| {
             let loaded = table.resident.as_ref().and_then(|tier| tier.memory(index));

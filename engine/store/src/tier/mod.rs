@@ -5,7 +5,7 @@ mod located;
 mod reader;
 mod resident;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{error::LookupError, output::RowsMut, resolve::Wanted};
 
@@ -50,4 +50,18 @@ pub trait Tier: fmt::Debug + Send + Sync {
     /// # Errors
     /// A row that the tier should have but cannot serve; then the whole batch fails.
     fn serve(&self, wanted: &mut Wanted<'_>, out: &mut RowsMut<'_>) -> Result<(), LookupError>;
+
+    /// The tier as it is now, which serves one batch: a tier whose rows change while a store uses it returns one whose
+    /// rows stay as they are, so that all pieces of a batch come from one version. None, the default, from a tier whose
+    /// rows never change. Called once for each batch of a store that was given the tier by
+    /// [`Config::tier`](crate::Config::tier).
+    fn pinned(&self) -> Option<Arc<dyn Tier>> {
+        None
+    }
+
+    /// The number of the version of its rows, which [`Ticket::version`](crate::Ticket::version) tells; 0, the default,
+    /// from a tier that has no versions.
+    fn version(&self) -> u64 {
+        0
+    }
 }

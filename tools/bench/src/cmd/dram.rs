@@ -1,6 +1,7 @@
 mod bare;
+mod edited;
 
-use std::{path::PathBuf, rc::Rc};
+use std::{path::PathBuf, rc::Rc, sync::Arc};
 
 use anyhow::{Result, ensure};
 use engram::{Batch, Config, LayerId, Reader, RowId, Store};
@@ -45,6 +46,9 @@ pub(crate) struct Args {
     /// Seed of the rows
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Also with so many rows edited, none of those read or one in a hundred of them
+    #[arg(long, value_name = "N")]
+    overlay: Option<usize>,
     /// Draw nanoseconds a row over rows a call here, as SVG
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -96,7 +100,7 @@ impl Args {
             .cache_bytes(cache_bytes);
         let memory = Config::new().reader(Reader::Memory);
         let unchecked = memory.clone().check_seals(false);
-        let copiers = [
+        let mut copiers = vec![
             ("bare prefetching copy", Copier::Bare(bare.clone())),
             ("bare copy with seals", Copier::BareSealed(bare)),
             ("memory", open(one_thread(memory.clone()))?),
@@ -106,10 +110,20 @@ impl Args {
                 "mmap, in the page cache",
                 open(one_thread(Config::new().reader(Reader::Mmap)))?,
             ),
-            ("memory, large calls by several threads", open(memory)?),
+            (
+                "memory, large calls by several threads",
+                open(memory.clone())?,
+            ),
         ];
         // A fresh choice each round would also measure the page tables; these rows stay.
         let rows = random_rows(&columns, self.rows, &mut Random::new(self.seed));
+        if let Some(edits) = self.overlay {
+            let edited = |hits| edited::rows(&manifest, &columns, &rows, edits, hits, self.seed);
+            let none = one_thread(memory.clone().tier(Arc::new(edited(false)?)));
+            copiers.push(("memory, rows edited, none of those read", open(none)?));
+            let some = one_thread(memory.tier(Arc::new(edited(true)?)));
+            copiers.push(("memory, rows edited, 1 % of those read", open(some)?));
+        }
         let mut out = vec![0; CALLS.into_iter().max().unwrap_or(0) * row_bytes];
         // Of each copier and size of a call, every round's times.
         let mut times = vec![[(); CALLS.len()].map(|()| Vec::new()); copiers.len()];
@@ -155,6 +169,7 @@ impl Args {
             "rounds": self.rounds,
             "row_bytes": row_bytes,
             "table_rows": table_rows,
+            "edited_rows": self.overlay,
         });
         let figures = all.iter().flat_map(Figures::named).collect();
         Ok(Outcome::new(&report)?

@@ -5,11 +5,12 @@ use engram::{LayerId, read_manifest};
 use engram_kit::{
     console::{note, rate, size},
     envelope::Outcome,
+    moved_stripes::moved,
     progress::Progress,
     report, say,
 };
 
-use super::{build, stripe::moved};
+use super::build;
 use crate::{CodecSpec, ColumnFidelity, ConvertOptions, ConvertReport, convert, plan_conversion};
 
 /// Convert a pack to another row codec
