@@ -131,7 +131,9 @@ pub enum DeviceError {
     #[error("no rows are wanted as hot rows, expected 1 or more")]
     NoHotRows,
     /// Hot rows of a store whose rows change: the copies on the device would not.
-    #[error("layer {layer} has rows that a tier of the caller's changes, which hot rows would not follow")]
+    #[error(
+        "layer {layer} has rows that a tier of the caller's changes, which hot rows would not follow"
+    )]
     RowsChange {
         /// The layer.
         layer: LayerId,

@@ -86,7 +86,7 @@ impl Run {
         };
         self.slots[place] = Slot {
             hash,
-            entry: entry << 1 | u64::from(value.is_none()) * REMOVED,
+            entry: (entry << 1) | (u64::from(value.is_none()) * REMOVED),
         };
         if let Some(value) = value {
             let bytes = self.shape.value_bytes;

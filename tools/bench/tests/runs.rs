@@ -73,6 +73,7 @@ fn prepared() -> tempfile::TempDir {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one case after another")]
 fn every_benchmark() {
     let temporary = prepared();
     let folder = temporary.path();

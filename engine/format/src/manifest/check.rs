@@ -70,7 +70,7 @@ impl Manifest {
             ensure(
                 "tables.source_codec",
                 "present",
-                self.storage == Storage::Packed,
+                !matches!(self.storage, Storage::Attached { .. }),
                 "none in an attached pack",
             )?;
         }

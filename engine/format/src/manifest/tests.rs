@@ -243,7 +243,8 @@ fn contradictions_under_a_valid_checksum_are_named() {
 
 #[test]
 fn converted_rows_take_version_3_and_planes_of_the_checkpoint() {
-    let converted = |edit: fn(&mut Manifest)| {
+    type Edit = fn(&mut Manifest);
+    let converted = |edit: Edit| {
         forged(|manifest| {
             for table in &mut manifest.tables {
                 table.source_codec = Some(table.codec);
@@ -260,7 +261,6 @@ fn converted_rows_take_version_3_and_planes_of_the_checkpoint() {
     let one = converted(|m| m.tables[1] = manifest().tables.remove(1));
     assert!(one.ends_with("\"version\":3}\n"), "{one}");
     Manifest::from_text(one.as_bytes()).unwrap();
-    type Edit = fn(&mut Manifest);
     let cases: [(Edit, &str); 4] = [
         (
             |m| m.tables[0].source_codec = None,

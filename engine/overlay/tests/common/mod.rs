@@ -35,15 +35,12 @@ pub(crate) fn change(
     key: Key,
     rows: Option<Vec<u8>>,
 ) {
-    match rows {
-        Some(rows) => {
-            edits.set(layer, key.clone(), rows.clone());
-            map.insert((layer, key), rows);
-        }
-        None => {
-            edits.remove(layer, key.clone());
-            map.remove(&(layer, key));
-        }
+    if let Some(rows) = rows {
+        edits.set(layer, key.clone(), rows.clone());
+        map.insert((layer, key), rows);
+    } else {
+        edits.remove(layer, key.clone());
+        map.remove(&(layer, key));
     }
 }
 

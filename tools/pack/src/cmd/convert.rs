@@ -17,8 +17,8 @@ use crate::{CodecSpec, ColumnFidelity, ConvertOptions, ConvertReport, convert, p
 ///
 /// Rows are decoded and encoded anew, each checked by its seal before. The new pack keeps the scheme and the token map,
 /// and says how the checkpoint's rows were encoded. As a build, a conversion may be stopped at any time; --resume goes
-/// on with the shards that are missing, to the same bytes. A codec with one scale for the table (fp8_e4m3_scaled, nvfp4,
-/// nvfp4_gguf) takes a first pass over the rows, unless its table_scale is given.
+/// on with the shards that are missing, to the same bytes. A codec with one scale for the table (`fp8_e4m3_scaled`,
+/// `nvfp4`, `nvfp4_gguf`) takes a first pass over the rows, unless its `table_scale` is given.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Codecs: f32, f16, bf16, fp8_e4m3, fp8_e4m3_scaled, fp8_e4m3_ue8m0, fp8_e4m3_grouped, int8, int4, nvfp4, mxfp4, and
@@ -95,7 +95,7 @@ impl Args {
         };
         if self.dry_run {
             let plan = plan_conversion(&self.pack, &self.output, &options)?;
-            plan.notes.iter().for_each(|text| note(text));
+            plan.notes.iter().for_each(note);
             return build::plan(&plan);
         }
         let bytes = options.source_bytes(&read_manifest(&self.pack)?)?;

@@ -64,10 +64,8 @@ impl Args {
             CodecSpec::all().collect()
         };
         let fits = |spec: &CodecSpec| {
-            let tables = manifest.tables.iter();
-            tables
-                .map(|table| spec.codec(table.codec.width()).map(drop))
-                .collect::<Result<()>>()
+            let mut tables = manifest.tables.iter();
+            tables.try_for_each(|table| spec.codec(table.codec.width()).map(drop))
         };
         let mut left_out = Vec::new();
         let mut fitting = Vec::new();
@@ -184,7 +182,7 @@ impl Report {
         };
         report::table(&head, &self.codecs.iter().map(row).collect::<Vec<_>>())?;
         for reason in &self.left_out {
-            note(&format!("left out: {reason}"));
+            note(format!("left out: {reason}"));
         }
         Ok(())
     }
