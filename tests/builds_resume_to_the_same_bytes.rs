@@ -142,7 +142,7 @@ fn never_with_stricter_options() {
     fs::write(pack.join(STATE), mark.replace('\n', " allow-nan\n")).unwrap();
     let refused = run(&fixture.checkpoint(), &pack, true).unwrap_err();
     assert!(
-        refused.to_string().contains("or other options"),
+        refused.to_string().contains("or of other options"),
         "{refused}"
     );
 }

@@ -55,7 +55,10 @@ fn rows_are_those_of_the_source_encoded_anew() {
             "deepseek",
             &["q8_0", "bf16", "int4:group=32", "nvfp4", "fp8_e4m3_scaled"][..],
         ),
-        ("qwen", &["fp8_e4m3_ue8m0:group=16", "int8", "mxfp4"]),
+        (
+            "qwen",
+            &["fp8_e4m3_ue8m0:group=16", "int8", "int4:group=16"],
+        ),
         ("longcat", &["f32", "f16"]),
         ("long-rows", &["int8:scale=bf16"]),
     ] {
@@ -267,7 +270,7 @@ fn a_conversion_goes_on_with_its_own_source_and_codec_alone() {
         };
         convert(source, &output, &options, &|_| ())
     };
-    let other = Fixture::new("longcat");
+    let other = Fixture::new("qwen");
     for (source, codec) in [(fixture.pack(), "mxfp4"), (other.pack(), "nvfp4")] {
         let refused = format!("{:#}", resume(&source, codec).unwrap_err());
         assert!(refused.contains("other options"), "{refused}");

@@ -323,7 +323,7 @@ fn broken_json() {
 #[test]
 fn no_tensors() {
     let copy = Copy::of(V3);
-    copy.config_fails(&["model.safetensors", "No such file"]);
+    copy.config_fails(&["no tensor `model.embed_tokens.weight`"]);
 }
 
 #[test]
