@@ -319,7 +319,7 @@ def decompress(frame: bytes, dictionary: bytes, size: int) -> bytes:
             good, rest = decoder.eof, decoder.unused_data
         else:
             raise PackError("frames need Python 3.14 or the package zstandard")
-    except (getattr(zstd, "ZstdError", OSError), getattr(zstandard, "ZstdError", OSError)) as error:
+    except (ValueError, getattr(zstd, "ZstdError", OSError), getattr(zstandard, "ZstdError", OSError)) as error:
         raise PackError(f"frame: {error}") from error
     need(good and not rest, "frame", "end", "another", "that of the bytes")
     return data
@@ -344,7 +344,7 @@ class ColdFile:
         need(self.frame_rows % group == 0 and group <= self.frame_rows <= most, where, "frame_rows",
              self.frame_rows, f"a multiple of {group} up to {most}")
         frames = -(-self.rows // self.frame_rows)
-        whole(frames * self.ENTRY.size, 0, 2**32 - 1, where, "bytes of the index")
+        whole(frames * self.ENTRY.size, 0, 2**28, where, "bytes of the index")
         begin = BLOCK + (8 + words if words else 0) + 8 + frames * self.ENTRY.size
         need(size >= begin + frames, where, "bytes", size, f"at least {begin + frames}")
         need(path.is_file(), where, "file", "missing", "there")

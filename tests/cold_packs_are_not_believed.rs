@@ -329,13 +329,16 @@ fn a_dictionary_that_is_none_or_of_another_pack_is_refused() {
     assert!(said.contains("ictionary mismatch"), "{said}");
     cold.forge(dictionary, &without, |_| ());
     assert_eq!(whole_tables(&open(&cold.pack(), Reader::Direct)).len(), 2);
-    // It begins as one and goes on as none.
-    let mut broken = dictionary.to_vec();
+    // It begins as one and goes on as none, or has another beginning.
+    let [mut broken, mut other] = [dictionary.to_vec(), dictionary.to_vec()];
     broken[8..].fill(0xFF);
-    cold.forge(&broken, &with, |_| ());
-    let refused = format_error(cold.refusal());
-    let bytes = broken.len();
-    assert_eq!(refused, FormatError::Dictionary { bytes });
+    other[0] ^= 1;
+    for none in [broken, other] {
+        cold.forge(&none, &with, |_| ());
+        let refused = format_error(cold.refusal());
+        let bytes = none.len();
+        assert_eq!(refused, FormatError::Dictionary { bytes });
+    }
     // Of another pack: the digest tells.
     cold.forge(dictionary, &with, |_| ());
     let mut file = fs::read(cold.shard()).unwrap();

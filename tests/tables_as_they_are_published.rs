@@ -594,6 +594,7 @@ fn columns_of_longcats_may_have_their_older_names() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one case after another")]
 fn configurations_of_new_families_that_make_no_sense_are_refused() {
     let edit = |place: &'static str, value: Value| {
         move |json: &mut Value| *json.pointer_mut(place).unwrap() = value.clone()
@@ -673,6 +674,29 @@ fn configurations_of_new_families_that_make_no_sense_are_refused() {
                 "x.{column}.weight".into(),
             )),
             "no tensor named `x.0.weight`",
+        ),
+        (
+            "over-encoding",
+            Box::new(edit(
+                "/over_encoding/rows/values",
+                "shard_0.".repeat(30).into(),
+            )),
+            "one part of which begins with `shard_`",
+        ),
+        (
+            "over-encoding",
+            Box::new(edit("/over_encoding/rows/values", "x".repeat(257).into())),
+            "at most 256 bytes",
+        ),
+        (
+            "over-encoding",
+            Box::new(|json: &mut Value| {
+                let layers = json.pointer_mut("/over_encoding/scheme/layers").unwrap();
+                let sizes = layers.as_array_mut().unwrap().iter_mut();
+                let mut sizes = sizes.filter_map(|layer| layer["sizes"].get_mut("each"));
+                *sizes.next().unwrap() = json!(vec![16; 100_000]);
+            }),
+            "sizes is 100000, expected 4, one for each column",
         ),
     ];
     for (index, (family, edit, expected)) in cases.into_iter().enumerate() {

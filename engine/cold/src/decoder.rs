@@ -10,6 +10,9 @@ use zstd::zstd_safe::{
 
 use crate::FrameError;
 
+/// Begins a dictionary of Zstandard's (RFC 8878, 6).
+const DICTIONARY_MAGIC: [u8; 4] = 0xEC30_A437_u32.to_le_bytes();
+
 /// What is known of the frames of one column once the beginning of its file was read.
 pub struct Frames {
     column: ColdColumn,
@@ -27,7 +30,9 @@ impl Frames {
         let dictionary = match dictionary {
             [] => None,
             bytes => {
-                let prepared = DDict::try_create(bytes);
+                // Zstandard would take bytes without its magic number for a dictionary of mere contents.
+                let is_one = bytes.starts_with(&DICTIONARY_MAGIC);
+                let prepared = is_one.then(|| DDict::try_create(bytes)).flatten();
                 Some(prepared.ok_or(FormatError::Dictionary { bytes: bytes.len() })?)
             }
         };

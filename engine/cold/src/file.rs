@@ -49,7 +49,7 @@ impl ColdFile {
         let mut block = [0; HEADER_BYTES];
         reader.read_at(0, &mut block)?;
         column.check_header(&block).map_err(in_file)?;
-        let head = usize::try_from(column.first_frame()).expect("an index is below 2^32 bytes");
+        let head = usize::try_from(column.first_frame()).expect("an index has at most 2^28 bytes");
         let mut head = vec![0; head - HEADER_BYTES];
         reader.read_at(HEADER_BYTES as u64, &mut head)?;
         Ok(Self {

@@ -326,8 +326,8 @@ __device__ __noinline__ Eight eight_by_bytes(const u8* row, Codec codec, u32 ind
     return eight;
 }
 
-// The eight values from `index` on, a multiple of eight as `group` is. Rows of the first five codecs lie at multiples of
-// eight bytes.
+// The eight values from `index` on, a multiple of eight as `group` is. Rows of the first five codecs lie at multiples
+// of eight bytes.
 __device__ inline void eight_values(const u8* row, const Codec& codec, u32 index, u32* values) {
     switch (codec.kind) {
         case F32: {

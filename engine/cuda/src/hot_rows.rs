@@ -37,7 +37,8 @@ impl HotRows {
     /// `device`'s memory. Rows that are repeated are loaded once.
     ///
     /// # Errors
-    /// A store whose rows change, no rows, a budget without room for a row, a layer or row that is not there, rows that cannot be read, no memory.
+    /// A store whose rows change, no rows, a budget without room for a row, a layer or row that is not there, rows that
+    /// cannot be read, no memory.
     pub fn load(
         device: &Device,
         store: &Arc<Store>,

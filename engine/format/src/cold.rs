@@ -18,6 +18,8 @@ pub const COLD_EXTENSION: &str = ".cold";
 pub const MAX_FRAME_BYTES: u64 = 1 << 24;
 /// The most bytes that a dictionary may have.
 pub const MAX_DICTIONARY_BYTES: u32 = 1 << 20;
+/// The most bytes that the index of a column may have, all of which a reader keeps in memory.
+const MAX_INDEX_BYTES: u64 = 1 << 28;
 
 /// Begins a part of a Zstandard stream that decoders skip (RFC 8878, 3.1.2); its length follows.
 const SKIPPABLE: u32 = 0x184D_2A50;
@@ -216,7 +218,7 @@ impl ColdColumn {
     /// What lies between header and first frame.
     ///
     /// # Panics
-    /// If there are not as many places as frames, or more bytes than 2^32 of places.
+    /// If there are not as many places as frames, or 2^32 bytes of places or more.
     pub fn encode_head(&self, dictionary: &[u8], places: &[FramePlace]) -> Vec<u8> {
         assert_eq!(places.len() as u64, self.frames(), "a place for each frame");
         let mut head = Vec::new();
@@ -285,8 +287,8 @@ impl ColdColumn {
             let expected = format!("at most {MAX_DICTIONARY_BYTES}");
             return fault("shards.dictionary_bytes", dictionary.into(), expected);
         }
-        if self.index_bytes() > u32::MAX.into() {
-            let most = u64::from(u32::MAX) / ENTRY_BYTES as u64;
+        if self.index_bytes() > MAX_INDEX_BYTES {
+            let most = MAX_INDEX_BYTES / ENTRY_BYTES as u64;
             let expected = format!("at most {most} in a column");
             return fault("frames", self.frames(), expected);
         }

@@ -248,7 +248,7 @@ impl Manifest {
         canonical(&root) + "\n"
     }
 
-    /// The oldest version of the format that can say what it has, so that older releases read what they can. The last one
+    /// The oldest version of the format that can say what it has, so that older releases read what they can. The newest
     /// is for cold packs, converted rows, and schemes with columns of order 1 or factors of its own for each column.
     fn version(&self) -> u32 {
         let layers = &self.scheme.layers;

@@ -371,7 +371,7 @@ fn over_encodings_that_cannot_work_are_refused_by_what_is_wrong() {
         (
             "/layers/4/sizes/each",
             serde_json::json!([1, 2, 3]),
-            "buckets is 3, expected one for each of 4 columns",
+            "sizes is 3, expected 4, one for each column",
         ),
         (
             "/layers/1/hash/bases",

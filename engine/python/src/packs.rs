@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Result, anyhow};
 use engram::{LayerId, read_manifest};
-use engram_checkpoint::Checkpoint;
+use engram_checkpoint::{Checkpoint, CheckpointOptions};
 use engram_io::lock;
 use engram_pack::{AttachOptions, BuildOptions, ConvertOptions, Stop, VerifyOptions};
 use pyo3::{Bound, PyAny, PyResult, Python, pyfunction, types::PyAnyMethods};
@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(50);
 
 #[pyfunction]
 #[pyo3(signature = (checkpoint, pack, *, stripes = Vec::new(), jobs = 0, resume = false, allow_nan = false,
-    allow_zeros = false, tokenizer = None, progress = None))]
+    allow_zeros = false, tokenizer = None, scheme = None, progress = None))]
 #[expect(clippy::too_many_arguments, reason = "Python names them")]
 pub(crate) fn build(
     py: Python<'_>,
@@ -38,11 +38,12 @@ pub(crate) fn build(
     allow_nan: bool,
     allow_zeros: bool,
     tokenizer: Option<PathBuf>,
+    scheme: Option<String>,
     progress: Option<Bound<'_, PyAny>>,
 ) -> PyResult<String> {
     let job = Job::default();
     let work = || {
-        let checkpoint = Checkpoint::open(&checkpoint, tokenizer.as_deref())?;
+        let checkpoint = open(&checkpoint, tokenizer.as_deref(), scheme.as_deref())?;
         job.total
             .store(engram_pack::source_bytes(&checkpoint), Ordering::Relaxed);
         let options = BuildOptions {
@@ -60,16 +61,17 @@ pub(crate) fn build(
 }
 
 #[pyfunction]
-#[pyo3(signature = (checkpoint, pack, *, allow_zeros = false, tokenizer = None))]
+#[pyo3(signature = (checkpoint, pack, *, allow_zeros = false, tokenizer = None, scheme = None))]
 pub(crate) fn attach(
     py: Python<'_>,
     checkpoint: PathBuf,
     pack: PathBuf,
     allow_zeros: bool,
     tokenizer: Option<PathBuf>,
+    scheme: Option<String>,
 ) -> PyResult<()> {
     Job::default().run(py, None, || {
-        let checkpoint = Checkpoint::open(&checkpoint, tokenizer.as_deref())?;
+        let checkpoint = open(&checkpoint, tokenizer.as_deref(), scheme.as_deref())?;
         engram_pack::attach_with(&checkpoint, &pack, &AttachOptions { allow_zeros })?;
         Ok(())
     })
@@ -139,6 +141,11 @@ pub(crate) fn verify(
         Ok(serde_json::to_string(&report)?)
     };
     job.run(py, progress, work)
+}
+
+fn open(path: &Path, tokenizer: Option<&Path>, scheme: Option<&str>) -> Result<Checkpoint> {
+    let options = CheckpointOptions { tokenizer, scheme };
+    Ok(Checkpoint::open_with(path, options)?)
 }
 
 /// A long piece of work, done by a thread of its own.

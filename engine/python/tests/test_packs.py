@@ -89,6 +89,23 @@ def test_converted_packs_have_the_values_of_their_source_nearly(checkpoint, tmp_
     assert not (tmp_path / "other").exists()
 
 
+def test_tables_without_a_model_are_packed_by_a_scheme(checkpoint, tmp_path):
+    tables = tmp_path / "tables"
+    shutil.copytree(checkpoint, tables)
+    configuration = tmp_path / "config.json"
+    (tables / "config.json").rename(configuration)
+    with pytest.raises(errors.PackError, match="config.json"):
+        engram_tables.attach(tables, tmp_path / "attached")
+    engram_tables.attach(tables, tmp_path / "attached", scheme=configuration)
+    engram_tables.build(tables, tmp_path / "built", scheme=configuration, progress=False)
+    engram_tables.build(checkpoint, tmp_path / "whole", progress=False)
+    assert content(tmp_path / "built") == content(tmp_path / "whole")
+    with engram_tables.open(tmp_path / "attached") as attached, engram_tables.open(tmp_path / "built") as built:
+        rows = built.rows([1, 2, 3])
+        for layer in rows.layers:
+            assert (attached.lookup(layer, rows) == built.lookup(layer, rows)).all()
+
+
 def test_what_cannot_be_built_says_why(tmp_path):
     with pytest.raises(errors.PackError):
         engram_tables.build(tmp_path, tmp_path / "pack")

@@ -119,7 +119,7 @@ pub(crate) fn open(pack: &Path, config: &Config) -> Result<Parts, OpenError> {
         }
         None => attached::loaded_bytes(&manifest, &files, config),
     };
-    memory_limit::warn_above(limit, cache_bytes, resident_bytes);
+    memory_limit::warn_above(limit, frame_cache_bytes + cache_bytes, resident_bytes);
     let shared = shards.as_ref().and(config.resident_folder.as_deref());
     let copies = shared.map(|folder| (folder, resident_bytes));
     space::check(copies.into_iter().chain(caches.missing(&sources)))?;

@@ -166,8 +166,8 @@ impl Store {
         }
     }
 
-    /// Whether a [tier](Config::tier) of the caller's changes rows while the store is open, so that whoever keeps a copy
-    /// of a row may have an old one.
+    /// Whether a [tier](Config::tier) of the caller's changes rows while the store is open, so that whoever keeps a
+    /// copy of a row may have an old one.
     pub fn rows_change(&self) -> bool {
         let mut tiers = self.own_tiers.iter();
         tiers.any(|tier| tier.pinned().is_some())

@@ -1,5 +1,6 @@
 """vLLM's own manager of stat loggers reports what packs have done in its workers."""
 
+import itertools
 import os
 import subprocess
 import sys
@@ -32,7 +33,8 @@ def model(tmp_path_factory):
 def made(model, tmp_path, monkeypatch):
     """A server's configuration, a worker's store, and the manager with our logger as vLLM finds it."""
     monkeypatch.setattr(vllm.envs, "VLLM_RPC_BASE_PATH", str(tmp_path))
-    monkeypatch.setattr(vllm_metrics, "_published", set())
+    monkeypatch.setattr(vllm_metrics, "_published", {})
+    monkeypatch.setattr(vllm_metrics, "_numbers", itertools.count())
     monkeypatch.setattr(vllm_metrics, "SECONDS", 0.01)
     information = tmp_path / "site/engram_adapters_test-0.dist-info"
     information.mkdir(parents=True)
@@ -80,6 +82,17 @@ def test_rows_of_workers_come_to_the_log_and_to_metrics(made, monkeypatch, tmp_p
     store.close()
 
 
+def test_each_store_of_a_worker_is_told_apart(made, model):
+    vllm_config, store, _ = made
+    with engram_tables.open(model.pack) as other:
+        for one in (store, other):
+            vllm_metrics.publish(one, vllm_config)
+        store.lookup(0, torch.arange(30))
+        other.lookup(0, torch.arange(7))
+        await_(lambda: metric("engram_rows_total", worker="0-0") == 30)
+        await_(lambda: metric("engram_rows_total", worker="0-0-1") == 7)
+
+
 def test_a_worker_that_has_ended_is_not_counted(made, tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -102,6 +115,8 @@ def test_a_folder_of_somebody_else_is_not_written_to(made, monkeypatch, tmp_path
 
 
 def await_(condition):
-    """Until a worker's thread has come to it; a test that hangs has failed."""
+    """Until a worker's thread has come to it."""
+    end = time.monotonic() + 60
     while not condition():
+        assert time.monotonic() < end, "the worker's thread does not come to it"
         time.sleep(0.01)

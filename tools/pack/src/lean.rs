@@ -73,8 +73,8 @@ pub fn lean_bytes(checkpoint: &Checkpoint) -> u64 {
 /// `progress` counts bytes.
 ///
 /// # Errors
-/// A pack of another checkpoint, one that is attached to it, a moved stripe that it has not, a folder that is not empty, a file that cannot be read or
-/// written, or rows that differ. What was made until then is removed.
+/// A pack of another checkpoint, one that is attached to it, a moved stripe that it has not, a folder that is not
+/// empty, a file that cannot be read or written, or rows that differ. What was made until then is removed.
 pub fn lean(
     checkpoint: &Checkpoint,
     pack: &Path,

@@ -24,8 +24,9 @@ pub struct BuildPlan {
     pub row_bytes: u64,
     /// Bytes that may still be written where the pack goes; none where the system does not say.
     pub free_bytes: Option<u64>,
-    /// Seconds that it takes, about, or less where several jobs are faster than one: as long as one job would at the pace
-    /// of up to 128 MiB that were copied there and removed again. None where the rows do not fit, and of a conversion.
+    /// Seconds that it takes, about, or less where several jobs are faster than one: as long as one job would at the
+    /// pace of up to 128 MiB that were copied there and removed again. None where the rows do not fit, and of a
+    /// conversion.
     pub seconds: Option<f64>,
     /// Rows of padding at the end of the checkpoint's tables, which the pack leaves out.
     pub padding_rows: u64,

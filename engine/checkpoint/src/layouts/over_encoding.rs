@@ -16,6 +16,8 @@ use crate::error::CheckpointError;
 
 /// The field that holds the description.
 pub(super) const FIELD: &str = "over_encoding";
+/// Bytes that the name of a tensor may have: it is spelled in many ways, for each layer and column.
+const MAX_NAME_BYTES: usize = 256;
 /// Stand for the layer's id and the column's index in names of tensors.
 const LAYER: &str = "{layer}";
 const COLUMN: &str = "{column}";
@@ -44,6 +46,19 @@ pub struct OverEncodingRows {
     pub scales: Option<String>,
 }
 
+/// # Errors
+/// A name of a tensor that would be spelled in too many ways.
+fn check_pattern(fields: &Fields<'_>, pattern: &str) -> Result<(), CheckpointError> {
+    let parts = pattern.split('.').filter(|part| part.starts_with("shard_"));
+    if pattern.len() <= MAX_NAME_BYTES && parts.count() <= 1 {
+        return Ok(());
+    }
+    let expected =
+        format!("at most {MAX_NAME_BYTES} bytes, one part of which begins with `shard_`");
+    let found = pattern.chars().take(MAX_NAME_BYTES).collect::<String>();
+    Err(fields.fault("over_encoding.rows", found, &expected))
+}
+
 impl OverEncodingConfig {
     pub(super) fn scale_down(&mut self, factor: u64) {
         let shrink = |size: &mut u64| *size = (*size / factor).max(1);
@@ -64,6 +79,9 @@ impl OverEncodingConfig {
             "an object with `scheme` and `rows`",
         )?;
         fields.check_all_known(&[])?;
+        for pattern in std::iter::once(&read.rows.values).chain(&read.rows.scales) {
+            check_pattern(fields, pattern)?;
+        }
         Ok(read)
     }
 

@@ -64,8 +64,8 @@ impl ScaleType {
     }
 
     /// Stores the nearest to `scale`, which is positive, or the least that there is if that would be zero. The types of
-    /// a byte have large steps: theirs is the least that is as much, so that the largest values are not cut off. Returns
-    /// what was stored, or none if it is too large.
+    /// a byte have large steps: theirs is the least that is as much, so that the largest values are not cut off.
+    /// Returns what was stored, or none if it is too large.
     #[inline(always)]
     pub(super) fn put(self, scale: f32, out: &mut [u8]) -> Option<f32> {
         // All but UE8M0 have zero as code 0 and the least positive scale as code 1.

@@ -171,7 +171,7 @@ fn contradictions_in_a_manifest_are_named() {
         (|c| c.shard.bytes = 0, "bytes of it is 0"),
         (
             |c| c.header.column.row_count = (1 << 36) - 1,
-            "frames of it is 2290649225, expected at most 214748364 in a column",
+            "frames of it is 2290649225, expected at most 13421772 in a column",
         ),
     ];
     for (edit, expected) in cases {

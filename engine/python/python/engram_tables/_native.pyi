@@ -133,9 +133,17 @@ def build(
     allow_nan: bool = False,
     allow_zeros: bool = False,
     tokenizer: _Path | None = None,
+    scheme: str | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> str: ...
-def attach(checkpoint: _Path, pack: _Path, *, allow_zeros: bool = False, tokenizer: _Path | None = None) -> None: ...
+def attach(
+    checkpoint: _Path,
+    pack: _Path,
+    *,
+    allow_zeros: bool = False,
+    tokenizer: _Path | None = None,
+    scheme: str | None = None,
+) -> None: ...
 def convert(
     pack: _Path,
     output: _Path,

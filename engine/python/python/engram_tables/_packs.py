@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 
 from . import _native
 
@@ -16,20 +17,24 @@ def build(
     allow_nan=False,
     allow_zeros=False,
     tokenizer=None,
+    scheme=None,
     progress=None,
 ):
-    """Builds the pack ``pack`` from ``checkpoint``: a folder with ``config.json`` and safetensors files, or a GGUF file.
+    """Builds the pack ``pack`` from ``checkpoint``: a folder with ``config.json`` and safetensors files, or a GGUF
+    file.
 
-    Each row gets a seal. Ctrl-C, or an exception of ``progress``, ends the build soon; with ``resume`` the next one goes
-    on with what is finished, and ends with the same bytes. A pack that is whole by then stays.
+    Each row gets a seal. Ctrl-C, or an exception of ``progress``, ends the build soon; with ``resume`` the next one
+    goes on with what is finished, and ends with the same bytes. A pack that is whole by then stays.
 
-    ``stripes``: folders, best on several drives, over which the rows are spread. ``jobs``: shards built at a time, 0 for
-    a few. ``allow_nan``: keep rows with codes that are not numbers. ``allow_zeros``: keep tables with many zero rows in
-    sequence. ``tokenizer``: a ``tokenizer.json`` or token map, if it is not in the checkpoint. ``progress``: called with the bytes done and all bytes, some times a second on this thread;
-    ``None`` shows a bar where tqdm is installed and standard error is a terminal, ``False`` shows nothing.
+    ``stripes``: folders, best on several drives, over which the rows are spread. ``jobs``: shards built at a time, 0
+    for a few. ``allow_nan``: keep rows with codes that are not numbers. ``allow_zeros``: keep tables with many zero
+    rows in sequence. ``tokenizer``: a ``tokenizer.json`` or token map, if it is not in the checkpoint. ``scheme``: for
+    tables without a ``config.json``, the name of a known model, or the path of a model's configuration. ``progress``:
+    called with the bytes done and all bytes, some times a second on this thread; ``None`` shows a bar where tqdm is
+    installed and standard error is a terminal, ``False`` shows nothing.
 
-    Returns what was done: ``rows``, ``padding_rows``, ``shards``, ``shards_resumed``, ``bytes_read``, ``bytes_written``,
-    ``seconds`` and ``notes``. Raises ``errors.PackError``.
+    Returns what was done: ``rows``, ``padding_rows``, ``shards``, ``shards_resumed``, ``bytes_read``,
+    ``bytes_written``, ``seconds`` and ``notes``. Raises ``errors.PackError``.
     """
     with _shown(progress, "packing") as shown:
         report = _native.build(
@@ -41,17 +46,19 @@ def build(
             allow_nan=allow_nan,
             allow_zeros=allow_zeros,
             tokenizer=tokenizer,
+            scheme=None if scheme is None else os.fspath(scheme),
             progress=shown,
         )
     return json.loads(report)
 
 
-def attach(checkpoint, pack, *, allow_zeros=False, tokenizer=None):
+def attach(checkpoint, pack, *, allow_zeros=False, tokenizer=None, scheme=None):
     """Makes the pack ``pack`` over the files of ``checkpoint``, which stay where they are. Its rows have no seals.
 
     Raises ``errors.PackError``; what was made until then is removed.
     """
-    _native.attach(checkpoint, pack, allow_zeros=allow_zeros, tokenizer=tokenizer)
+    scheme = None if scheme is None else os.fspath(scheme)
+    _native.attach(checkpoint, pack, allow_zeros=allow_zeros, tokenizer=tokenizer, scheme=scheme)
 
 
 def convert(

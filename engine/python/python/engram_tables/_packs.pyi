@@ -15,9 +15,17 @@ def build(
     allow_nan: bool = False,
     allow_zeros: bool = False,
     tokenizer: _Path | None = None,
+    scheme: _Path | None = None,
     progress: _Progress = None,
 ) -> dict[str, Any]: ...
-def attach(checkpoint: _Path, pack: _Path, *, allow_zeros: bool = False, tokenizer: _Path | None = None) -> None: ...
+def attach(
+    checkpoint: _Path,
+    pack: _Path,
+    *,
+    allow_zeros: bool = False,
+    tokenizer: _Path | None = None,
+    scheme: _Path | None = None,
+) -> None: ...
 def convert(
     pack: _Path,
     output: _Path,

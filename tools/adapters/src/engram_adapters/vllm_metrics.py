@@ -8,6 +8,7 @@ every worker writes its metrics to a file of this server's, and the stat logger 
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import threading
 import time
@@ -34,8 +35,9 @@ SECONDS = 2.0
 # As one of vLLM's own, so that its settings for logging hold.
 logger = init_logger("vllm.engram_adapters")
 
-# Of which processes, and which stores of theirs.
-_published: set[tuple[int, int]] = set()
+# Which stores of which processes, and the numbers of their files.
+_published: dict[tuple[int, int], int] = {}
+_numbers = itertools.count()
 
 
 def publish(store: Store, vllm_config: Any) -> None:
@@ -44,13 +46,15 @@ def publish(store: Store, vllm_config: Any) -> None:
     this = (os.getpid(), id(store))
     if folder is None or this in _published:
         return
-    _published.add(this)
+    _published[this] = next(_numbers)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         if folder.is_symlink() or folder.stat().st_uid != os.getuid():
             raise OSError(f"{folder} belongs to somebody else")
         parallel = vllm_config.parallel_config
-        file = folder / f"{parallel.data_parallel_rank}-{parallel.rank}.{os.getpid()}"
+        # A worker's first store has its name, further ones a number.
+        number = f"-{_published[this]}" if _published[this] else ""
+        file = folder / f"{parallel.data_parallel_rank}-{parallel.rank}{number}.{os.getpid()}"
         _write(store, file)
     except OSError as error:
         logger.warning("Metrics of %s cannot be reported: %s", store.path, error)
@@ -66,7 +70,9 @@ def _keep_writing(store: Store, file: Path) -> None:
             _write(store, file)
         except Exception as error:
             logger.warning("Metrics of %s are not reported any more: %s", store.path, error)
-            return
+            break
+    # Another store may come to have this one's identity.
+    _published.pop((os.getpid(), id(store)), None)
 
 
 def _write(store: Store, file: Path) -> None:

@@ -23,7 +23,8 @@ use crate::{CodecSpec, ColumnFidelity, ConvertOptions, ConvertReport, convert, p
 #[command(after_help = "\
 Codecs: f32, f16, bf16, fp8_e4m3, fp8_e4m3_scaled, fp8_e4m3_ue8m0, fp8_e4m3_grouped, int8, int4, nvfp4, mxfp4, and
 GGML's q8_0, q4_0, iq4_nl, mxfp4_gguf, nvfp4_gguf, q4_k, q5_k. Parameters follow a colon: `group` (values that share a
-scale, or `row`) of fp8_e4m3_ue8m0, fp8_e4m3_grouped, int8 and int4; `scale` (f32, f16, bf16, e4m3, ue8m0) of the last three.
+scale, or `row`) of fp8_e4m3_ue8m0, fp8_e4m3_grouped, int8 and int4; `scale` (f32, f16, bf16, e4m3, ue8m0) of the last
+three.
 
 Of each column it tells the relative RMSE, and the cosine between a row and what it was: the mean, the first percentile
 (to 1 % of its distance from 1), and the worst row.

@@ -14,8 +14,9 @@ const PIECE_BYTES: usize = 8 << 20;
 /// No piece begins after so many seconds.
 const TRIAL_SECONDS: f64 = 2.0;
 
-/// Bytes a second that one job copies from the first table of `checkpoint` to the drive of `folder`. The copy has no name
-/// in the folder and is gone afterwards. Rows are taken from the table's middle, since its beginning was read just now.
+/// Bytes a second that one job copies from the first table of `checkpoint` to the drive of `folder`. The copy has no
+/// name in the folder and is gone afterwards. Rows are taken from the table's middle, since its beginning was read just
+/// now.
 ///
 /// # Errors
 /// Rows that cannot be read, or a folder that cannot be written to.

@@ -154,6 +154,13 @@ impl OverEncodingSizes {
                 Ok((0..columns as u64).map(|i| base + 2 * i + 1).collect())
             }
             Self::Each(ref sizes) => {
+                if sizes.len() != columns {
+                    return Err(SchemeError::Field {
+                        field: "sizes",
+                        found: sizes.len() as u64,
+                        expected: format!("{columns}, one for each column"),
+                    });
+                }
                 // What follows divides by them.
                 for &size in sizes {
                     check_range("size of a column", size, 1..=BUCKET_LIMIT - 1)?;

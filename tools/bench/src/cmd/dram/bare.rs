@@ -50,7 +50,8 @@ impl Bare {
         records.collect()
     }
 
-    /// Times of calls of `batch` of `rows` each that copy rows and look at nothing; where each lies is worked out before.
+    /// Times of calls of `batch` of `rows` each that copy rows and look at nothing; where each lies is worked out
+    /// before.
     pub(super) fn copy(&self, rows: &[RowId], batch: usize, out: &mut [u8]) -> Latencies {
         self.time(rows, batch, out, |(_, record), place| {
             place.copy_from_slice(&record[..place.len()]);
