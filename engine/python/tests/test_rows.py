@@ -202,8 +202,10 @@ def test_windows_hash_as_a_history_does(pack, expected):
             assert (by_mask[layer.id] == by_history[layer.id]).all()
         with pytest.raises(errors.WindowTokenOutOfRangeError):
             store.rows_of_windows(windows)
-        with pytest.raises(errors.WindowShapeError):
-            store.rows_of_windows(windows.reshape(-1)[: order + 1])
+        if order > 1:
+            # Any number of tokens is a number of whole windows of one.
+            with pytest.raises(errors.WindowShapeError):
+                store.rows_of_windows(windows.reshape(-1)[: order + 1])
 
 
 def test_without_numpy_rows_are_memory_views(tmp_path):
