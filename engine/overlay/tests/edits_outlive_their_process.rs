@@ -1,5 +1,5 @@
-//! What was written is there when the overlay is opened again, for one writer and any readers; what is no overlay of the
-//! pack, or is damaged, is refused by name.
+//! What was written is there when the overlay is opened again, for one writer and any readers; what is no overlay of
+//! the pack, or is damaged, is refused by name.
 
 #![cfg(feature = "rocksdb")]
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
@@ -16,7 +16,7 @@ use std::{
 
 use engram::{LayerId, RowId, read_manifest};
 use engram_overlay::{Durability, EditError, Edits, Key, Overlay, OverlayError, OverlayReader};
-use engram_tests::{Fixture, make_checkpoint, make_pack, make_striped, small_family};
+use engram_tests::{Fixture, make_checkpoint, make_cold, make_pack, make_striped, small_family};
 
 mod common;
 use common::{Map, change, map_of, rows_for};
@@ -147,6 +147,18 @@ fn edits_of_another_pack_are_refused_and_those_of_the_same_rows_are_not() {
     let stripes = ["s1", "s2"].map(|name| fixture.folder().join(name));
     make_striped(&fixture.checkpoint(), &striped, &stripes);
     Overlay::open(&striped, &path, Durability::Drive).unwrap();
+
+    // The same rows in frames, and others.
+    let cold = fixture.folder().join("cold");
+    make_cold(&fixture.pack(), &cold);
+    Overlay::open(&cold, &path, Durability::Drive).unwrap();
+    let other_cold = fixture.folder().join("other-cold");
+    make_cold(&pack, &other_cold);
+    let refused = Overlay::open(&other_cold, &path, Durability::Drive).unwrap_err();
+    assert!(
+        matches!(refused, OverlayError::OtherPack { .. }),
+        "{refused}"
+    );
 }
 
 #[test]
