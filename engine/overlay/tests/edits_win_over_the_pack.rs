@@ -22,7 +22,7 @@ use engram::{
 };
 use engram_cuda::{DeviceError, HotRows};
 use engram_format::{EncodeError, ScaleType};
-use engram_overlay::{EditError, EditedRows, Edits, Key};
+use engram_overlay::{EditError, EditedRows, Edits, Key, Shape};
 use engram_tests::{Fixture, READERS, make_cold, sample_tokens, small_families};
 
 mod common;
@@ -49,6 +49,8 @@ fn the_exact_n_gram_wins_over_the_row_and_the_row_over_the_pack() {
         edits_win(family, &fixture.pack(), &READERS);
         let cold = fixture.folder().join("cold");
         make_cold(&fixture.pack(), &cold);
+        let identity = |pack: &Path| Shape::of(&read_manifest(pack).unwrap()).identity();
+        assert_eq!(identity(&cold), identity(&fixture.pack()), "{family}");
         edits_win(&format!("cold {family}"), &cold, &COLD_READERS);
     }
 }

@@ -20,10 +20,11 @@ use std::{
     },
 };
 
+use anyhow::Result;
 use common::{Folder, fails, ok};
 use engram::{Batch, Config, LayerId, RowId, RowIds, Sequence, Store, read_manifest};
 use engram_overlay::{Durability, Edits, Key, Overlay, OverlayReader, Snapshot};
-use engram_pack::{CompactOptions, Progress, compact, compacted_bytes};
+use engram_pack::{CompactOptions, CompactReport, Progress, Stop, compact, compacted_bytes};
 use serde_json::Value;
 
 const TOKENIZER: &str = concat!(
@@ -68,12 +69,12 @@ impl Case {
     fn row(&self, value: f32) -> String {
         format!("{:?}", vec![value; self.width])
     }
+}
 
-    /// Values of the rows of three tokens in the first layer.
-    fn values(&self, pack: &str, overlay: impl AsRef<Path>) -> Vec<f32> {
-        let reader = OverlayReader::open(pack, overlay).unwrap();
-        look_up(pack, Config::new().tier(reader.rows()))
-    }
+/// Values of the rows of three tokens in the first layer.
+fn values(pack: &str, overlay: impl AsRef<Path>) -> Vec<f32> {
+    let reader = OverlayReader::open(pack, overlay).unwrap();
+    look_up(pack, Config::new().tier(reader.rows()))
 }
 
 fn look_up(pack: &str, config: Config) -> Vec<f32> {
@@ -112,7 +113,7 @@ fn entries_are_set_shown_and_taken_away() {
     let file = case.folder.at("rows.json");
     fs::write(&file, serde_json::to_string(&rows).unwrap()).unwrap();
     assert_eq!(set(&["--tokens", "5,6", "--from", &file])["version"], 2);
-    let found = case.values(&case.pack, &case.overlay);
+    let found = values(&case.pack, &case.overlay);
     let columns = manifest.scheme.column_count();
     let row = |token: usize, column: usize| {
         &found[(token * columns + column) * case.width..][..case.width]
@@ -220,12 +221,12 @@ fn fill(case: &Case) {
 fn exported_edits_are_the_same_where_they_are_imported() {
     let case = Case::new();
     fill(&case);
-    let before = case.values(&case.pack, &case.overlay);
+    let before = values(&case.pack, &case.overlay);
     let lines = case.folder.at("edits.jsonl");
     assert_eq!(case.edit(&["export", "-o", &lines])["entries"], 82);
     let again = case.folder.at("again");
     ok(&["edit", &case.pack, &again, "import", &lines]);
-    assert_eq!(case.values(&case.pack, &again), before);
+    assert_eq!(values(&case.pack, &again), before);
     let twice = case.folder.at("twice.jsonl");
     ok(&["edit", &case.pack, &again, "export", "-o", &twice]);
     assert_eq!(fs::read(&lines).unwrap(), fs::read(&twice).unwrap());
@@ -242,7 +243,7 @@ fn exported_edits_are_the_same_where_they_are_imported() {
 fn a_compacted_pack_serves_what_pack_and_overlay_did() {
     let case = Case::new();
     fill(&case);
-    let before = case.values(&case.pack, &case.overlay);
+    let before = values(&case.pack, &case.overlay);
     let (out, ngrams) = (case.folder.at("folded"), case.folder.at("ngrams"));
     let refused = case.fails(&["compact", "-o", &out]);
     assert!(refused.contains("2 exact n-grams"), "{refused}");
@@ -253,7 +254,7 @@ fn a_compacted_pack_serves_what_pack_and_overlay_did() {
         (&80.into(), &2.into())
     );
     ok(&["verify", &out]);
-    assert_eq!(case.values(&out, &ngrams), before);
+    assert_eq!(values(&out, &ngrams), before);
     // The edited rows are the pack's own now.
     let store = Store::open(&out, Config::new()).unwrap();
     let layer = store.scheme().layers[0].id;
@@ -288,10 +289,7 @@ fn a_cold_pack_is_compacted_to_the_pack_that_its_packed_one_gives() {
         &n2,
     ]);
     same_packs(&of_packed, &of_cold);
-    assert_eq!(
-        case.values(&of_cold, &n2),
-        case.values(&cold, &case.overlay)
-    );
+    assert_eq!(values(&of_cold, &n2), values(&cold, &case.overlay));
 }
 
 #[test]
@@ -423,114 +421,142 @@ fn same_packs(one: &str, other: &str) {
     }
 }
 
+impl Case {
+    fn snapshot(&self) -> Snapshot {
+        let reader = OverlayReader::open(&self.pack, &self.overlay).unwrap();
+        reader.snapshot()
+    }
+
+    /// Compacts by one thread.
+    fn compact(
+        &self,
+        edits: &Snapshot,
+        [out, ngrams]: [&str; 2],
+        (resume, stop): (bool, &Stop),
+        progress: Progress<'_>,
+    ) -> Result<CompactReport> {
+        let options = CompactOptions {
+            jobs: 1,
+            resume,
+            stop: stop.clone(),
+            ..CompactOptions::default()
+        };
+        let (pack, out) = (Path::new(&self.pack), Path::new(out));
+        compact(
+            pack,
+            edits,
+            out,
+            Some(Path::new(ngrams)),
+            &options,
+            progress,
+        )
+    }
+
+    /// An edit that takes an entry of [`fill`] away.
+    fn without(&self, key: Key) -> Edits {
+        let mut edits = Edits::new();
+        edits.remove(LayerId(self.layer.parse().unwrap()), key);
+        edits
+    }
+}
+
+fn shards_of(pack: &str) -> usize {
+    let paths = files(pack).into_keys();
+    paths
+        .filter(|path| path.extension().is_some_and(|kind| kind == "shard"))
+        .count()
+}
+
 #[test]
-fn a_compaction_that_was_stopped_is_gone_on_with() {
+fn a_compaction_that_was_stopped_is_gone_on_with_by_itself_alone() {
     let case = Case::new();
     fill(&case);
-    let open = || OverlayReader::open(&case.pack, &case.overlay).unwrap();
-    let snapshot = open().snapshot();
-    let (whole, part) = (case.folder.at("whole"), case.folder.at("part"));
-    let [whole_ngrams, part_ngrams] = ["n1", "n2"].map(|name| case.folder.join(name));
-    let run = |edits: &Snapshot,
-               out: &str,
-               ngrams: &Path,
-               options: &CompactOptions,
-               each: Progress<'_>| {
-        let (pack, out) = (Path::new(&case.pack), Path::new(out));
-        compact(pack, edits, out, Some(ngrams), options, each)
-    };
-    let options = |resume| CompactOptions {
-        jobs: 1,
-        resume,
-        ..CompactOptions::default()
-    };
-    run(&snapshot, &whole, &whole_ngrams, &options(false), &|_| ()).unwrap();
-    let shards = files(&whole)
-        .keys()
-        .filter(|path| path.extension().is_some_and(|e| e == "shard"))
-        .count();
+    let snapshot = case.snapshot();
+    let [whole, n1, part, n2] = ["whole", "n1", "part", "n2"].map(|name| case.folder.at(name));
+    let (stop, on) = (Stop::default(), Stop::default());
+    case.compact(&snapshot, [&whole, &n1], (false, &on), &|_| ())
+        .unwrap();
 
     // Ended when half of it is written.
-    let stopped = options(false);
     let (done, mark) = (AtomicU64::new(0), Path::new(&part).join("build.unfinished"));
     let half = compacted_bytes(Path::new(&case.pack)).unwrap() / 2;
-    let stop = |bytes: u64| {
-        assert!(mark.exists(), "no build begins beside it");
+    let each = |bytes: u64| {
+        assert!(mark.exists(), "a build would begin beside it");
         if done.fetch_add(bytes, Ordering::Relaxed) + bytes > half {
-            stopped.stop.stop();
+            stop.stop();
         }
     };
-    let refused = run(&snapshot, &part, &part_ngrams, &stopped, &stop).unwrap_err();
+    let refused = case
+        .compact(&snapshot, [&part, &n2], (false, &stop), &each)
+        .unwrap_err();
     assert!(format!("{refused:#}").contains("stopped"), "{refused:#}");
-    assert!(!part_ngrams.exists());
-    let refused = run(&snapshot, &part, &part_ngrams, &options(false), &|_| ()).unwrap_err();
+    assert!(!Path::new(&n2).exists());
+    let run = |edits: &Snapshot, resume| case.compact(edits, [&part, &n2], (resume, &on), &|_| ());
+    let refused = run(&snapshot, false).unwrap_err();
     assert!(refused.to_string().contains("--resume"), "{refused}");
-    // Of other edits it is not gone on with, and no build takes it over.
+
+    // Neither one of other edits nor a build goes on with it.
     let overlay = Overlay::open(&case.pack, &case.overlay, Durability::Drive).unwrap();
-    let mut edits = Edits::new();
-    edits.remove(LayerId(case.layer.parse().unwrap()), Key::Row(RowId(30)));
-    overlay.write(&edits).unwrap();
+    overlay.write(&case.without(Key::Row(RowId(30)))).unwrap();
     drop(overlay);
-    let refused = run(
-        &open().snapshot(),
-        &part,
-        &part_ngrams,
-        &options(true),
-        &|_| (),
-    )
-    .unwrap_err();
+    let refused = run(&case.snapshot(), true).unwrap_err();
     assert!(refused.to_string().contains("is of another"), "{refused}");
     let checkpoint = case.folder.at("checkpoint");
     for resume in [&["--resume"][..], &[]] {
         let refused = fails(&[&["build", &checkpoint, "-o", &part], resume].concat());
         assert!(refused.contains("unfinished build"), "{refused}");
     }
-    let report = run(&snapshot, &part, &part_ngrams, &options(true), &|_| ()).unwrap();
-    assert_eq!(report.shards, shards);
-    assert!((1..shards).contains(&report.shards_resumed), "{report:?}");
-    same_packs(&whole, &part);
 
-    // As if it had been killed before the manifest, or when the overlay was there but not all of its mark was gone.
-    let task = {
-        let other = case.folder.at("task");
-        let mark = Path::new(&other).join("build.unfinished");
-        let stolen = Mutex::new(String::new());
-        let steal = |_: u64| *stolen.lock().unwrap() = fs::read_to_string(&mark).unwrap();
-        run(
-            &snapshot,
-            &other,
-            &case.folder.join("n3"),
-            &options(false),
-            &steal,
-        )
+    let report = run(&snapshot, true).unwrap();
+    assert_eq!(report.shards, shards_of(&whole));
+    assert!(
+        (1..report.shards).contains(&report.shards_resumed),
+        "{report:?}"
+    );
+    same_packs(&whole, &part);
+    assert_eq!(values(&part, &n2), values(&whole, &n1));
+}
+
+#[test]
+fn a_compaction_that_was_killed_near_its_end_is_gone_on_with() {
+    let case = Case::new();
+    fill(&case);
+    let snapshot = case.snapshot();
+    let [whole, n1, part, n2] = ["whole", "n1", "part", "n2"].map(|name| case.folder.at(name));
+    let on = Stop::default();
+    case.compact(&snapshot, [&whole, &n1], (false, &on), &|_| ())
         .unwrap();
-        stolen.into_inner().unwrap()
-    };
-    for is_killed_early in [true, false] {
-        if is_killed_early {
-            fs::remove_file(Path::new(&part).join("manifest.json")).unwrap();
-            let _ = fs::remove_file(Path::new(&part).join("token_map.u32le"));
-            fs::remove_dir_all(&part_ngrams).unwrap();
-        }
+    let mark = Path::new(&part).join("build.unfinished");
+    let stolen = Mutex::new(String::new());
+    let steal = |_: u64| *stolen.lock().unwrap() = fs::read_to_string(&mark).unwrap();
+    case.compact(&snapshot, [&part, &n2], (false, &on), &steal)
+        .unwrap();
+    let task = stolen.into_inner().unwrap();
+    let resume = || {
         fs::write(&mark, &task).unwrap();
-        let report = run(&snapshot, &part, &part_ngrams, &options(true), &|_| ()).unwrap();
-        assert_eq!(report.shards_resumed, shards);
+        case.compact(&snapshot, [&part, &n2], (true, &on), &|_| ())
+    };
+    // As if it had been killed before the token map and the manifest, then as if only the mark had been left.
+    for is_early in [true, false] {
+        if is_early {
+            for name in ["manifest.json", "token_map.u32le"] {
+                let path = Path::new(&part).join(name);
+                assert!(!path.exists() || fs::remove_file(path).is_ok());
+            }
+            fs::remove_dir_all(&n2).unwrap();
+        }
+        assert_eq!(resume().unwrap().shards_resumed, shards_of(&whole));
         same_packs(&whole, &part);
-        assert_eq!(
-            case.values(&part, &part_ngrams),
-            case.values(&whole, &whole_ngrams)
-        );
+        assert_eq!(values(&part, &n2), values(&whole, &n1));
     }
 
     // An overlay that has got other entries meanwhile is not taken for the run's own.
-    let overlay = Overlay::open(&part, &part_ngrams, Durability::Drive).unwrap();
-    overlay.write(&edits).unwrap();
-    let mut more = Edits::new();
-    more.remove(LayerId(case.layer.parse().unwrap()), Key::NGram(vec![6, 5]));
-    overlay.write(&more).unwrap();
+    let overlay = Overlay::open(&part, &n2, Durability::Drive).unwrap();
+    overlay
+        .write(&case.without(Key::NGram(vec![6, 5])))
+        .unwrap();
     drop(overlay);
-    fs::write(&mark, &task).unwrap();
-    let refused = run(&snapshot, &part, &part_ngrams, &options(true), &|_| ()).unwrap_err();
+    let refused = resume().unwrap_err();
     assert!(
         format!("{refused:#}").contains("other entries"),
         "{refused:#}"
