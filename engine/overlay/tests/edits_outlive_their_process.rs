@@ -106,6 +106,38 @@ fn readers_see_what_was_written_when_they_ask() {
 }
 
 #[test]
+fn readers_do_not_keep_older_rows_where_a_new_writer_has_moved_the_log_to_a_table() {
+    let fixture = Fixture::new("deepseek");
+    let path = fixture.folder().join("overlay");
+    let mut map = Map::new();
+    let mut overlay = open(&fixture, &path).unwrap();
+    write(&overlay, &mut map, 0);
+    let reader = OverlayReader::open(fixture.pack(), &path).unwrap();
+    let layers: Vec<LayerId> = overlay.shape().layers().collect();
+    for byte in 1..6_u8 {
+        // Keys that the reader has read from the log.
+        let mut edits = Edits::new();
+        for key in [Key::Row(RowId(0)), Key::NGram(vec![0, 3])] {
+            let rows = rows_for(overlay.shape(), layers[0], &key, byte);
+            change(&mut edits, &mut map, layers[0], key, Some(rows));
+        }
+        let version = overlay.write(&edits).unwrap();
+        drop(overlay);
+        overlay = open(&fixture, &path).unwrap();
+        assert_eq!(reader.refresh().unwrap(), version);
+        assert_eq!(map_of(&reader.snapshot()), map);
+        // And those of one table alone, which the other's do not bring along.
+        let key = Key::Row(RowId(1));
+        let mut edits = Edits::new();
+        let rows = rows_for(overlay.shape(), layers[1], &key, byte);
+        change(&mut edits, &mut map, layers[1], key, Some(rows));
+        let version = overlay.write(&edits).unwrap();
+        assert_eq!(reader.refresh().unwrap(), version);
+        assert_eq!(map_of(&reader.snapshot()), map);
+    }
+}
+
+#[test]
 fn there_is_one_writer_and_the_second_is_told() {
     let fixture = Fixture::new("demo");
     let path = fixture.folder().join("overlay");
