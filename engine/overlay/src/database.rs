@@ -2,8 +2,8 @@
 //!
 //! One column family a table has its entries. A key is the kind of the entry, 0 for a row or the order of an n-gram,
 //! then the row id in 8 bytes or each id of the n-gram in 4, big-endian; a value is the entry's rows. The default
-//! column family says whose edits these are and which version they have, and which keys the last versions changed, so that
-//! readers need not read everything again.
+//! column family says whose edits these are and which version they have, and which keys the last versions changed, so
+//! that readers need not read everything again.
 
 mod options;
 mod record;

@@ -83,7 +83,7 @@ impl OverlayReader {
                 })?;
                 self.rows.publish(&checked, found);
             }
-            None => load(&database, &self.path, &self.rows)?,
+            None => load(database, &self.path, &self.rows)?,
         }
         Ok(found)
     }
