@@ -2,9 +2,9 @@
 # build_rocksdb.sh DEST: compiles the RocksDB that the crate librocksdb-sys bundles to DEST/librocksdb.a, unless it is
 # there already. Then build and test the overlay with ROCKSDB_LIB_DIR=DEST ROCKSDB_STATIC=1.
 #
-# The crate's own build compiles each of some 340 files alone, and most of the time goes into the same headers again. Here
-# several files are one translation unit, which RocksDB's own build offers as `make unity.a`: six minutes of one core. A
-# group that does not compile as one is compiled file by file.
+# The crate's own build compiles each of some 340 files alone, and most of the time goes into the same headers again.
+# Here several files are one translation unit, which RocksDB's own build offers as `make unity.a`: six minutes of one
+# core. A group that does not compile as one is compiled file by file.
 set -euo pipefail
 dest=$(mkdir -p "${1:?usage: build_rocksdb.sh DEST}" && cd "$1" && pwd)
 cd "$(dirname "$0")"

@@ -1,9 +1,9 @@
 //! The database behind an overlay: what is stored, and under which keys.
 //!
-//! One column family a table has its entries. A key is the kind of the entry, 0 for a row or the order of an n-gram, then
-//! the row id in 8 bytes or each id of the n-gram in 4, big-endian; a value is the entry's rows. The default column
-//! family says whose edits these are and which version they have, and which keys the last versions changed, so that
-//! readers need not read everything again.
+//! One column family a table has its entries. A key is the kind of the entry, 0 for a row or the order of an n-gram,
+//! then the row id in 8 bytes or each id of the n-gram in 4, big-endian; a value is the entry's rows. The default
+//! column family says whose edits these are and which version they have, and which keys the last versions changed, so
+//! that readers need not read everything again.
 
 mod options;
 mod record;
@@ -67,8 +67,8 @@ impl Database {
         Ok(database)
     }
 
-    /// Opens the database in `path` beside the process that writes it. What this one has to write, such as a log, goes to
-    /// the folder `own`.
+    /// Opens the database in `path` beside the process that writes it. What this one has to write, such as a log, goes
+    /// to the folder `own`.
     pub(crate) fn open_beside(
         path: &Path,
         own: &Path,

@@ -4,7 +4,7 @@ use std::{borrow::Cow, iter};
 
 use engram::{LayerId, RowCodec, RowId};
 
-use crate::{encode::encode, error::EditError, shape::Shape};
+use crate::{error::EditError, shape::Shape};
 
 /// What an entry is known by.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,16 +91,7 @@ impl Edits {
         let checked = self.0.iter().map(|edit| {
             let table = shape.index(edit.layer)?;
             let codec = shape.codec(edit.layer)?;
-            let rows = match &edit.key {
-                Key::Row(row) => {
-                    shape.check_row(table, *row)?;
-                    1
-                }
-                Key::NGram(ngram) => {
-                    shape.check_ngram(ngram)?;
-                    shape.heads()
-                }
-            };
+            let rows = edit.key.check(shape, table)?;
             let data = edit.data.as_ref();
             let bytes = data.map(|data| data.bytes(edit.layer, codec, rows));
             Ok(CheckedEdit {
@@ -129,7 +120,13 @@ impl RowData {
                 found: bytes.len(),
             }),
             Self::Values(values) if values.len() == rows * codec.width() => {
-                Ok(encode(codec, values)?.into())
+                let mut bytes = vec![0; rows * codec.row_bytes()];
+                let encoded = codec.encode(values, &mut bytes);
+                encoded.map_err(|cause| EditError::Value {
+                    codec: codec.name(),
+                    cause,
+                })?;
+                Ok(bytes.into())
             }
             Self::Values(values) => Err(EditError::RowValues {
                 layer,
@@ -154,6 +151,14 @@ impl From<Vec<f32>> for RowData {
 }
 
 impl Key {
+    /// Checks that the table at index `table` may have an entry of this key, and returns how many rows that has.
+    pub(crate) fn check(&self, shape: &Shape, table: usize) -> Result<usize, EditError> {
+        match self {
+            Self::Row(row) => shape.check_row(table, *row).map(|()| 1),
+            Self::NGram(ngram) => shape.check_ngram(ngram).map(|()| shape.heads()),
+        }
+    }
+
     /// The key as words, by which it is found.
     pub(crate) fn words(&self) -> Cow<'_, [u32]> {
         match self {
@@ -162,7 +167,7 @@ impl Key {
         }
     }
 
-    /// Which kind of entries of a table it is of: rows, then the n-grams of each order.
+    /// Which kind of entries of a table it is of: rows, then the n-grams of each order. The key has been checked.
     pub(crate) fn kind(&self) -> usize {
         match self {
             Self::Row(_) => 0,

@@ -1,6 +1,7 @@
 //! Why edits cannot be made or kept.
 
-use engram::{LayerId, RowCodec, RowId};
+use engram::{LayerId, RowId};
+use engram_format::EncodeError;
 use thiserror::Error;
 
 /// An edit that does not fit the pack. No edit of its batch has been made.
@@ -36,6 +37,11 @@ pub enum EditError {
         /// The largest order of the scheme.
         max_order: usize,
     },
+    /// An n-gram of a pack that has a row for each token.
+    #[error(
+        "the pack has a row for each token and no n-grams that could be edited; edit its rows by their ids"
+    )]
+    NoNGrams,
     /// An id that no n-gram of the pack can have.
     #[error("id {id} of an n-gram is outside the {vocab} ids that the pack hashes")]
     UnknownId {
@@ -74,20 +80,12 @@ pub enum EditError {
         /// Values given.
         found: usize,
     },
-    /// A value that its codec cannot hold.
-    #[error("value {index} is {value}, which {codec} cannot hold")]
+    /// A value that the table's codec cannot hold.
+    #[error("the values cannot be encoded as {codec}: {cause}")]
     Value {
-        /// Its index among the values given.
-        index: usize,
-        /// The value.
-        value: f32,
         /// The codec.
         codec: &'static str,
-    },
-    /// A codec that values cannot be encoded to yet.
-    #[error("values cannot be encoded as {}; give the row's bytes", codec.name())]
-    NoEncoder {
-        /// The codec.
-        codec: RowCodec,
+        /// Which value it is, of which of the entry's rows, counted from 0.
+        cause: EncodeError,
     },
 }

@@ -1,5 +1,5 @@
-//! Rows of a pack that change, while stores serve them: edited facts, a few trained rows over a frozen table, one user's
-//! own rows.
+//! Rows of a pack that change, while stores serve them: edited facts, a few trained rows over a frozen table, one
+//! user's own rows.
 //!
 //! An edit is known by the row it replaces, or by an exact n-gram. Rows are chosen by hashing, so many n-grams share
 //! each; the edit of a row reaches all of them, that of an exact n-gram no other. What wins: the exact n-gram, then the
@@ -15,7 +15,6 @@
 mod database;
 mod edited_rows;
 mod edits;
-mod encode;
 mod entries;
 mod error;
 mod filter;

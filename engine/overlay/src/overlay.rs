@@ -49,8 +49,8 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// Opens the overlay of the pack in the folder `pack` that lies in the folder `path`, and makes one if there is none.
-    /// Reads all of its entries, and keeps them in memory.
+    /// Opens the overlay of the pack in the folder `pack` that lies in the folder `path`, and makes one if there is
+    /// none. Reads all of its entries, and keeps them in memory.
     ///
     /// # Errors
     /// A pack that cannot be read; a folder that is something else, belongs to another pack, is damaged, or is being

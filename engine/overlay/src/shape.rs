@@ -44,7 +44,7 @@ impl Shape {
 
     /// What tells this pack from others: a digest of how it addresses rows, how they are encoded, and what they are. In
     /// a packed pack it covers every row, in an attached one the rows that are known and the headers of its files. It
-    /// does not depend on stripes, nor on which files a pack was built of.
+    /// does not depend on stripes, nor on which files a pack was built of, and a cold pack has that of the packed one.
     pub fn identity(&self) -> Digest {
         self.identity
     }
@@ -54,7 +54,7 @@ impl Shape {
         self.heads
     }
 
-    /// The largest order; the smallest is 2.
+    /// The largest order. The smallest is 2; a pack whose largest is 1 has no n-grams that could be edited.
     pub fn max_order(&self) -> usize {
         self.max_order
     }
@@ -103,6 +103,9 @@ impl Shape {
 
     /// Checks the ids of an n-gram.
     pub(crate) fn check_ngram(&self, ngram: &[u32]) -> Result<(), EditError> {
+        if self.max_order < 2 {
+            return Err(EditError::NoNGrams);
+        }
         if !(2..=self.max_order).contains(&ngram.len()) {
             return Err(EditError::Order {
                 found: ngram.len(),
@@ -124,17 +127,21 @@ fn identity(manifest: &Manifest) -> Digest {
     let mut same = manifest.clone();
     same.stripes = None;
     for table in &mut same.tables {
+        table.source_codec = None;
         table.planes.clear();
         table.shards.clear();
     }
-    if matches!(same.storage, Storage::Packed) {
-        same.sources.clear();
-    } else {
-        same.storage = Storage::Attached {
-            checkpoint: String::new(),
-        };
-        for source in &mut same.sources {
-            source.name.clear();
+    match &mut same.storage {
+        Storage::Packed | Storage::Cold { .. } => {
+            // The digests of the rows, below, say all.
+            same.storage = Storage::Packed;
+            same.sources.clear();
+        }
+        Storage::Attached { checkpoint } => {
+            checkpoint.clear();
+            for source in &mut same.sources {
+                source.name.clear();
+            }
         }
     }
     let mut digester = Digester::new();

@@ -117,11 +117,12 @@ impl Snapshot {
     /// The bytes of an entry's row or rows, `[head][row bytes]`; none where there is no such entry.
     ///
     /// # Errors
-    /// A layer without a table.
+    /// A layer without a table, or a key that the pack cannot have.
     pub fn get(&self, layer: LayerId, key: &Key) -> Result<Option<&[u8]>, EditError> {
         let table = self.0.shape.index(layer)?;
-        let entries = self.0.tables[table].kinds.get(key.kind());
-        Ok(entries.and_then(|entries| entries.rows(hash_key(key), &key.words())))
+        key.check(&self.0.shape, table)?;
+        let entries = &self.0.tables[table].kinds[key.kind()];
+        Ok(entries.rows(hash_key(key), &key.words()))
     }
 
     /// Every entry of `layer` with its rows, in no order.

@@ -1,5 +1,5 @@
-//! What was written is there when the overlay is opened again, for one writer and any readers; what is no overlay of the
-//! pack, or is damaged, is refused by name.
+//! What was written is there when the overlay is opened again, for one writer and any readers; what is no overlay of
+//! the pack, or is damaged, is refused by name.
 
 #![cfg(feature = "rocksdb")]
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
@@ -16,7 +16,7 @@ use std::{
 
 use engram::{LayerId, RowId, read_manifest};
 use engram_overlay::{Durability, EditError, Edits, Key, Overlay, OverlayError, OverlayReader};
-use engram_tests::{Fixture, make_checkpoint, make_pack, make_striped, small_family};
+use engram_tests::{Fixture, make_checkpoint, make_cold, make_pack, make_striped, small_family};
 
 mod common;
 use common::{Map, change, map_of, rows_for};
@@ -106,6 +106,38 @@ fn readers_see_what_was_written_when_they_ask() {
 }
 
 #[test]
+fn readers_do_not_keep_older_rows_where_a_new_writer_has_moved_the_log_to_a_table() {
+    let fixture = Fixture::new("deepseek");
+    let path = fixture.folder().join("overlay");
+    let mut map = Map::new();
+    let mut overlay = open(&fixture, &path).unwrap();
+    write(&overlay, &mut map, 0);
+    let reader = OverlayReader::open(fixture.pack(), &path).unwrap();
+    let layers: Vec<LayerId> = overlay.shape().layers().collect();
+    for byte in 1..6_u8 {
+        // Keys that the reader has read from the log.
+        let mut edits = Edits::new();
+        for key in [Key::Row(RowId(0)), Key::NGram(vec![0, 3])] {
+            let rows = rows_for(overlay.shape(), layers[0], &key, byte);
+            change(&mut edits, &mut map, layers[0], key, Some(rows));
+        }
+        let version = overlay.write(&edits).unwrap();
+        drop(overlay);
+        overlay = open(&fixture, &path).unwrap();
+        assert_eq!(reader.refresh().unwrap(), version);
+        assert_eq!(map_of(&reader.snapshot()), map);
+        // And those of one table alone, which the other's do not bring along.
+        let key = Key::Row(RowId(1));
+        let mut edits = Edits::new();
+        let rows = rows_for(overlay.shape(), layers[1], &key, byte);
+        change(&mut edits, &mut map, layers[1], key, Some(rows));
+        let version = overlay.write(&edits).unwrap();
+        assert_eq!(reader.refresh().unwrap(), version);
+        assert_eq!(map_of(&reader.snapshot()), map);
+    }
+}
+
+#[test]
 fn there_is_one_writer_and_the_second_is_told() {
     let fixture = Fixture::new("demo");
     let path = fixture.folder().join("overlay");
@@ -147,6 +179,18 @@ fn edits_of_another_pack_are_refused_and_those_of_the_same_rows_are_not() {
     let stripes = ["s1", "s2"].map(|name| fixture.folder().join(name));
     make_striped(&fixture.checkpoint(), &striped, &stripes);
     Overlay::open(&striped, &path, Durability::Drive).unwrap();
+
+    // The same rows in frames, and others.
+    let cold = fixture.folder().join("cold");
+    make_cold(&fixture.pack(), &cold);
+    Overlay::open(&cold, &path, Durability::Drive).unwrap();
+    let other_cold = fixture.folder().join("other-cold");
+    make_cold(&pack, &other_cold);
+    let refused = Overlay::open(&other_cold, &path, Durability::Drive).unwrap_err();
+    assert!(
+        matches!(refused, OverlayError::OtherPack { .. }),
+        "{refused}"
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! A writer is killed at random moments, a thousand times: what it was told of is there, each batch whole or not at all.
+//! A writer is killed at random moments, a thousand times: what it was told of is there, each batch whole or not at
+//! all.
 
 #![cfg(feature = "rocksdb")]
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]

@@ -11,7 +11,9 @@ use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use engram::{LayerId, read_hasher};
 use engram_io::publish_bytes;
-use engram_kit::{console::size, envelope::Outcome, progress::Progress, report, say};
+use engram_kit::{
+    console::size, envelope::Outcome, moved_stripes::MovedStripes, progress::Progress, report, say,
+};
 use engram_overlay::{Durability, Edits, Key, Overlay, OverlayReader, Snapshot};
 use serde_json::json;
 
@@ -23,12 +25,12 @@ use entry::EntryArgs;
 /// Edit rows of a pack in an overlay, by row id or by exact n-gram
 #[derive(clap::Args)]
 #[command(after_help = "\
-A row that is edited by its id changes for every n-gram that reads it. An exact n-gram has a row of its own for each head,
-which no other n-gram reads. What is served: the exact n-gram, then the edited row, then the pack.
+A row that is edited by its id changes for every n-gram that reads it. An exact n-gram has a row of its own for each
+head, which no other n-gram reads. What is served: the exact n-gram, then the edited row, then the pack.
 
 Examples:
   engram-pack edit pack overlay set --layer 1 --tokens 15,3 --from rows.npy
-  engram-pack edit pack overlay set --layer 1 --prompt ' of France' --tokenizer tokenizer.json --values '[[0.5, ...], ...]'
+  engram-pack edit pack overlay set --layer 1 --prompt ' of France' --tokenizer tokenizer.json --from rows.json
   engram-pack edit pack overlay set --layer 1 --row 7 --values '[0.5, ...]'
   engram-pack edit pack overlay list
   engram-pack edit pack overlay export -o edits.jsonl
@@ -88,7 +90,7 @@ enum Action {
         /// Folder of the new pack
         #[arg(short, long, value_name = "PACK")]
         output: PathBuf,
-        /// Folder of the new pack's overlay, needed if there are exact n-grams
+        /// Folder of the new pack's overlay, needed if there are exact n-grams; must be empty or missing
         #[arg(long, value_name = "OVERLAY")]
         ngrams: Option<PathBuf>,
         /// Go on with an unfinished run
@@ -97,6 +99,11 @@ enum Action {
         /// Columns written at a time [default: twice the cores, up to 8]
         #[arg(long, value_name = "J", default_value_t = 0, hide_default_value = true)]
         jobs: usize,
+        /// Where the checkpoint behind an attached pack lies now
+        #[arg(long, value_name = "DIR")]
+        checkpoint: Option<PathBuf>,
+        #[command(flatten)]
+        moved: MovedStripes,
     },
 }
 
@@ -149,8 +156,16 @@ impl Args {
                 ngrams,
                 resume,
                 jobs,
+                checkpoint,
+                moved,
             } => {
-                let options = CompactOptions { jobs, resume };
+                let options = CompactOptions {
+                    jobs,
+                    resume,
+                    checkpoint,
+                    moved_stripes: moved.by_number(),
+                    ..CompactOptions::default()
+                };
                 fold(pack, &read()?, &output, ngrams.as_deref(), &options)
             }
         };

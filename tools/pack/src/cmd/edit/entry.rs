@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ArgGroup;
 use engram::{Hasher, LayerId, RowId, Sequence};
 use engram_kit::texts::{encode, read_tokenizer};
-use engram_overlay::Key;
+use engram_overlay::{EditError, Key};
 use serde_json::{Value, json};
 
 /// The options that say which entry.
@@ -42,11 +42,12 @@ impl EntryArgs {
         if !self.ngram.is_empty() {
             return Ok(Key::NGram(self.ngram.clone()));
         }
+        let most = hasher.scheme().max_order as usize;
+        ensure!(most >= 2, EditError::NoNGrams);
         let mut tokens = self.tokens.clone();
         if let (Some(text), Some(path)) = (&self.prompt, &self.tokenizer) {
             tokens = encode(&read_tokenizer(path)?, text, false)?;
         }
-        let most = hasher.scheme().max_order as usize;
         ensure!(
             (2..=most).contains(&tokens.len()),
             "{} tokens ({tokens:?}); the pack has columns for n-grams of 2 to {most}",

@@ -1,5 +1,5 @@
-//! Entries as lines of JSON: `{"layer": 1, "row": 7, "bytes": "3f80..."}`. Instead of the row there may be an `ngram`, ids
-//! as they are hashed, newest first; instead of `bytes`, which are the rows as the pack stores them, `values`; with
+//! Entries as lines of JSON: `{"layer": 1, "row": 7, "bytes": "3f80..."}`. Instead of the row there may be an `ngram`,
+//! ids as they are hashed, newest first; instead of `bytes`, which are the rows as the pack stores them, `values`; with
 //! neither, the entry is taken away.
 
 use std::fmt::Write as _;
